@@ -1,0 +1,1 @@
+"""One Superset: reaching it, looking into it, keeping copies of it."""

@@ -1,0 +1,1 @@
+"""Moving assets between two places."""

@@ -1,0 +1,1 @@
+"""The REST API's common parts: errors, pages of results, authentication, schema."""

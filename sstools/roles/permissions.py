@@ -1,0 +1,63 @@
+"""Permissions and built-in roles, as data."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Permission(StrEnum):
+    """`noun:verb`, in alphabetical order."""
+
+    ACCESS_EDIT = "access:edit"  # grants, other people's tokens
+    ACCESS_VIEW = "access:view"
+    ASSET_VIEW = "asset:view"
+    AUDIT_VIEW = "audit:view"
+    ENVIRONMENT_EDIT = "environment:edit"  # register, change, remove; credentials
+    ENVIRONMENT_TEST = "environment:test"  # ask it something: connection test, reading the inventory
+    ENVIRONMENT_VIEW = "environment:view"
+    JOB_CANCEL = "job:cancel"  # other people's; one's own always
+    JOB_VIEW = "job:view"  # other people's; one's own always
+    MIGRATION_APPLY = "migration:apply"
+    MIGRATION_PLAN = "migration:plan"
+    MIGRATION_ROLLBACK = "migration:rollback"
+    MIGRATION_VIEW = "migration:view"
+
+
+@dataclass(frozen=True)
+class Role:
+    key: str
+    title: str
+    description: str
+    permissions: frozenset[Permission]
+
+
+_VIEW = frozenset(
+    {Permission.ASSET_VIEW, Permission.ENVIRONMENT_VIEW, Permission.JOB_VIEW, Permission.MIGRATION_VIEW}
+)
+_AUTHOR = _VIEW | {Permission.ENVIRONMENT_TEST, Permission.MIGRATION_PLAN}
+_RELEASE_LEAD = _AUTHOR | {
+    Permission.AUDIT_VIEW,
+    Permission.JOB_CANCEL,
+    Permission.MIGRATION_APPLY,
+    Permission.MIGRATION_ROLLBACK,
+}
+
+ROLES: dict[str, Role] = {
+    role.key: role
+    for role in (
+        Role("viewer", "Viewer", "Sees environments, assets, migrations and jobs.", _VIEW),
+        Role("author", "Author", "Also reads environments anew and makes plans.", _AUTHOR),
+        Role(
+            "release_lead",
+            "Release lead",
+            "Also applies, rolls back, cancels, reads the audit.",
+            _RELEASE_LEAD,
+        ),
+        Role(
+            "admin",
+            "Admin",
+            "Everything, also environments with their credentials, and grants.",
+            frozenset(Permission),
+        ),
+    )
+}
+ROLE_CHOICES = [(role.key, role.title) for role in ROLES.values()]

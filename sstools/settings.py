@@ -1,0 +1,246 @@
+"""Every setting, top to bottom. Values come from SSTOOLS_ variables (README has the table); there are no variants of
+this file for development or production.
+"""
+
+from pathlib import Path
+
+from csp.constants import NONCE, NONE, SELF
+
+from . import databases
+from .env import env_bool, env_int, env_list, env_secret, env_str
+from .keys import checked_field_keys, kept_key, new_field_key, new_secret_key
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+DATA_DIR = Path(env_str("SSTOOLS_DATA_DIR", str(BASE_DIR / "var"))).expanduser().resolve()
+DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+# --- Keys ---------------------------------------------------------------------------------------------------------
+# Two separate keys: sessions may be thrown away by changing the first, stored credentials must survive that.
+SECRET_KEY = env_secret("SSTOOLS_SECRET_KEY", "") or kept_key(DATA_DIR / "secret_key", new_secret_key)
+SECRET_KEY_FALLBACKS = env_list("SSTOOLS_SECRET_KEY_FALLBACKS", [])
+FIELD_KEYS = checked_field_keys(
+    env_secret("SSTOOLS_FIELD_KEYS", "") or kept_key(DATA_DIR / "field_keys", new_field_key),
+    "SSTOOLS_FIELD_KEYS",
+)
+
+# --- Web ----------------------------------------------------------------------------------------------------------
+DEBUG = env_bool("SSTOOLS_DEBUG", False)
+BIND = env_str("SSTOOLS_BIND", "127.0.0.1:8140")
+WEB_PROCESSES = env_int("SSTOOLS_WEB_PROCESSES", 2, at_least=1)
+WEB_THREADS = env_int("SSTOOLS_WEB_THREADS", 4, at_least=1)
+ALLOWED_HOSTS = env_list("SSTOOLS_ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
+CSRF_TRUSTED_ORIGINS = env_list("SSTOOLS_CSRF_TRUSTED_ORIGINS", [])
+TRUST_PROXY = env_bool("SSTOOLS_TRUST_PROXY", False)
+if (
+    TRUST_PROXY
+):  # only behind a proxy that sets these two itself: a client could claim TLS and any host otherwise
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    USE_X_FORWARDED_HOST = True
+HTTPS = env_bool("SSTOOLS_HTTPS", False)
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]  # probes come from inside, without TLS
+SECURE_HSTS_SECONDS = 365 * 86_400 if HTTPS else 0
+SESSION_COOKIE_NAME = "sstools_session"
+CSRF_COOKIE_NAME = "sstools_csrf"
+SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = (
+    True  # htmx sends the token of the form, no script reads the cookie
+)
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_AGE = env_int("SSTOOLS_SESSION_HOURS", 12, at_least=1) * 3600
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF, NONCE],
+        "style-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "font-src": [SELF],
+        "connect-src": [SELF],
+        "form-action": [SELF],
+        "base-uri": [NONE],
+        "frame-ancestors": [NONE],
+        "object-src": [NONE],
+    }
+}
+ROOT_URLCONF = "sstools.urls"
+WSGI_APPLICATION = "sstools.wsgi.application"
+DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 1024 * 1024
+
+INSTALLED_APPS = [
+    "migrations_app",
+    "environments",
+    "sstools.web",
+    "sstools.api",
+    "sstools.jobs",
+    "sstools.audit",
+    "sstools.roles",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "django_htmx",
+    "django_filters",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "csp",
+    "django_q",
+]
+
+MIDDLEWARE = [
+    "sstools.logs.RequestIdMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "csp.context_processors.nonce",
+            ],
+        },
+    },
+]
+
+STATIC_URL = "/static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STATIC_ROOT = DATA_DIR / "static"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    # Hashed names, so that browsers may keep them for ever. Debugging serves the files as they are.
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+        if DEBUG
+        else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+    },
+}
+MEDIA_ROOT = DATA_DIR / "files"
+
+# --- Database -----------------------------------------------------------------------------------------------------
+DATABASE_URL = env_secret("SSTOOLS_DATABASE_URL", "")
+DATABASES = {
+    "default": databases.from_url(DATABASE_URL)
+    if DATABASE_URL
+    else databases.sqlite(DATA_DIR / "ss-tools.sqlite3")
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+# ATOMIC_REQUESTS stays off: a service opens its own short transaction, and no call leaves the house inside one.
+
+# --- People -------------------------------------------------------------------------------------------------------
+LOGIN_URL = "/login/"
+LOGIN_REDIRECT_URL = "/"
+LOGOUT_REDIRECT_URL = "/login/"
+AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LANGUAGE_CODE = "en"
+TIME_ZONE = env_str("SSTOOLS_TIME_ZONE", "UTC")
+USE_TZ = True
+USE_I18N = True
+
+# --- Jobs ---------------------------------------------------------------------------------------------------------
+JOB_WORKERS = env_int("SSTOOLS_JOB_WORKERS", 4, at_least=1)
+JOB_LEASE_SECONDS = env_int("SSTOOLS_JOB_LEASE_SECONDS", 30, at_least=1)
+JOB_GRACE_SECONDS = env_int("SSTOOLS_JOB_GRACE_SECONDS", 60, at_least=1)
+JOB_SWEEP_SECONDS = env_int("SSTOOLS_JOB_SWEEP_SECONDS", 15, at_least=1)
+JOB_MAX_ATTEMPTS = env_int("SSTOOLS_JOB_MAX_ATTEMPTS", 5, at_least=1)
+JOB_TIMEOUT_SECONDS = env_int("SSTOOLS_JOB_TIMEOUT_SECONDS", 6 * 3600, at_least=60)
+# The queue carries uuids of jobs and nothing else; what it knows of success and failure is not the truth.
+Q_CLUSTER = {
+    "name": "sstools",
+    "orm": "default",  # the message is written in the transaction that writes the job
+    "workers": JOB_WORKERS,
+    "queue_limit": JOB_WORKERS,  # what is fetched into memory counts as delivered, so fetch little
+    "bulk": 1,
+    "timeout": JOB_TIMEOUT_SECONDS,
+    "retry": JOB_TIMEOUT_SECONDS
+    + 600,  # shorter than the timeout would run long jobs twice; the sweeper is faster
+    "ack_failures": True,  # or a failing message comes back for ever
+    "max_attempts": 1,
+    "save_limit": -1,  # any other value loads all old results at each end of a task
+    "poll": 0.1,
+    "recycle": 100,
+    "max_rss": 400_000,  # kB
+    "catch_up": False,
+    "label": "Queue",
+}
+
+# --- REST API -----------------------------------------------------------------------------------------------------
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "sstools.api.authentication.BearerAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PAGINATION_CLASS": "sstools.api.pagination.NumberedPages",
+    "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "sstools.api.errors.exception_handler",
+    "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "ss-tools",
+    "DESCRIPTION": "Moves dashboards, charts and datasets between Apache Superset instances.",
+    "VERSION": "v1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.IsAuthenticated"],
+    "SCHEMA_PATH_PREFIX": r"/api/v1",
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+    "COMPONENT_SPLIT_REQUEST": True,
+}
+
+# --- Logs ---------------------------------------------------------------------------------------------------------
+LOG_LEVEL = env_str("SSTOOLS_LOG_LEVEL", "INFO", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
+LOG_FORMAT = env_str("SSTOOLS_LOG_FORMAT", "text", choices=("text", "json"))
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "filters": {
+        "context": {"()": "sstools.logs.ContextFilter"},
+        "redact": {"()": "sstools.logs.RedactingFilter"},
+    },
+    "formatters": {
+        "text": {"format": "%(asctime)s %(levelname)s %(name)s [%(request_id)s %(job_id)s] %(message)s"},
+        "json": {"()": "sstools.logs.JsonFormatter"},
+    },
+    "handlers": {
+        "stderr": {
+            "class": "logging.StreamHandler",
+            "filters": ["context", "redact"],
+            "formatter": LOG_FORMAT,
+        },
+    },
+    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
+    "loggers": {
+        "django": {"handlers": [], "level": LOG_LEVEL, "propagate": True},
+        "django.server": {"handlers": [], "level": LOG_LEVEL, "propagate": True},
+        "django-q": {"handlers": [], "level": "WARNING", "propagate": True},
+        "httpx": {"level": "WARNING"},  # the Superset client keeps its own log, without query strings
+        "httpcore": {"level": "WARNING"},
+    },
+}

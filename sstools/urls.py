@@ -1,0 +1,22 @@
+"""The one map of URLs. Other packages are named as strings: nothing in the shell imports them."""
+
+from django.contrib import admin
+from django.urls import include, path
+
+from sstools import health
+
+urlpatterns = [
+    path("healthz", health.healthz, name="healthz"),
+    path("readyz", health.readyz, name="readyz"),
+    path("api/", include("sstools.api.urls")),
+    path("admin/", admin.site.urls),
+    path("jobs/", include("sstools.jobs.urls")),
+    path("", include("environments.urls")),
+    path("", include("migrations_app.urls")),
+    path("", include("sstools.web.urls")),
+]
+
+handler404 = "sstools.api.errors.handler404"
+handler500 = "sstools.api.errors.handler500"
+handler403 = "sstools.api.errors.handler403"
+handler400 = "sstools.api.errors.handler400"
