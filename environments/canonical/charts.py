@@ -1,0 +1,146 @@
+"""Charts: form data and stored query context, read from one instance and rendered for another."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from .context import ReadContext, RenderContext
+from .documents import Kind
+from .ids import as_id
+from .rules import DROPPED, DROPPED_PARAMS
+from .trees import as_list, as_mapping, plain
+
+#: Keys of form data that list other charts by id (deck.gl multiple layers).
+_CHART_LISTS = ("deck_slices",)
+
+
+def read_chart(data: Mapping[str, Any], context: ReadContext) -> dict[str, Any]:
+    """The canonical body of a chart as exported (charts/*.yaml, parsed).
+
+    `dataset_uuid` is None when the chart's dataset was deleted; no import takes such a chart (422 for the whole bundle, I#44309).
+    """
+    raw = plain(data)
+    body = {key: value for key, value in raw.items() if key not in DROPPED[Kind.CHART] and key not in ("params", "query_context")}
+    body.setdefault("dataset_uuid", None)
+    for key in ("description", "certified_by", "certification_details", "cache_timeout"):
+        body.setdefault(key, None)
+    if body["dataset_uuid"] is None:
+        context.note("lost_dataset", "The dataset of this chart does not exist any more.", "dataset_uuid")
+    body["params"] = _read_form_data(as_mapping(raw.get("params")), context, "params")
+    body["query_context"] = _read_query_context(raw.get("query_context"), context)
+    return body
+
+
+def render_chart(body: Mapping[str, Any], context: RenderContext) -> dict[str, Any]:
+    """A chart as imports take it. The importer itself writes the dataset's id into params and query context."""
+    data = dict(body)
+    data["params"] = _render_form_data(body["params"], context)
+    stored = body.get("query_context")
+    data["query_context"] = None if stored is None else json.dumps(_render_query_context(stored, body, context), ensure_ascii=False)
+    return data
+
+
+def _read_form_data(raw: dict[str, Any], context: ReadContext, where: str) -> dict[str, Any]:
+    params = {key: value for key, value in raw.items() if key not in DROPPED_PARAMS}
+    for key in _CHART_LISTS:
+        if isinstance(params.get(key), list):
+            params[key] = _read_chart_list(params[key], context, f"{where}.{key}")
+    if isinstance(params.get("annotation_layers"), list):
+        params["annotation_layers"] = [_read_annotation(layer, context, where) for layer in params["annotation_layers"]]
+    texts: dict[str, Any] = context.texts(params, where)
+    return texts
+
+
+def _read_chart_list(references: list[Any], context: ReadContext, where: str) -> list[Any]:
+    charts: list[Any] = []
+    for reference in references:
+        uuid = context.ids.uuid_of(Kind.CHART, reference)
+        if uuid is None and isinstance(reference, str) and context.knows_chart(reference):
+            uuid = reference
+        if uuid is not None:
+            charts.append(uuid)
+        else:
+            context.note("stale_reference", f"Names the chart {reference}, which does not exist any more; left out.", where)
+    return charts
+
+
+def is_chart_annotation(layer: Any) -> bool:
+    """An annotation layer that takes its rows from another chart: its value is that chart's id."""
+    return (
+        isinstance(layer, Mapping)
+        and layer.get("annotationType") != "FORMULA"
+        and layer.get("sourceType") not in (None, "", "NATIVE")
+    )
+
+
+def lost_annotations(params: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The annotation layers that an import deletes: all but formulas (filter_chart_annotations, 4.1.4 to 6.1.0; I#32722)."""
+    return [layer for layer in as_list(params.get("annotation_layers")) if as_mapping(layer).get("annotationType") != "FORMULA"]
+
+
+def _read_annotation(layer: Any, context: ReadContext, where: str) -> Any:
+    if not is_chart_annotation(layer):
+        return layer
+    uuid = context.ids.uuid_of(Kind.CHART, layer.get("value"))
+    if uuid is None:
+        if as_id(layer.get("value")) is not None:
+            context.note(
+                "stale_reference",
+                f"The annotation layer “{layer.get('name')}” reads the chart {layer['value']}, which does not exist any more.",
+                f"{where}.annotation_layers",
+            )
+        return layer
+    return {**layer, "value": uuid}
+
+
+def _render_form_data(params: Mapping[str, Any], context: RenderContext) -> dict[str, Any]:
+    rendered = dict(params)
+    for key in _CHART_LISTS:
+        if isinstance(rendered.get(key), list):
+            rendered[key] = [number for uuid in rendered[key] if (number := context.id_of(Kind.CHART, uuid)) is not None]
+    if isinstance(rendered.get("annotation_layers"), list):
+        rendered["annotation_layers"] = [
+            {**layer, "value": context.id_of(Kind.CHART, layer["value"])}
+            if is_chart_annotation(layer) and isinstance(layer.get("value"), str)
+            else layer
+            for layer in rendered["annotation_layers"]
+        ]
+    texts: dict[str, Any] = context.texts(rendered)
+    return texts
+
+
+def _read_query_context(stored: Any, context: ReadContext) -> dict[str, Any] | None:
+    if stored in (None, ""):
+        return None
+    if isinstance(stored, str):
+        try:
+            stored = plain(json.loads(stored))
+        except ValueError:
+            context.note("broken_query_context", "The stored query context is not JSON; every import drops it.", "query_context")
+            return None
+    if not isinstance(stored, dict):
+        return None
+    # The dataset's id, and force: an order to the cache, not a property of the chart.
+    result = {key: value for key, value in stored.items() if key not in ("datasource", "force")}
+    if isinstance(result.get("queries"), list):
+        result["queries"] = [
+            context.texts({key: value for key, value in query.items() if key != "datasource"}, "query_context.queries")
+            if isinstance(query, dict)
+            else query
+            for query in result["queries"]
+        ]
+    if isinstance(result.get("form_data"), dict):
+        result["form_data"] = _read_form_data(result["form_data"], context, "query_context.form_data")
+    return result
+
+
+def _render_query_context(stored: Mapping[str, Any], body: Mapping[str, Any], context: RenderContext) -> dict[str, Any]:
+    dataset = context.id_of(Kind.DATASET, body["dataset_uuid"]) if body.get("dataset_uuid") else None
+    rendered = {**stored, "datasource": {"id": dataset, "type": "table"}, "force": False}
+    if isinstance(rendered.get("form_data"), Mapping):
+        rendered["form_data"] = {**_render_form_data(rendered["form_data"], context), "datasource": f"{dataset}__table"}
+    if isinstance(rendered.get("queries"), list):
+        rendered["queries"] = context.texts(rendered["queries"])
+    return rendered
