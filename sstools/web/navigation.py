@@ -1,0 +1,116 @@
+"""The rail. Pages are named by their URL's name: what is not installed (yet) is left out."""
+
+from dataclasses import dataclass
+
+from django.http import HttpRequest
+from django.urls import NoReverseMatch, reverse
+
+
+@dataclass(frozen=True)
+class Entry:
+    label: str
+    icon: str
+    key: str  # after "g"; a letter of the key's place, see app.js
+    names: tuple[str, ...]  # tried in this order
+    text: str = ""  # for the tiles of the overview
+
+    @property
+    def url(self) -> str:
+        return first_url(*self.names)
+
+
+@dataclass(frozen=True)
+class Group:
+    label: str
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True)
+class Link:
+    label: str
+    icon: str
+    url: str
+    text: str
+    is_current: bool
+    key: str
+
+    @property
+    def code(self) -> str:
+        """The key's `KeyboardEvent.code`."""
+        return f"Key{self.key.upper()}"
+
+
+GROUPS = (
+    Group("", (Entry("Overview", "overview", "o", ("web:home",)),)),
+    Group(
+        "Estate",
+        (
+            Entry(
+                "Inventory",
+                "inventory",
+                "i",
+                ("environments:assets", "environments:asset_list"),
+                "Every asset that was read",
+            ),
+            Entry(
+                "Environments",
+                "environments",
+                "e",
+                ("environments:list",),
+                "The Supersets, and whether they answer",
+            ),
+        ),
+    ),
+    Group(
+        "Change",
+        (
+            Entry("Compare", "compare", "c", ("migrations_app:compare",), "Two places side by side"),
+            Entry("Migrations", "migrations", "m", ("migrations_app:list",), "Plans, runs, and the way back"),
+            Entry("Backups", "backups", "b", ("backups:list",), "Copies to go back to"),
+            Entry("Git", "git", "t", ("git:list",), "Repositories, both directions"),
+        ),
+    ),
+    Group(
+        "Activity",
+        (
+            Entry("Jobs", "jobs", "j", ("jobs:list",), "What runs in the background"),
+            Entry("Audit", "audit", "a", ("audit:list",), "Who did what, and when"),
+        ),
+    ),
+    Group(
+        "More",
+        (
+            Entry("Plugins", "plugins", "p", ("plugins:list",), "What is installed and enabled"),
+            Entry("Access", "access", "u", ("roles:list", "access:list"), "Roles, groups and tokens"),
+        ),
+    ),
+)
+SEARCH = ("web:search", *GROUPS[1].entries[0].names)
+
+
+def first_url(*names: str) -> str:
+    """The address of the first of these URL names that exists, or ""."""
+    for name in names:
+        try:
+            return reverse(name)
+        except NoReverseMatch:
+            continue
+    return ""
+
+
+def rail(request: HttpRequest) -> list[tuple[str, list[Link]]]:
+    """(group, links) of the pages there are. The link with the longest matching address is current."""
+    found = [
+        (group.label, [(entry, url) for entry in group.entries if (url := entry.url)]) for group in GROUPS
+    ]
+    matching = [url for _, pairs in found for _, url in pairs if _covers(url, request.path)]
+    current = max(matching, key=len, default=None)
+
+    def link(entry: Entry, url: str) -> Link:
+        return Link(entry.label, entry.icon, url, entry.text, url == current, entry.key)
+
+    return [(label, [link(entry, url) for entry, url in pairs]) for label, pairs in found if pairs]
+
+
+def _covers(url: str, path: str) -> bool:
+    return path == url if url == "/" else path.startswith(url)

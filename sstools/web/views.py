@@ -1,0 +1,67 @@
+"""Overview, sign in and out, own preferences, the style page."""
+
+from typing import Any, cast
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth import views as auth_views
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpRequest, HttpResponse
+from django.views.decorators.http import require_http_methods, require_safe
+
+from . import home as overview
+from . import styleguide as samples
+from .forms import LoginForm, PreferenceForm
+from .htmx import go_to, render_page
+from .models import Preference
+from .navigation import first_url
+
+
+@require_safe
+@login_required
+def home(request: HttpRequest) -> HttpResponse:
+    context = {
+        "facts": overview.facts(request.user),
+        "steps": overview.start_steps(request.user),
+        "sections": overview.sections(request.user),
+        "new_migration_url": first_url(*overview.START[-1].names),
+    }
+    return render_page(request, "web/home.html", None, context)
+
+
+class Login(auth_views.LoginView):
+    """`next` is checked by Django: an address of another site leads to the overview instead."""
+
+    template_name = "registration/login.html"
+    authentication_form = LoginForm
+    redirect_authenticated_user = True
+
+    def form_invalid(self, form: Any) -> HttpResponse:
+        return self.render_to_response(self.get_context_data(form=form), status=422)
+
+
+class Logout(auth_views.LogoutView):
+    http_method_names = ["post", "options"]
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@login_required
+def me(request: HttpRequest) -> HttpResponse:
+    user = cast(Any, request.user)
+    preference = Preference.objects.filter(user=user).first() or Preference(user=user)
+    form = PreferenceForm(request.POST or None, instance=preference)
+    if request.method == "POST":
+        if form.is_valid():
+            form.save()
+            messages.success(request, "Your preferences are saved.")
+            return go_to(request, "web:me")
+        return render_page(request, "web/me.html", None, {"form": form}, status=422)
+    return render_page(request, "web/me.html", None, {"form": form})
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def styleguide(request: HttpRequest) -> HttpResponse:
+    """Every component with its markup. For those who write pages: while debugging, and for staff."""
+    if not (settings.DEBUG or getattr(request.user, "is_staff", False)):
+        raise Http404
+    return render_page(request, "web/styleguide.html", None, samples.context(request))
