@@ -1,0 +1,472 @@
+"""SupersetClient: the calls that ss-tools makes, typed. How they travel is in `transport.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar
+from urllib.parse import quote
+
+import httpx
+
+from . import rows
+from .answer import Answer, RequestRecord
+from .auth import Auth
+from .bundle import Bundle
+from .connection import ConnectionReport, check_connection
+from .errors import AmbiguousWrite, SupersetRefused, message_of
+from .listing import Page, read_all
+from .rows import ChartRow, ColumnRow, DashboardRow, DatabaseRow, DatasetRow, QueryResult, TableRow
+from .transport import Door
+from .versions import Capabilities, bootstrap_version, read_bootstrap
+
+# Ids per export request: 50 dashboards take 5 s and 2 MB, 100 charts under a second (superset-api.md 15), and the
+# query stays below the 4 KB that gunicorn and proxies accept.
+EXPORT_CHUNK = {"dashboard": 50, "chart": 100, "dataset": 100, "database": 100, "theme": 100}
+
+T = TypeVar("T")
+
+
+class SupersetClient(Door):
+    """One Superset. A context manager; may be used from several threads; `log` holds a RequestRecord per request.
+
+    Every call may raise SupersetUnreachable (later may help) or SupersetRefused (it will not); writes also
+    AmbiguousWrite: the target may have changed, read it. Ids are those of this instance.
+
+    `capabilities` saves the detection when the caller kept them from an earlier `detect()`.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        auth: Auth,
+        *,
+        ca_file: str | None = None,
+        proxy: str | None = None,
+        connect_timeout: float = 5,
+        read_timeout: float = 60,
+        import_timeout: float = 600,
+        max_parallel: int = 2,
+        transport: httpx.BaseTransport | None = None,
+        on_request: Callable[[RequestRecord], None] | None = None,
+        capabilities: Capabilities | None = None,
+    ) -> None:
+        super().__init__(
+            url,
+            auth,
+            ca_file=ca_file,
+            proxy=proxy,
+            connect_timeout=connect_timeout,
+            read_timeout=read_timeout,
+            import_timeout=import_timeout,
+            max_parallel=max_parallel,
+            transport=transport,
+            on_request=on_request,
+        )
+        self._capabilities = capabilities
+
+    def __repr__(self) -> str:
+        return f"SupersetClient({self.url!r}, {self.auth!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # -- what it is --------------------------------------------------------------------------------
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Those given or found; the first use may detect (one to three requests)."""
+        if self._capabilities is None:
+            self._capabilities = self.detect()
+        return self._capabilities
+
+    def detect(self) -> Capabilities:
+        """Version and capabilities from pages that are open to all: usually one request, at most four.
+
+        Raises SupersetRefused(not_superset) when the address is something else.
+        """
+        page = self.send_plain("GET", "/login/", headers={"Accept": "text/html"}, anonymous=True)
+        common = read_bootstrap(page.text) or {}
+        version = bootstrap_version(common) or self._version_from_files()
+        if version is None and not common:
+            raise self._not_superset(page)
+        configuration = common.get("conf") if isinstance(common.get("conf"), Mapping) else {}
+        assert isinstance(configuration, Mapping)
+        found = Capabilities.of_version(
+            version or "unknown",
+            feature_flags=common.get("feature_flags"),
+            auth_type=_int_or_none(configuration.get("AUTH_TYPE")),
+            sql_max_row=_int_or_none(configuration.get("SQL_MAX_ROW")),
+        )
+        if not found.tested and found.supported:
+            try:  # a fork, a build from a branch or a newer release: ask what it has instead of guessing
+                spec = self._request("GET", "/api/v1/_openapi").json
+            except SupersetRefused:
+                spec = None
+            found = found.with_openapi(spec) if isinstance(spec, Mapping) else found
+        self._capabilities = found
+        return found
+
+    def _version_from_files(self) -> str | None:
+        # The first is there on 4.1 to 6.1 unless static files live elsewhere, the second from 6.1 on.
+        for path, key in (("/static/version_info.json", "version"), ("/version", "version_string")):
+            body = self.send_plain("GET", path, anonymous=True).json
+            value = body.get(key) if isinstance(body, dict) else None
+            if isinstance(value, str) and value:
+                return value
+        return None
+
+    def check(self) -> ConnectionReport:
+        """Try everything a migration needs and tell each failure apart, with its remedy. Raises nothing."""
+        return check_connection(self)
+
+    # -- lists -------------------------------------------------------------------------------------
+
+    def list_dashboards(self) -> list[DashboardRow]:
+        """All dashboards that the account sees, by id: one request per hundred."""
+        return [rows.dashboard_row(row) for row in self._list("dashboard")]
+
+    def list_charts(self) -> list[ChartRow]:
+        return [rows.chart_row(row) for row in self._list("chart")]
+
+    def list_datasets(self) -> list[DatasetRow]:
+        return [rows.dataset_row(row) for row in self._list("dataset")]
+
+    def list_databases(self) -> list[DatabaseRow]:
+        """All connections, in one request: their list has no page cap."""
+        page = self._page("database", {"page_size": -1, "columns": rows.COLUMNS["database"]})
+        if len(page.rows) < page.count:  # a cap after all, as in forks
+            return [rows.database_row(row) for row in self._list("database")]
+        return sorted((rows.database_row(row) for row in page.rows), key=lambda row: row.id)
+
+    def count(self, kind: str) -> int:
+        return self._page(kind, {"page": 0, "page_size": 1, "columns": ["id"]}).count
+
+    def _list(self, kind: str) -> list[dict[str, Any]]:
+        return read_all(
+            lambda query: self._page(kind, query), rows.COLUMNS[kind], max_parallel=self._max_parallel
+        )
+
+    def _page(self, kind: str, query: Mapping[str, Any]) -> Page:
+        answer = self._request("GET", f"/api/v1/{kind}/", q={**query, "keys": ["none"]})
+        body = self._mapping(answer)
+        result, count = body.get("result"), body.get("count")
+        if not isinstance(result, list) or not isinstance(count, int):
+            raise self._not_superset(answer)
+        return Page(count, result)
+
+    # -- single assets -----------------------------------------------------------------------------
+
+    def get(self, kind: str, id: int | str) -> dict[str, Any]:
+        """The `result` of a single GET. Raises SupersetRefused(not_found)."""
+        return self._result(self._request("GET", f"/api/v1/{kind}/{quote(str(id), safe='')}"))
+
+    def update(self, kind: str, id: int, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """PUT these fields; what Superset answers as `result` (the fields it took)."""
+        answer = self._request("PUT", f"/api/v1/{kind}/{id}", json=dict(fields))
+        body = self._mapping(answer)
+        result = body.get("result")
+        return result if isinstance(result, dict) else {}
+
+    def delete(self, kind: str, id: int) -> None:
+        """Raises SupersetRefused: not_found, or invalid where something (a report) still uses it."""
+        self._request("DELETE", f"/api/v1/{kind}/{id}")
+
+    # -- export ------------------------------------------------------------------------------------
+
+    def export_assets(self) -> Bundle:
+        """Everything the account sees, in one request: 39 s for 11,345 files, and a one-worker Superset stalls."""
+        return self._export_request("/api/v1/assets/export/", None)
+
+    def export_dashboards(self, ids: Iterable[int]) -> Bundle:
+        """Dashboards with all they stand on. Never passwords. Ids that no longer exist are in `bundle.vanished`.
+
+        Raises SupersetRefused(not_found) if none of them exists.
+        """
+        return self._export("dashboard", ids)
+
+    def export_charts(self, ids: Iterable[int]) -> Bundle:
+        return self._export("chart", ids)
+
+    def export_datasets(self, ids: Iterable[int]) -> Bundle:
+        return self._export("dataset", ids)
+
+    def export_databases(self, ids: Iterable[int]) -> Bundle:
+        """Connections with all their datasets. From 6.1 on it may hold secure extras in clear text: treat as secret."""
+        return self._export("database", ids)
+
+    def iter_exports(self, kind: str, ids: Iterable[int]) -> Iterator[Bundle]:
+        """The same chunk by chunk, for readers of large instances: memory for one chunk at a time."""
+        wanted = sorted(set(ids))
+        size = EXPORT_CHUNK[kind]
+        for start in range(0, len(wanted), size):
+            yield self._export_some(kind, wanted[start : start + size])
+
+    def _export(self, kind: str, ids: Iterable[int]) -> Bundle:
+        wanted = sorted(set(ids))
+        if not wanted:
+            return Bundle()
+        chunks = list(self.iter_exports(kind, wanted))
+        bundle = chunks[0] if len(chunks) == 1 else Bundle.merge(*chunks)
+        if len(bundle.vanished) == len(wanted):
+            raise SupersetRefused(
+                f"None of the {len(wanted)} {kind}s exists any more, or the account does not see them.",
+                code="not_found",
+                status=404,
+            )
+        return self._completed(bundle)
+
+    def _export_some(self, kind: str, ids: Sequence[int]) -> Bundle:
+        """One chunk. One vanished id is a 404 for all of them, and two files of one name are one file: halve until the
+        others come."""
+        try:
+            bundle = self._export_request(f"/api/v1/{kind}/export/", ids)
+        except SupersetRefused as exc:
+            if exc.code != "not_found":
+                raise
+            if len(ids) == 1:
+                return Bundle(vanished=(ids[0],))
+        else:
+            if len(ids) == 1 or self._holds_all(kind, ids, bundle):
+                return bundle
+        middle = len(ids) // 2
+        return Bundle.merge(self._export_some(kind, ids[:middle]), self._export_some(kind, ids[middle:]))
+
+    @staticmethod
+    def _holds_all(kind: str, ids: Sequence[int], bundle: Bundle) -> bool:
+        """Whether what was asked for came. Before 6.0 datasets of one name in two schemas are one file, silently; the
+        same for databases whose names give one file name, on all versions (superset-api.md 6.4)."""
+        return bundle.counts().get(kind, 0) >= len(ids)
+
+    def _export_request(self, path: str, ids: Sequence[int] | None) -> Bundle:
+        answer = self._request(
+            "GET", path, q=list(ids) if ids is not None else None, timeout=self._import_timeout
+        )
+        if not answer.content.startswith(b"PK"):
+            raise self._not_superset(answer)
+        bundle = Bundle.from_zip(answer.content)
+        bundle.exported_at = answer.date
+        return bundle
+
+    def _completed(self, bundle: Bundle) -> Bundle:
+        """With what Superset left out because two files had one name: fetched alone, where every name is free."""
+        unresolved = bundle.unresolved()
+        lost = {
+            uuid
+            for owner, gone in unresolved.items()
+            for uuid in ([owner] if bundle.assets[owner].kind == "dataset" else gone)
+            if bundle.assets[owner].kind in ("chart", "dataset")
+        }
+        if not lost:
+            return bundle
+        ids = [row.id for row in self.list_datasets() if row.uuid in lost]
+        return Bundle.merge(bundle, *(self._export_some("dataset", [id]) for id in ids))
+
+    # -- import ------------------------------------------------------------------------------------
+
+    def import_assets(self, bundle: Bundle, *, sparse: bool) -> None:
+        """Overwrite everything in the bundle, in one transaction. `sparse` (6.0+) takes bundles without databases.
+
+        A database file in such a bundle would overwrite the target's connection, so with `sparse` it is refused here.
+        Raises SupersetRefused(unsupported_version) where the target would ignore `sparse`.
+        """
+        if sparse:
+            if next(bundle.of_kind("database"), None) is not None:
+                raise SupersetRefused(
+                    "A sparse import must not carry a database: it would overwrite the connection.",
+                    code="bundle_invalid",
+                )
+            if not self.capabilities.sparse_import:
+                raise SupersetRefused(
+                    f"Superset {self.capabilities.version} has no sparse import; that came with 6.0.",
+                    code="unsupported_version",
+                )
+        self._import("/api/v1/assets/import/", "bundle", bundle, {"sparse": "true"} if sparse else {})
+
+    def import_dashboards(self, bundle: Bundle, overwrite: bool) -> None:
+        """Dashboards of the bundle; charts, datasets and databases in it only where their uuid is new to the target."""
+        self._import("/api/v1/dashboard/import/", "formData", bundle, _overwrite(overwrite))
+
+    def import_charts(self, bundle: Bundle, overwrite: bool) -> None:
+        self._import("/api/v1/chart/import/", "formData", bundle, _overwrite(overwrite))
+
+    def import_datasets(self, bundle: Bundle, overwrite: bool) -> None:
+        self._import("/api/v1/dataset/import/", "formData", bundle, _overwrite(overwrite))
+
+    def _import(self, path: str, field: str, bundle: Bundle, form: Mapping[str, str]) -> None:
+        content = bundle.to_zip()
+        answer = self._request(
+            "POST",
+            path,
+            form=form,
+            files={field: ("bundle.zip", content, "application/zip")},
+            timeout=self._import_timeout,
+        )
+        # Anything but this exact answer is no success (superset-api.md 5): a page, half an answer, a proxy's 200.
+        if answer.status != 200 or not isinstance(answer.json, dict) or answer.json.get("message") != "OK":
+            raise AmbiguousWrite(
+                f"Whether {self._where} carried out POST {path} is unknown: its answer is not Superset's "
+                f"(status {answer.status}).",
+                status=answer.status,
+                detail={"cause": "not_superset"},
+            )
+
+    # -- databases ---------------------------------------------------------------------------------
+
+    def database_connection(self, id: int) -> dict[str, Any]:
+        """All fields of a connection, secrets masked by Superset. Needs can_write on Database."""
+        return self._result(self._request("GET", f"/api/v1/database/{id}/connection"))
+
+    def list_catalogs(self, db_id: int, *, force: bool = False) -> list[str]:
+        """Catalogs of a connection; none where its engine has no such thing. The default one is not marked."""
+        answer = self._request("GET", f"/api/v1/database/{db_id}/catalogs/", q={"force": force})
+        return _texts(self._mapping(answer).get("result"))
+
+    def list_schemas(self, db_id: int, catalog: str | None = None, force: bool = False) -> list[str]:
+        """Asks the database itself with `force`, so it also proves that the connection works."""
+        query: dict[str, Any] = {"force": force}
+        if catalog is not None:
+            query["catalog"] = catalog
+        answer = self._request("GET", f"/api/v1/database/{db_id}/schemas/", q=query)
+        return _texts(self._mapping(answer).get("result"))
+
+    def list_tables(
+        self, db_id: int, schema: str | None, catalog: str | None = None, *, force: bool = False
+    ) -> list[TableRow]:
+        """Tables and views of one schema, in one request."""
+        query: dict[str, Any] = {"force": force, "schema_name": schema or ""}
+        if catalog is not None:
+            query["catalog_name"] = catalog
+        answer = self._request("GET", f"/api/v1/database/{db_id}/tables/", q=query)
+        result = self._mapping(answer).get("result")
+        return [
+            TableRow(str(item["value"]), str(item.get("type") or "table"))
+            for item in result or ()
+            if isinstance(item, Mapping) and item.get("value") is not None
+        ]
+
+    def table_columns(
+        self, db_id: int, table: str, schema: str | None = None, catalog: str | None = None
+    ) -> list[ColumnRow] | None:
+        """Columns of a table as the database has them now, None if there is no such table."""
+        params = {"name": table}
+        if schema:
+            params["schema"] = schema
+        if catalog:
+            params["catalog"] = catalog
+        path = f"/api/v1/database/{db_id}/table_metadata/"
+        answer = self._request("GET", path, params=params, retries=1, checked=False)
+        if answer.status == 200:
+            columns = self._mapping(answer).get("columns")
+            found = [
+                ColumnRow(str(item["name"]), str(item.get("longType") or item.get("type") or ""))
+                for item in columns or ()
+                if isinstance(item, Mapping) and item.get("name") is not None
+            ]
+            return found or None
+        message, _ = message_of(answer)
+        # A missing table is a 500 whose whole text is its name, with or without the schema (L4.1 L6.1).
+        said = message.strip().strip("`\"'")
+        if answer.status in (404, 422, 500) and (
+            said in (table, f"{schema}.{table}", f"{catalog}.{schema}.{table}") or "NoSuchTable" in said
+        ):
+            return None
+        raise self._error("GET", path, answer, writes=False)
+
+    # -- charts' data ------------------------------------------------------------------------------
+
+    def chart_data(
+        self, payload: Mapping[str, Any], *, force: bool | None = None, timeout: float | None = None
+    ) -> list[QueryResult]:
+        """Run a query context (POST chart/data): one result per query; a failed query is a result, not an error.
+
+        `force` asks past Superset's cache. Sent once: a query may be expensive. Raises only where nothing can be said
+        about the chart: no connection, no rights to ask at all, not a Superset, a timeout.
+        """
+        body = dict(payload) if force is None else {**payload, "force": force}
+        answer = self._request(
+            "POST", "/api/v1/chart/data", json=body, writes=False, retries=0, checked=False, timeout=timeout
+        )
+        document = answer.json
+        if (
+            200 <= answer.status < 300
+            and isinstance(document, dict)
+            and isinstance(document.get("result"), list)
+        ):
+            return [self._query_result(item, answer.seconds) for item in document["result"]]
+        queries = payload.get("queries")
+        count = max(1, len(queries)) if isinstance(queries, Sequence) else 1
+        if answer.status == 202:
+            problem = "This Superset runs chart queries in the background (GLOBAL_ASYNC_QUERIES); ss-tools cannot wait."
+            return [QueryResult("failed", problem, seconds=answer.seconds, error_type="async")] * count
+        message, _ = message_of(answer)
+        said_by_superset = isinstance(document, dict) and bool(message)
+        if (
+            said_by_superset
+            and answer.status in (400, 403, 404, 408, 422, 500, 504)
+            and "CSRF" not in message
+        ):
+            failed = QueryResult(
+                "failed", self._clean(message), seconds=answer.seconds, error_type=_error_type(document)
+            )
+            return [failed] * count
+        if 200 <= answer.status < 300:
+            raise self._not_superset(answer)
+        raise self._error("POST", "/api/v1/chart/data", answer, writes=False)
+
+    def _query_result(self, item: Any, seconds: float) -> QueryResult:
+        if not isinstance(item, dict):
+            return QueryResult("failed", "Superset's answer to this query is not a result.", seconds=seconds)
+        data = item.get("data")
+        records = [row for row in data if isinstance(row, dict)] if isinstance(data, list) else []
+        error = item.get("error") or None
+        status = "failed" if error or item.get("status") in ("failed", "stopped", "timed_out") else "success"
+        columns = tuple(str(name) for name in item.get("colnames") or (records[0] if records else ()))
+        return QueryResult(
+            status=status,
+            error=self._clean(str(error)) if error else None,
+            columns=columns,
+            types=tuple(int(kind) for kind in item.get("coltypes") or ()),
+            rows=records,
+            rowcount=int(item.get("rowcount") or len(records)),
+            seconds=seconds,
+            sql=item.get("query") or None,
+            is_cached=bool(item.get("is_cached")),
+            cached_at=rows.moment(item.get("cached_dttm")),
+        )
+
+    # -- shapes ------------------------------------------------------------------------------------
+
+    def _mapping(self, answer: Answer) -> dict[str, Any]:
+        if not isinstance(answer.json, dict):
+            raise self._not_superset(answer)
+        return answer.json
+
+    def _result(self, answer: Answer) -> dict[str, Any]:
+        result = self._mapping(answer).get("result")
+        if not isinstance(result, dict):
+            raise self._not_superset(answer)
+        return result
+
+
+def _overwrite(overwrite: bool) -> dict[str, str]:
+    return {"overwrite": "true"} if overwrite else {}  # only the exact word counts
+
+
+def _texts(value: Any) -> list[str]:
+    return [str(item) for item in value if item is not None] if isinstance(value, list) else []
+
+
+def _int_or_none(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _error_type(document: Any) -> str | None:
+    errors = document.get("errors") if isinstance(document, dict) else None
+    first = errors[0] if isinstance(errors, list) and errors else None
+    return str(first["error_type"]) if isinstance(first, dict) and first.get("error_type") else None

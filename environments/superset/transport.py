@@ -1,0 +1,577 @@
+"""The one door: every request to a Superset goes out here, with its rules.
+
+What the rules stand on is in `superset-api.md` 2 and 5: always ask for JSON, never follow a redirect (a lost CSRF token
+answers an import with one), keep the session cookie beside the bearer, send a Referer.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import ssl
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import httpx
+
+from .answer import Answer, RequestRecord
+from .auth import Auth
+from .errors import (
+    AmbiguousWrite,
+    SupersetError,
+    SupersetRefused,
+    SupersetUnreachable,
+    is_login_page,
+    message_of,
+    redact,
+    unreachable,
+)
+from .rison import rison
+
+logger = logging.getLogger(__name__)
+
+CSRF = "/api/v1/security/csrf_token/"
+
+READ_RETRIES = 3  # repeats of a read after the first try
+TIMEOUT_RETRIES = (
+    1  # repeats after a whole read timeout: the server is busy, and each repeat adds a request to it
+)
+REFUSED_RETRIES = 2  # repeats of a write whose connection was refused: nothing can have been sent
+BACKOFF_SECONDS = 0.4  # doubled each time, times a random factor: many workers must not come back in step
+MAX_WAIT_SECONDS = 30.0  # longest Retry-After that is waited for; beyond it the caller is told
+WRITE_TOKEN_SECONDS = (
+    120.0  # a token must live this long when a write starts: it is checked after the body arrived
+)
+READ_TOKEN_SECONDS = 15.0
+KEEPALIVE_SECONDS = (
+    1.5  # gunicorn closes idle connections after 2 s; a write must not meet one that is closing
+)
+CSRF_SECONDS = 12 * 3600.0  # Superset's tokens are good for 7 days (WTF_CSRF_TIME_LIMIT)
+MAX_ANSWER_BYTES = 768 * 2**20  # a full export of 10,000 charts has 35 MB; nothing may fill the memory
+SLOW_DRIP_SECONDS = 300.0  # an answer that has begun must be complete this long after the read timeout
+LOG_LENGTH = 5_000  # requests remembered by one client
+
+
+def parse_url(url: str) -> tuple[str, str]:
+    """(origin, base path) of an address: "https://host:8088" and "" or "/superset-a".
+
+    Pages that people copy from the browser (…/login/, …/superset/welcome/) lose their ending. Raises
+    SupersetRefused(bad_url) with what is wrong; credentials in an address are refused, because addresses are shown.
+    """
+    text = url.strip()
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname, parts.port
+    except ValueError as exc:
+        raise SupersetRefused("The address is not a URL.", code="bad_url") from exc
+    if parts.scheme not in ("http", "https") or not host:
+        raise SupersetRefused(
+            "The address must start with https:// or http:// and name a host.", code="bad_url"
+        )
+    if "@" in parts.netloc:
+        raise SupersetRefused(
+            "The address must not hold a user or a password; give them separately.", code="bad_url"
+        )
+    if any(ord(character) <= 32 for character in text) or "\\" in text:
+        raise SupersetRefused("The address must not hold spaces or backslashes.", code="bad_url")
+    path = parts.path.rstrip("/")
+    for page in ("/superset/welcome", "/dashboard/list", "/chart/list", "/login", "/api/v1"):
+        path = path.removesuffix(page).rstrip("/")
+    if ".." in path.split("/"):
+        raise SupersetRefused("The address must not hold '..'.", code="bad_url")
+    shown = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{shown}{f':{port}' if port is not None else ''}", path
+
+
+def tls_context(ca_file: str | None) -> ssl.SSLContext:
+    """Always verifying; `ca_file` (PEM) is trusted in addition to the system's authorities."""
+    context = ssl.create_default_context()
+    if not context.get_ca_certs():  # a system without a bundle of its own
+        import certifi  # comes with httpx
+
+        context.load_verify_locations(certifi.where())
+    if ca_file:
+        try:
+            context.load_verify_locations(ca_file)
+        except (OSError, ssl.SSLError) as exc:
+            reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else "not a PEM certificate"
+            raise SupersetRefused(
+                f"The CA file {ca_file} cannot be used: {reason}.", code="bad_ca_file"
+            ) from exc
+    return context
+
+
+class Door:
+    """Sends requests of one client, at most `max_parallel` at a time; may be used from several threads."""
+
+    def __init__(
+        self,
+        url: str,
+        auth: Auth,
+        *,
+        ca_file: str | None = None,
+        proxy: str | None = None,
+        connect_timeout: float = 5,
+        read_timeout: float = 60,
+        import_timeout: float = 600,
+        max_parallel: int = 2,
+        transport: httpx.BaseTransport | None = None,
+        on_request: Callable[[RequestRecord], None] | None = None,
+    ) -> None:
+        origin, self._base_path = parse_url(url)
+        self.url = origin + self._base_path
+        self.auth = auth
+        self.log: deque[RequestRecord] = deque(maxlen=LOG_LENGTH)
+        self._where = urlsplit(origin).netloc
+        self._connect_timeout = connect_timeout
+        self._read_timeout = read_timeout
+        self._import_timeout = import_timeout
+        self._max_parallel = max(1, max_parallel)
+        self._slots = threading.BoundedSemaphore(self._max_parallel)
+        self._on_request = on_request
+        self._sleep: Callable[[float], None] = time.sleep
+        self._csrf_lock = threading.RLock()
+        self._csrf_token: str | None = None
+        self._csrf_until = 0.0
+        proxy_url = urlsplit(proxy) if proxy else None
+        self._proxy_secret = proxy_url.password if proxy_url is not None else None
+        if transport is None:
+            try:
+                transport = httpx.HTTPTransport(
+                    verify=tls_context(ca_file),
+                    proxy=proxy,
+                    trust_env=False,
+                    limits=httpx.Limits(
+                        max_connections=self._max_parallel + 1,
+                        max_keepalive_connections=self._max_parallel,
+                        keepalive_expiry=KEEPALIVE_SECONDS,
+                    ),
+                )
+            except ValueError as exc:
+                raise SupersetRefused(
+                    "The proxy must be an http:// or https:// address.", code="bad_url"
+                ) from exc
+        self._http = self._new_client(transport)
+        # Shares the connections and has cookies of its own: a page that is open to all sets a session cookie too,
+        # which would replace the one that our CSRF token, or our sign-in, belongs to.
+        self._anonymous_http = self._new_client(transport)
+
+    def _new_client(self, transport: httpx.BaseTransport) -> httpx.Client:
+        return httpx.Client(
+            transport=transport,
+            trust_env=False,  # no proxies, CA files, .netrc passwords from the environment: they are settings here
+            follow_redirects=False,
+            headers={"Accept": "application/json", "User-Agent": "ss-tools", "Referer": f"{self.url}/"},
+        )
+
+    def close(self) -> None:
+        self._http.close()  # and with it the transport of both
+
+    # -- sending -----------------------------------------------------------------------------------
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        q: Any = None,
+        params: Mapping[str, str | int] | None = None,
+        json: Any = None,
+        form: Mapping[str, str] | None = None,
+        files: Mapping[str, tuple[str, bytes, str]] | None = None,
+        timeout: float | None = None,
+        retries: int = READ_RETRIES,
+        writes: bool | None = None,
+        checked: bool = True,
+    ) -> Answer:
+        """Send and return the answer, 2xx unless `checked` is False (then any status of a complete answer).
+
+        `q` is written in rison. `writes` says whether it can change the target (default: all but GET): then it is sent
+        once, except after a refused connection, a 401 or a CSRF refusal, which all come before anything is done.
+        Raises SupersetUnreachable, SupersetRefused, AmbiguousWrite.
+        """
+        writes = method != "GET" if writes is None else writes
+        target = path + _query(q, params)
+        signed_in_again = csrf_renewed = False
+        attempt = 0
+        while True:
+            attempt += 1
+            sent: dict[str, str] = {}
+            try:
+                lasting = WRITE_TOKEN_SECONDS if method != "GET" else READ_TOKEN_SECONDS
+                sent = self.auth.headers(self, lasting=lasting)
+                headers = dict(sent)
+                if method != "GET":
+                    headers |= self._csrf_header(needed=writes or csrf_renewed or not self.auth.is_bearer)
+                answer = self._send(
+                    method,
+                    target,
+                    json=json,
+                    form=form,
+                    files=files,
+                    headers=headers,
+                    timeout=timeout,
+                    attempt=attempt,
+                )
+            except _Broken as broken:
+                failure = broken.error
+                if writes and broken.sent:
+                    raise self._ambiguous(method, path, failure) from None
+                allowed = retries
+                if failure.code == "timeout":
+                    allowed = min(allowed, TIMEOUT_RETRIES)
+                elif failure.code == "tls_failed":
+                    allowed = 0  # a certificate does not change within seconds
+                if method != "GET":
+                    allowed = min(retries, REFUSED_RETRIES) if not broken.sent else 0
+                if attempt > allowed:
+                    raise failure from None
+                self._sleep(_backoff(attempt))
+                continue
+            if not signed_in_again and _is_unauthorized(answer) and self.auth.rejected(sent):
+                signed_in_again = True
+                self._forget_csrf()
+                continue
+            if method != "GET" and not csrf_renewed and _is_csrf_failure(answer):
+                csrf_renewed = True
+                self._forget_csrf()
+                continue
+            if not writes and method == "GET" and attempt <= retries and _may_pass(answer, attempt):
+                wait = _retry_after(answer)
+                if wait is None or wait <= MAX_WAIT_SECONDS:
+                    self._sleep(wait if wait is not None else _backoff(attempt))
+                    continue
+            if 200 <= answer.status < 300 or not checked:
+                return answer
+            raise self._error(method, path, answer, writes)
+
+    def send_plain(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Mapping[str, Any] | None = None,
+        form: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+        retries: int = REFUSED_RETRIES,
+        anonymous: bool = False,
+    ) -> Answer:
+        """One request without our token, any status; with `anonymous` without our cookies too, as strangers send it."""
+        client = self._anonymous_http if anonymous else self._http
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                answer = self._send(
+                    method,
+                    path,
+                    json=json,
+                    form=form,
+                    headers=headers,
+                    timeout=timeout,
+                    attempt=attempt,
+                    client=client,
+                )
+            except _Broken as broken:
+                if attempt > retries or broken.error.code in ("timeout", "tls_failed"):
+                    raise broken.error from None
+                self._sleep(_backoff(attempt))
+                continue
+            if attempt <= retries and answer.status in (429, 502, 503, 504):
+                wait = _retry_after(answer)
+                if wait is None or wait <= MAX_WAIT_SECONDS:
+                    self._sleep(wait if wait is not None else _backoff(attempt))
+                    continue
+            return answer
+
+    def _send(
+        self,
+        method: str,
+        target: str,
+        *,
+        json: Any = None,
+        form: Mapping[str, str] | None = None,
+        files: Mapping[str, tuple[str, bytes, str]] | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+        attempt: int = 1,
+        client: httpx.Client | None = None,
+    ) -> Answer:
+        """One attempt. Raises _Broken when no complete answer came."""
+        read = timeout if timeout is not None else self._read_timeout
+        limits = httpx.Timeout(read, connect=self._connect_timeout, pool=read + self._import_timeout)
+        http = client or self._http
+        request = http.build_request(
+            method,
+            self.url + target,
+            json=json,
+            data=dict(form) if form else None,
+            files=files,
+            headers=dict(headers or {}),
+            timeout=limits,
+        )
+        sent_bytes = int(request.headers.get("content-length", 0))
+        status: int | None = None
+        size = 0
+        error: str | None = None
+        with self._slots:
+            started = time.monotonic()
+            try:
+                response = http.send(request, stream=True)
+                try:
+                    status = response.status_code
+                    chunks = []
+                    for chunk in response.iter_bytes():
+                        chunks.append(chunk)
+                        size += len(chunk)
+                        if size > MAX_ANSWER_BYTES or time.monotonic() - started > read + SLOW_DRIP_SECONDS:
+                            raise httpx.ReadTimeout("too much or too slow", request=request)
+                finally:
+                    response.close()
+                content = b"".join(chunks)
+                seconds = time.monotonic() - started
+                names = {name.lower(): value for name, value in response.headers.items()}
+                return Answer(response.status_code, names, content, seconds)
+            except (
+                httpx.HTTPError,
+                httpx.InvalidURL,
+                httpx.CookieConflict,
+                httpx.StreamError,
+                OSError,
+            ) as exc:
+                broken = _Broken(
+                    self._clean_error(unreachable(exc, self._where)), sent=_may_have_been_sent(exc)
+                )
+                error = broken.error.code
+                status = None
+                raise broken from None
+            finally:
+                shown = redact(target, self._secrets())[:300]
+                elapsed = time.monotonic() - started
+                record = RequestRecord(method, shown, status, elapsed, size, sent_bytes, attempt, error)
+                self.log.append(record)
+                logger.debug("%s %s %s %.3fs %d B", method, shown, status or error, elapsed, size)
+                if self._on_request is not None:
+                    self._on_request(record)
+
+    # -- tokens ------------------------------------------------------------------------------------
+
+    def _csrf_header(self, *, needed: bool) -> dict[str, str]:
+        """The CSRF header; its cookie is in the jar. Fetched when `needed` (chart queries are exempt) and not there."""
+        with self._csrf_lock:
+            if self._csrf_token is None or time.monotonic() > self._csrf_until:
+                if not needed:
+                    return {}
+                answer = self._request("GET", CSRF)
+                token = answer.json.get("result") if isinstance(answer.json, dict) else None
+                if not isinstance(token, str):
+                    raise self._not_superset(answer)
+                self._csrf_token, self._csrf_until = token, time.monotonic() + CSRF_SECONDS
+            return {"X-CSRFToken": self._csrf_token}
+
+    def _forget_csrf(self) -> None:
+        with self._csrf_lock:
+            self._csrf_token = None
+            if self.auth.is_bearer:  # with SessionAuth the same cookie is the sign-in
+                self._http.cookies.clear()
+
+    def forget_session(self) -> None:
+        with self._csrf_lock:
+            self._csrf_token = None
+            self._http.cookies.clear()
+
+    # -- errors ------------------------------------------------------------------------------------
+
+    def _secrets(self) -> tuple[str, ...]:
+        secrets = self.auth.secrets()
+        if self._proxy_secret:
+            secrets += (self._proxy_secret,)
+        token = self._csrf_token
+        return (*secrets, token) if token else secrets
+
+    def _clean(self, text: str) -> str:
+        return redact(text, self._secrets())
+
+    def _clean_error(self, error: SupersetUnreachable) -> SupersetUnreachable:
+        error.message = self._clean(error.message)
+        error.args = (error.message,)
+        return error
+
+    def _clean_detail(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self._clean(value)
+        if isinstance(value, dict):
+            return {self._clean(str(key)): self._clean_detail(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self._clean_detail(item) for item in value]
+        return value
+
+    def _ambiguous(self, method: str, path: str, failure: SupersetUnreachable) -> AmbiguousWrite:
+        return AmbiguousWrite(
+            f"Whether {self._where} carried out {method} {path} is unknown: {failure.message}",
+            status=failure.status,
+            detail={"cause": failure.code},
+        )
+
+    def _not_superset(self, answer: Answer) -> SupersetRefused:
+        if 300 <= answer.status < 400:
+            to = urlsplit(answer.location)
+            if to.netloc and to.netloc != self._where:
+                what = f"sends us on to {to.scheme}://{to.hostname}"
+                hint = "Is a sign-in service in front of it, or is that its real address?"
+            elif to.netloc and to.scheme != urlsplit(self.url).scheme:
+                what, hint = f"sends us on to {to.scheme}://{to.netloc}", "Use that address."
+            else:
+                what, hint = f"sends us on to {to.path or 'another page'}", "Is the address complete?"
+        elif answer.is_html and is_login_page(answer.text):
+            what, hint = "answers with a sign-in page instead of data", "Is a sign-in service in front of it?"
+        elif answer.is_html:
+            title, _ = message_of(answer)
+            what, hint = (
+                f"answers with a web page ({title or 'without a title'}) instead of data",
+                "Is this a Superset?",
+            )
+        else:
+            what, hint = "answers with something that is not Superset's", "Is this a Superset?"
+        return SupersetRefused(
+            self._clean(f"{self._where} {what}. {hint}"), code="not_superset", status=answer.status
+        )
+
+    def _error(self, method: str, path: str, answer: Answer, writes: bool) -> SupersetError:
+        """The error for a status that is not success, in Superset's own words where it has any."""
+        status = answer.status
+        message, detail = message_of(answer)
+        message, detail = self._clean(message), self._clean_detail(detail)
+        said = f": {message}" if message else "."
+        if method != "GET" and _is_csrf_failure(answer):
+            text = (
+                "Superset refuses the CSRF token even after a new one was fetched. Does a proxy drop cookies?"
+            )
+            return SupersetRefused(f"{text} {message}".strip(), code="csrf", status=status)
+        if 300 <= status < 400:
+            return self._not_superset(answer)
+        if _is_unauthorized(answer):
+            return SupersetRefused(
+                f"Superset does not accept {self.auth.who}{said}", code="unauthorized", status=status
+            )
+        if status == 403:
+            text = f"{self.auth.who} may not do this ({method} {path}){said}"
+            return SupersetRefused(text, code="forbidden", status=status)
+        if status == 429:
+            return SupersetUnreachable(
+                f"{self._where} asks for fewer requests{said}", code="rate_limited", status=status
+            )
+        if status in (404, 405):
+            if answer.is_html and not path.startswith("/api/v1/"):
+                return self._not_superset(answer)
+            return SupersetRefused(f"Superset has no {path}{said}", code="not_found", status=status)
+        if status in (413, 414):
+            return SupersetRefused(
+                f"The request is too large for {self._where} or a proxy before it{said}",
+                code="too_large",
+                status=status,
+            )
+        if status in (409, 412, 423):
+            return SupersetRefused(
+                f"Superset reports a conflict{said}", code="conflict", status=status, detail=detail
+            )
+        meaningful = bool(message) and not answer.is_html
+        if status == 408 or status >= 500:
+            if status != 500 or not meaningful or _is_passing(message):
+                failure = SupersetUnreachable(
+                    f"{self._where} failed with status {status}{said}", code="server_error", status=status
+                )
+                return self._ambiguous(method, path, failure) if writes else failure
+            # Imports and edits are one transaction; an error that says why has rolled it back (superset-api.md 8.4).
+            return SupersetRefused(f"Superset failed{said}", code="invalid", status=status, detail=detail)
+        return SupersetRefused(f"Superset refuses{said}", code="invalid", status=status, detail=detail)
+
+
+class _Broken(Exception):
+    """No complete answer came; `sent` says whether the server may have seen the request."""
+
+    def __init__(self, error: SupersetUnreachable, *, sent: bool) -> None:
+        super().__init__(error.message)
+        self.error = error
+        self.sent = sent
+
+
+def _may_have_been_sent(error: Exception) -> bool:
+    before = (
+        httpx.ConnectError,
+        httpx.ConnectTimeout,
+        httpx.PoolTimeout,
+        httpx.ProxyError,
+        httpx.UnsupportedProtocol,
+    )
+    return not isinstance(error, (*before, httpx.InvalidURL))
+
+
+def _query(q: Any, params: Mapping[str, str | int] | None) -> str:
+    pairs = [f"{quote(name)}={quote(str(value), safe='')}" for name, value in (params or {}).items()]
+    if q is not None:
+        # Rison's own characters stay as they are: 15 % shorter, and web servers cap the line at 4 KB.
+        pairs.insert(0, "q=" + quote(rison(q), safe="!'(),:*~$-_./"))
+    return "?" + "&".join(pairs) if pairs else ""
+
+
+def _is_unauthorized(answer: Answer) -> bool:
+    if answer.status == 401:
+        return True
+    # The JWT library answers 422 {"msg"} to a token it cannot read, as after a change of the server's SECRET_KEY.
+    return answer.status == 422 and isinstance(answer.json, dict) and set(answer.json) == {"msg"}
+
+
+def _is_csrf_failure(answer: Answer) -> bool:
+    """JSON requests get a 400 that says so; a multipart one is sent to the login page (4.1.4 to 6.1.0)."""
+    if answer.status in (301, 302, 303, 307):
+        return "/login" in urlsplit(answer.location).path
+    if answer.status != 400:
+        return False
+    message, _ = message_of(answer)
+    return "CSRF" in message or "referrer" in message
+
+
+def _may_pass(answer: Answer, attempt: int) -> bool:
+    if answer.status in (429, 502, 503, 504):
+        return True
+    if answer.status < 500:
+        return False
+    message, _ = message_of(answer)
+    if message and not answer.is_html and not _is_passing(message):
+        return False  # it says why, and will say it again
+    return attempt <= 1
+
+
+def _is_passing(message: str) -> bool:
+    """A 500 whose text is about the metadata database's connection: those pass."""
+    signs = (
+        "OperationalError",
+        "server closed the connection",
+        "QueuePool limit",
+        "Lost connection",
+        "deadlock detected",
+    )
+    return any(sign in message for sign in signs)
+
+
+def _retry_after(answer: Answer) -> float | None:
+    value = answer.headers.get("retry-after", "")
+    if value.isdigit():
+        return float(value)
+    try:
+        until = parsedate_to_datetime(value)
+    except (ValueError, TypeError):
+        return None
+    now = answer.date or until
+    return max(0.0, (until - now).total_seconds()) if until.tzinfo else None
+
+
+def _backoff(attempt: int) -> float:
+    return float(BACKOFF_SECONDS * 2 ** (attempt - 1) * random.uniform(0.5, 1.5))  # noqa: S311

@@ -1,0 +1,197 @@
+"""YAML as Superset reads and writes it, from strangers too.
+
+Superset uses PyYAML's safe loader, so YAML 1.1: `no` is false, `12:30:45` a number
+(superset/commands/importers/v1/utils.py, 4.1.4 and 6.1.0). The C parser used here reads the same values in a fifth of
+the time (tests/superset/test_yaml_text.py). What a file may contain is limited before anything is built from it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import sys
+from collections.abc import Callable
+from typing import Any, cast
+
+import yaml
+
+from .errors import SupersetRefused
+
+_BaseLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_BaseDumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+MAX_FILE_BYTES = (
+    16 * 2**20
+)  # one asset; the largest example dashboard has 40 KB, Superset itself stops at 100 MB
+MAX_DEPTH = 100  # nested collections; form data of deck.gl charts has about 12. The C composer recurses without a limit
+MAX_ANCHORS = 100  # Superset writes none at all; hand-written bundles a few
+MAX_EXPANDED = 100_000  # nodes after aliases are followed: what an alias bomb multiplies
+MAX_DIGITS = 64  # of one number; reading longer ones takes quadratic time, and no database has them
+
+
+def invalid(where: str, problem: str) -> SupersetRefused:
+    return SupersetRefused(f"{where}: {problem}", code="bundle_invalid", detail={where: problem})
+
+
+class _Loader(_BaseLoader):  # type: ignore[misc]
+    """The safe loader, with numbers of bounded length, dates as text and nothing that JSON does not know."""
+
+
+def _limited(construct: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    def constructor(loader: Any, node: yaml.ScalarNode) -> Any:
+        if len(node.value) > MAX_DIGITS:
+            raise yaml.constructor.ConstructorError(
+                None, None, "a number too long to be one", node.start_mark
+            )
+        return construct(loader, node)
+
+    return constructor
+
+
+def _date_as_text(loader: Any, node: yaml.ScalarNode) -> str:
+    # Superset's own exports quote whatever looks like a date. In a hand-written file Superset makes a date of it and
+    # stores `isoformat()` in its JSON columns (superset/utils/json.py, json_iso_dttm_ser): the same text as here.
+    return str(yaml.constructor.SafeConstructor.construct_yaml_timestamp(loader, node).isoformat())
+
+
+def _refused(loader: Any, node: yaml.Node) -> Any:
+    kind = node.tag.rpartition(":")[2]
+    raise yaml.constructor.ConstructorError(None, None, f"{kind} is not plain data", node.start_mark)
+
+
+_SAFE = yaml.constructor.SafeConstructor
+_Loader.add_constructor("tag:yaml.org,2002:int", _limited(_SAFE.construct_yaml_int))
+_Loader.add_constructor("tag:yaml.org,2002:float", _limited(_SAFE.construct_yaml_float))
+_Loader.add_constructor("tag:yaml.org,2002:timestamp", _date_as_text)
+for _tag in ("binary", "omap", "pairs", "set"):
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_tag}", _refused)
+
+
+class _Dumper(_BaseDumper):  # type: ignore[misc]
+    def ignore_aliases(self, data: Any) -> bool:
+        return True  # two charts sharing one list in our memory are no reason for an anchor in the file
+
+
+def read_yaml(content: bytes, where: str) -> dict[str, Any]:
+    """One file as plain data: dicts with text keys, lists, str, int, float, bool, None.
+
+    Keys that are not text become what JSON makes of them, and nan becomes None, as in Superset's JSON columns. Raises
+    SupersetRefused(bundle_invalid) for whatever is not one mapping of plain data within the limits above.
+    """
+    if len(content) > MAX_FILE_BYTES:
+        raise invalid(where, f"larger than {MAX_FILE_BYTES // 2**20} MiB")
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as exc:
+        raise invalid(where, "not UTF-8 text") from exc
+    if "\0" in text:
+        raise invalid(where, "contains NUL characters")
+    try:
+        if _may_be_hostile(text):
+            _check_structure(text, where)
+        data = yaml.load(text, Loader=_Loader)  # noqa: S506  (_Loader is a safe loader)
+    except yaml.YAMLError as exc:
+        raise invalid(where, f"not valid YAML: {_problem(exc)}") from exc
+    except (ValueError, OverflowError, TypeError, RecursionError) as exc:
+        # ValueError: 2020-13-45 looks like a date to YAML and is none. TypeError: a list as a key.
+        raise invalid(where, f"holds a value that cannot be read ({type(exc).__name__})") from exc
+    if not isinstance(data, dict):
+        raise invalid(where, "not a mapping of field names to values")
+    return cast(dict[str, Any], _plain(data, where, {}))
+
+
+def write_yaml(data: dict[str, Any]) -> bytes:
+    """`data` as Superset would write it; reading it back gives equal values. Raises TypeError for what is not plain."""
+    try:
+        text: str = yaml.dump(data, Dumper=_Dumper, sort_keys=False)
+    except yaml.representer.RepresenterError as exc:
+        raise TypeError(f"Not plain data: {exc.args[-1]!r}") from exc
+    return text.encode("utf-8")
+
+
+# Anchors, tags and deep nesting can only be where these match. Most files have none and are then parsed once.
+_ANCHOR_OR_TAG = re.compile(r"(?m)(?:^|[\s\[{,])[&!]")
+_DEEP_BLOCK = re.compile(r"(?m)^[ \t?:-]{60,}")
+
+
+def _may_be_hostile(text: str) -> bool:
+    opened = text.count("[") - text.count("[]") + text.count("{") - text.count("{}")
+    return opened > MAX_DEPTH or bool(_ANCHOR_OR_TAG.search(text)) or bool(_DEEP_BLOCK.search(text))
+
+
+def _check_structure(text: str, where: str) -> None:
+    """Walk the parse events, which costs memory for one node at a time, and refuse what would explode when built."""
+    sizes: dict[str, int] = {}  # expanded nodes below each finished anchor
+    open_nodes: list[tuple[str | None, int]] = []  # anchor and count of what is being read
+    total = anchors = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        anchor = getattr(event, "anchor", None)
+        if isinstance(event, yaml.AliasEvent):
+            if anchor not in sizes:
+                raise invalid(where, "an alias refers to itself or to nothing")
+            size = sizes[anchor]
+            anchors += 1
+        elif isinstance(event, yaml.CollectionStartEvent):
+            anchors += anchor is not None
+            open_nodes.append((anchor, 1))
+            if len(open_nodes) > MAX_DEPTH:
+                raise invalid(where, f"nested more than {MAX_DEPTH} levels deep")
+            size = 0
+        elif isinstance(event, yaml.CollectionEndEvent):
+            opened_as, size = open_nodes.pop()
+            if opened_as is not None:
+                sizes[opened_as] = size
+        elif isinstance(event, yaml.ScalarEvent):
+            size = 1
+            if anchor is not None:
+                anchors += 1
+                sizes[anchor] = 1
+        else:
+            continue
+        if anchors > MAX_ANCHORS:
+            raise invalid(where, f"more than {MAX_ANCHORS} YAML anchors and aliases")
+        if isinstance(event, yaml.AliasEvent):
+            total += size
+            if total > MAX_EXPANDED:
+                raise invalid(where, "YAML aliases that expand without measure")
+        if open_nodes:
+            opened_as, count = open_nodes[-1]
+            open_nodes[-1] = (opened_as, count + size)
+
+
+def _plain(value: Any, where: str, known: dict[str, str]) -> Any:
+    if isinstance(value, str):
+        if "\0" in value:
+            raise invalid(where, "contains NUL characters")
+        # Assets repeat the same short words ten thousand times; keeping one of each halves the memory of a bundle.
+        return known.setdefault(value, value) if len(value) < 40 else value
+    if isinstance(value, dict):
+        return {_key(key, where): _plain(item, where, known) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item, where, known) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    raise invalid(where, f"holds a {type(value).__name__}, which is not plain data")
+
+
+def _key(key: Any, where: str) -> str:
+    if isinstance(key, str):
+        if "\0" in key:
+            raise invalid(where, "contains NUL characters")
+        return sys.intern(key) if len(key) < 40 else key
+    if key is None:
+        return "null"
+    if isinstance(key, bool):
+        return "true" if key else "false"
+    if isinstance(key, int | float):
+        return repr(key)
+    raise invalid(where, f"has a {type(key).__name__} as a field name")
+
+
+def _problem(error: yaml.YAMLError) -> str:
+    """The first sentence of PyYAML's complaint with its line, without the excerpt: it may hold anything."""
+    problem = getattr(error, "problem", None) or getattr(error, "reason", None) or type(error).__name__
+    mark = getattr(error, "problem_mark", None)
+    return f"{str(problem)[:200]} in line {mark.line + 1}" if mark is not None else str(problem)[:200]
