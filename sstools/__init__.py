@@ -1,1 +1,1 @@
-"""The shell of ss-tools: settings, jobs, roles, audit, API and page helpers. Nothing in here knows what a dashboard is."""
+"""The shell: settings, jobs, roles, audit, API and page helpers. Nothing in here knows what a dashboard is."""

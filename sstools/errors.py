@@ -1,4 +1,4 @@
-"""The errors that ss-tools expects, each with a stable `code`. Whatever is not one of them is a bug and is shown as such.
+"""The errors that ss-tools expects, each with a stable `code`. Whatever else comes is a bug, and shown as one.
 
 `message` says what happened and to what, `remedy` what to do about it. Both are shown to people: no secrets in them.
 """

@@ -103,7 +103,11 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "sstools.web.middleware.PreferencesMiddleware",
+    "sstools.web.middleware.SignedOutMiddleware",
+    "sstools.web.middleware.ExpectedErrorMiddleware",
 ]
+CSRF_FAILURE_VIEW = "sstools.api.errors.csrf_failure"
 
 TEMPLATES = [
     {
@@ -116,6 +120,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "csp.context_processors.nonce",
+                "sstools.web.context_processors.shell",
             ],
         },
     },
@@ -159,6 +164,8 @@ LANGUAGE_CODE = "en"
 TIME_ZONE = env_str("SSTOOLS_TIME_ZONE", "UTC")
 USE_TZ = True
 USE_I18N = True
+
+ADMIN_PASSWORD = env_secret("SSTOOLS_ADMIN_PASSWORD", "")  # of the first user, `admin`, in an empty database
 
 # --- Jobs ---------------------------------------------------------------------------------------------------------
 JOB_WORKERS = env_int("SSTOOLS_JOB_WORKERS", 4, at_least=1)

@@ -11,14 +11,14 @@ from http import HTTPStatus
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
-from django.views import defaults
+from django.http import Http404, HttpRequest, HttpResponseBase, JsonResponse
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
 from sstools import logs
 from sstools.errors import SSToolsError, as_expected
+from sstools.web import errors as pages
 
 logger = logging.getLogger(__name__)
 PROBLEM_JSON = "application/problem+json"
@@ -118,24 +118,32 @@ def _answer(status: int, code: str, detail: str) -> JsonResponse:
 def handler400(request: HttpRequest, exception: Exception) -> HttpResponseBase:
     if _is_api(request):
         return _answer(400, "malformed", "The request is not well formed.")
-    return defaults.bad_request(request, exception)
+    return pages.bad_request(request, exception)
 
 
 def handler403(request: HttpRequest, exception: Exception) -> HttpResponseBase:
     if _is_api(request):
         return _answer(403, "not_allowed", "You may not do that.")
-    return defaults.permission_denied(request, exception)
+    return pages.permission_denied(request, exception)
 
 
 def handler404(request: HttpRequest, exception: Exception) -> HttpResponseBase:
     if _is_api(request):
         return _answer(404, "not_found", "There is no such address below /api/, or no such thing.")
-    return defaults.page_not_found(request, exception)
+    return pages.page_not_found(request, exception)
 
 
-def handler500(request: HttpRequest) -> HttpResponse:
+def handler500(request: HttpRequest) -> HttpResponseBase:
     if _is_api(request):
         return _answer(
             500, "unexpected", "Something unexpected happened. The log has it under this request id."
         )
-    return defaults.server_error(request)  # type: ignore[return-value]
+    return pages.server_error(request)
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponseBase:
+    if _is_api(request):
+        return _answer(
+            403, "csrf", "The CSRF token is missing or wrong. Programs use a bearer token instead."
+        )
+    return pages.csrf_failure(request, reason)

@@ -3,10 +3,19 @@
 from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView
 
+from . import views
+
+app_name = "api"
 v1 = [
     path("schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("tokens/", views.TokensView.as_view(), name="tokens"),
+    path("tokens/<int:pk>/", views.TokenView.as_view(), name="token"),
+    path("me/", views.MeView.as_view(), name="me"),
+    path("", include("sstools.jobs.api")),
     path("", include("environments.api")),
     path("", include("migrations_app.api")),
 ]
-app_name = "api"
-urlpatterns = [path("v1/", include(v1))]
+urlpatterns = [
+    path("docs/", views.docs, name="docs"),
+    path("v1/", include(v1)),
+]

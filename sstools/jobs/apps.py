@@ -5,3 +5,6 @@ class JobsConfig(AppConfig):
     name = "sstools.jobs"
     label = "jobs"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from . import checks  # noqa: F401  registers itself

@@ -1,6 +1,7 @@
 """Jobs, what they lock and what they say. The rules for moving from state to state are in `services.py`."""
 
 import uuid as uuid_module
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 from django.conf import settings
@@ -21,6 +22,8 @@ class State(models.TextChoices):
     CANCELLED = "cancelled", "cancelled"
 
 
+WORKER_SILENCE = timedelta(seconds=60)  # after that a worker counts as gone
+WORKER_FORGOTTEN = timedelta(days=1)
 UNFINISHED = (State.QUEUED, State.RUNNING, State.NEEDS_INPUT)
 FINISHED = (State.SUCCEEDED, State.FAILED, State.CANCELLED)
 
@@ -61,9 +64,9 @@ class Job(models.Model):
           +---------+ <-- answer -- +-------------+ <- asks ----- +---------+ -- JobCancelled ---> cancelled
              |   ^                  | needs_input |                 |     ^
              |   |                  +-------------+                 |     | lease ran out: claimed again,
-             |   |                        |                         +-----+ attempt + 1 (`resumed`)
+             |   |                        |                         +-----+ loss + 1
              |   +-- lock held: stays     | cancel                  |
-             |       queued, woken by     |                         +-- attempts used up -> failed (worker_lost)
+             |       queued, woken by     |                         +-- too many losses -> failed (worker_lost)
              |       the holder's end     |
              +-- cancel ------------------+-----------------------------------------------> cancelled
 
@@ -97,12 +100,14 @@ class Job(models.Model):
         "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="retries"
     )
 
-    attempt = models.PositiveSmallIntegerField(default=0)
+    attempt = models.PositiveSmallIntegerField(default=0)  # how often it was claimed
+    losses = models.PositiveSmallIntegerField(default=0)  # how often its worker was lost
     owner = models.CharField(max_length=200, blank=True)  # "host:pid:random" of the claim
     lease_until = models.DateTimeField(null=True, blank=True)
     lost_at = models.DateTimeField(
         null=True, blank=True
     )  # until when the worker before this one was believed alive
+    ready_at = models.DateTimeField(null=True, blank=True)  # since when it waits for nothing but a worker
     resend_at = models.DateTimeField(null=True, blank=True)  # unclaimed by then: the message is sent again
     cancel_requested = models.BooleanField(default=False)
     cancel_requested_by = models.ForeignKey(
@@ -165,7 +170,8 @@ class Job(models.Model):
 
     @property
     def is_resumed(self) -> bool:
-        return self.attempt > 1
+        """True after a worker was lost: its effects may be there already, or still be on their way."""
+        return self.losses > 0
 
     def lock_names(self) -> list[str]:
         """Resources that this job must have for itself while it runs, sorted."""
@@ -232,3 +238,29 @@ class JobLog(models.Model):
 
     def __str__(self) -> str:
         return f"{self.seq} {self.text}"
+
+
+class WorkerQuerySet(models.QuerySet["Worker"]):
+    def alive(self, now: datetime) -> Self:
+        return self.filter(seen_at__gt=now - WORKER_SILENCE)
+
+    def forget_the_dead(self, now: datetime) -> None:
+        self.filter(seen_at__lt=now - WORKER_FORGOTTEN).delete()
+
+
+class Worker(models.Model):
+    """A machine's set of workers, as its supervisor reports it every few seconds."""
+
+    host = models.CharField(max_length=200)
+    pid = models.PositiveIntegerField()
+    workers = models.PositiveSmallIntegerField()
+    started_at = models.DateTimeField(default=timezone.now)
+    seen_at = models.DateTimeField()
+
+    objects = WorkerQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.pid}"

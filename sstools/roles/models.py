@@ -49,6 +49,15 @@ class Grant(models.Model):
         return f"{self.role} for {self.user or self.group} on {self.scope}"
 
 
+class KeyCheck(models.Model):
+    """One row: a known text, encrypted. With the wrong field keys it cannot be read, and that is noticed at once."""
+
+    value = models.TextField()
+
+    def __str__(self) -> str:
+        return "key check"
+
+
 class ApiToken(models.Model):
     """A user's token for programs. Only its hash is kept; the token itself is shown once."""
 

@@ -60,7 +60,7 @@ def revoke(row: Grant, *, actor: Any) -> None:
 def create_token(
     user: Any, *, name: str, days: int | None = None, source: str = "page"
 ) -> tuple[ApiToken, str]:
-    """A new token of `user`: the row, and the text that is shown this once. `days`: how long it lives, None for ever."""
+    """A new token of `user`: the row, and the text that is shown this once. It lives `days`, or for ever."""
     text = TOKEN_MARK + secrets.token_urlsafe(32)
     row = ApiToken.objects.create(
         user=user,

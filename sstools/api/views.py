@@ -1,0 +1,121 @@
+"""Tokens, who am I, and the page with the API's documentation."""
+
+from typing import Any
+
+from django.contrib.auth import authenticate
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+from drf_spectacular.generators import SchemaGenerator
+from drf_spectacular.utils import extend_schema
+from rest_framework import exceptions, serializers, status
+from rest_framework.permissions import AllowAny
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from sstools.roles import policy, services
+from sstools.roles.models import ApiToken
+from sstools.roles.permissions import Permission
+
+from .reference import reference
+
+
+class TokenRequestSerializer(serializers.Serializer[Any]):
+    username = serializers.CharField(required=False, max_length=150)
+    password = serializers.CharField(
+        required=False, write_only=True, trim_whitespace=False, style={"input_type": "password"}
+    )
+    name = serializers.CharField(required=False, max_length=100, default="API")
+    days = serializers.IntegerField(
+        required=False, min_value=1, max_value=3650, allow_null=True, default=90, help_text="null: for ever"
+    )
+
+
+class TokenSerializer(serializers.ModelSerializer[ApiToken]):
+    class Meta:
+        model = ApiToken
+        fields = ["id", "name", "prefix", "created_at", "last_used_at", "expires_at", "revoked_at"]
+        read_only_fields = fields
+
+
+class NewTokenSerializer(TokenSerializer):
+    token = serializers.CharField(read_only=True, help_text="Shown this once.")
+
+    class Meta(TokenSerializer.Meta):
+        fields = ["token", *TokenSerializer.Meta.fields]
+        read_only_fields = fields
+
+
+class TokensView(APIView):
+    """One's own tokens. A new one is asked for with user name and password, or while signed in."""
+
+    permission_classes = [AllowAny]
+
+    @extend_schema(responses=TokenSerializer(many=True), operation_id="tokens_list")
+    def get(self, request: Request) -> Response:
+        if not request.user.is_authenticated:
+            raise exceptions.NotAuthenticated
+        rows = ApiToken.objects.filter(user=request.user, revoked_at=None)
+        return Response(TokenSerializer(rows, many=True).data)
+
+    @extend_schema(request=TokenRequestSerializer, responses={201: NewTokenSerializer})
+    def post(self, request: Request) -> Response:
+        asked = TokenRequestSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        data = asked.validated_data
+        if "username" in data or "password" in data or not request.user.is_authenticated:
+            user = authenticate(
+                request._request, username=data.get("username", ""), password=data.get("password", "")
+            )
+            if user is None:
+                raise exceptions.AuthenticationFailed("User name or password is wrong.")
+        else:
+            user = request.user  # type: ignore[assignment]
+        row, text = services.create_token(user, name=data["name"], days=data["days"], source="api")
+        row.token = text  # type: ignore[attr-defined]
+        return Response(NewTokenSerializer(row).data, status=status.HTTP_201_CREATED)
+
+
+class TokenView(APIView):
+    @extend_schema(responses={204: None}, operation_id="tokens_revoke")
+    def delete(self, request: Request, pk: int) -> Response:
+        """End a token at once."""
+        services.revoke_token(pk, actor=request.user, source="api")
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class MeSerializer(serializers.Serializer[Any]):
+    username = serializers.CharField()
+    is_superuser = serializers.BooleanField()
+    permissions = serializers.DictField(
+        child=serializers.ListField(child=serializers.CharField()),
+        help_text='permission -> where: "*" is everything, otherwise "environment:<uuid>"',
+    )
+
+
+class MeView(APIView):
+    @extend_schema(responses=MeSerializer, operation_id="me")
+    def get(self, request: Request) -> Response:
+        """Who am I, and what may I do where?"""
+        allowed = {}
+        for permission in Permission:
+            where = policy.scopes(request.user, permission)
+            if where:
+                allowed[str(permission)] = ["*"] if where.everything else sorted(where.resources)
+        user = request.user
+        data = {
+            "username": user.get_username(),
+            "is_superuser": user.is_active and user.is_superuser,
+            "permissions": allowed,
+        }
+        return Response(MeSerializer(data).data)
+
+
+@require_safe
+@login_required
+def docs(request: HttpRequest) -> HttpResponse:
+    """The API's reference, made from the schema. No script and nothing from another host."""
+    schema = SchemaGenerator(api_version="v1").get_schema(request=None, public=True)
+    return render(request, "api/docs.html", {"sections": reference(schema), "info": schema["info"]})

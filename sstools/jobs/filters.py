@@ -1,0 +1,35 @@
+"""One set of filters for the page and the API."""
+
+import django_filters
+from django.db.models import Q, QuerySet
+
+from .models import UNFINISHED, Job, Source, State
+
+STATES = [("unfinished", "unfinished"), *State.choices]
+
+
+class JobFilter(django_filters.FilterSet):
+    """?state=running (or unfinished) &kind=…&source=…&mine=true&q=words in title, step or kind"""
+
+    state = django_filters.ChoiceFilter(choices=STATES, method="by_state", label="State")
+    kind = django_filters.CharFilter(label="Kind")
+    source = django_filters.ChoiceFilter(choices=Source.choices, label="Asked from")
+    mine = django_filters.BooleanFilter(method="by_mine", label="Mine")
+    q = django_filters.CharFilter(method="by_words", label="Search")
+
+    class Meta:
+        model = Job
+        fields: list[str] = []
+
+    def by_state(self, rows: QuerySet[Job], name: str, value: str) -> QuerySet[Job]:
+        return rows.filter(state__in=UNFINISHED) if value == "unfinished" else rows.filter(state=value)
+
+    def by_mine(self, rows: QuerySet[Job], name: str, value: bool) -> QuerySet[Job]:
+        return rows.filter(actor=self.request.user) if value else rows
+
+    def by_words(self, rows: QuerySet[Job], name: str, value: str) -> QuerySet[Job]:
+        for word in value.split():
+            rows = rows.filter(
+                Q(title__icontains=word) | Q(current_step__icontains=word) | Q(kind__icontains=word)
+            )
+        return rows

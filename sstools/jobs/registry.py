@@ -1,0 +1,90 @@
+"""Which function does which kind of job."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from django.utils.module_loading import autodiscover_modules
+
+from sstools.errors import SSToolsError
+from sstools.roles.permissions import Permission
+
+if TYPE_CHECKING:
+    from .models import Job
+
+Handler = Callable[..., dict[str, Any] | None]
+OnEnd = Callable[["Job"], None]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is known about a kind of job.
+
+    `permission`: needed, on every resource the job locks, to retry it or to answer its question.
+    `on_end(job)`: called in the transaction that ends a job, whatever the way (also cancelled before its start, and
+    worker_lost): brings the rows of the owning app in line. Database only, and short.
+    """
+
+    name: str
+    handler: Handler
+    title: str
+    permission: Permission | None
+    can_retry: bool
+    on_end: OnEnd | None
+
+
+class UnknownKind(SSToolsError):
+    """This version of ss-tools has no such kind of job (renamed, or its plugin is gone)."""
+
+    code, status = "unknown_kind", 422
+
+
+_kinds: dict[str, Kind] = {}
+_loaded = False
+
+
+def job_kind(
+    name: str,
+    *,
+    title: str = "",
+    permission: Permission | None = None,
+    can_retry: bool = True,
+    on_end: OnEnd | None = None,
+) -> Callable[[Handler], Handler]:
+    """Decorator, in an app's `tasks.py`: this function does jobs of kind `name` ("<app label>.<verb_noun>").
+
+    It is called as `handler(ctx, **params)` and its dict is the job's result. It may be run again after a crash, so it
+    says "make it so", not "add".
+    """
+
+    def register(handler: Handler) -> Handler:
+        known = _kinds.get(name)
+        if known is not None and known.handler.__qualname__ != handler.__qualname__:
+            raise RuntimeError(f"Two handlers for job kind {name}.")
+        words = name.rsplit(".", 1)[-1].replace("_", " ")
+        _kinds[name] = Kind(name, handler, title or words.capitalize(), permission, can_retry, on_end)
+        return handler
+
+    return register
+
+
+def kind(name: str) -> Kind:
+    """Raises UnknownKind."""
+    load()
+    try:
+        return _kinds[name]
+    except KeyError:
+        raise UnknownKind(f"There is no job kind {name} in this version of ss-tools.") from None
+
+
+def names() -> Sequence[str]:
+    load()
+    return sorted(_kinds)
+
+
+def load() -> None:
+    """Import `tasks.py` of all apps, once."""
+    global _loaded
+    if not _loaded:
+        autodiscover_modules("tasks")
+        _loaded = True
