@@ -1,0 +1,135 @@
+"""Bringing a source's documents into the target's terms."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from environments.canonical.documents import Document, Documents, Kind
+from environments.canonical.references import with_uuids
+from environments.canonical.rendering import importable
+from environments.canonical.trees import map_texts
+
+
+@dataclass(frozen=True)
+class DatabaseTarget:
+    """Where the datasets of one source database go.
+
+    `catalogs` and `schemas` map names of the source (None stands for "not set") to names of the target. A name that is not
+    mapped: a schema stays as it is; a catalog becomes `default_catalog` when the target's engine has catalogs, because a
+    source's catalog on another connection silently reads the source's data (PostgreSQL, BigQuery, Snowflake, Trino …).
+    """
+
+    uuid: str
+    has_catalogs: bool = False
+    default_catalog: str | None = None
+    catalogs: Mapping[str | None, str | None] = field(default_factory=dict)
+    schemas: Mapping[str | None, str | None] = field(default_factory=dict)
+
+    def catalog(self, name: str | None) -> str | None:
+        if name in self.catalogs:
+            return self.catalogs[name]
+        return self.default_catalog if self.has_catalogs else name
+
+    def schema(self, name: str | None) -> str | None:
+        return self.schemas.get(name, name)
+
+
+@dataclass(frozen=True)
+class Substitution:
+    """A replacement in SQL: of datasets, their columns and metrics, and of free SQL in charts.
+
+    Plain text is replaced where it stands as a whole word (`dev` is not replaced in `device`); a pattern is a regular expression.
+    """
+
+    find: str
+    replace: str
+    is_pattern: bool = False
+
+    def apply(self, sql: str) -> str:
+        if self.is_pattern:
+            return re.sub(self.find, self.replace, sql)
+        # Word borders only where the text itself begins or ends with a word's character.
+        before = r"(?<!\w)" if re.match(r"\w", self.find) else ""
+        after = r"(?!\w)" if re.search(r"\w$", self.find) else ""
+        return re.sub(before + re.escape(self.find) + after, lambda _: self.replace, sql)
+
+
+@dataclass(frozen=True)
+class AssetMapping:
+    """How one source's terms become one target's.
+
+    `databases` by source uuid; `substitutions` in SQL, in order; `pairs` of assets that are the same under different uuids
+    (source's uuid -> target's); `renames`: fields that are another on this target (source's uuid -> field -> value).
+    """
+
+    databases: Mapping[str, DatabaseTarget] = field(default_factory=dict)
+    substitutions: tuple[Substitution, ...] = ()
+    pairs: Mapping[str, str] = field(default_factory=dict)
+    renames: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def unmapped(self, documents: Iterable[Document]) -> tuple[str, ...]:
+        """The source databases that datasets among the documents need and that have no target."""
+        needed = {str(item.body["database_uuid"]) for item in documents if item.kind == Kind.DATASET and item.body.get("database_uuid")}
+        return tuple(sorted(needed - set(self.databases)))
+
+
+def in_target_terms(document: Document, mapping: AssetMapping) -> Document:
+    """What the target should hold for a source's document: its own connection, catalog, schema and uuids; what no import keeps is gone."""
+    if document.kind == Kind.DATASET:
+        document = _dataset(document, mapping)
+    elif document.kind == Kind.CHART and mapping.substitutions:
+        document = document.replace(
+            params=_free_sql(document.body["params"], mapping), query_context=_free_sql(document.body.get("query_context"), mapping)
+        )
+    if document.uuid in mapping.renames:
+        document = document.replace(**mapping.renames[document.uuid])
+    uuids = {**{uuid: target.uuid for uuid, target in mapping.databases.items()}, **mapping.pairs}
+    return importable(with_uuids(document, uuids))
+
+
+def all_in_target_terms(documents: Documents, mapping: AssetMapping) -> dict[str, Document]:
+    """Wanted documents by the *source's* uuid. Databases are left out: they are mapped, never written."""
+    return {uuid: in_target_terms(document, mapping) for uuid, document in documents.items() if document.kind != Kind.DATABASE}
+
+
+def _dataset(document: Document, mapping: AssetMapping) -> Document:
+    body = document.body
+    changes: dict[str, Any] = {}
+    target = mapping.databases.get(str(body.get("database_uuid")))
+    if target is not None:
+        changes["catalog"] = target.catalog(body.get("catalog"))
+        changes["schema"] = target.schema(body.get("schema"))
+    if mapping.substitutions:
+        for key in ("sql", "fetch_values_predicate"):
+            changes[key] = _substituted(body.get(key), mapping)
+        for group in ("columns", "metrics"):
+            changes[group] = [{**item, "expression": _substituted(item.get("expression"), mapping)} for item in body[group]]
+    return document.replace(**changes) if changes else document
+
+
+def _substituted(sql: Any, mapping: AssetMapping) -> Any:
+    if not isinstance(sql, str):
+        return sql
+    for substitution in mapping.substitutions:
+        sql = substitution.apply(sql)
+    return sql
+
+
+#: Keys under which form data and query contexts hold free SQL (superset-ui: AdhocMetric, AdhocFilter, SQL where and having).
+_SQL_KEYS = ("sqlExpression", "where", "having")
+
+
+def _free_sql(value: Any, mapping: AssetMapping) -> Any:
+    if isinstance(value, Mapping):
+        return {
+            key: map_texts(item, lambda text: str(_substituted(text, mapping)))
+            if key in _SQL_KEYS and isinstance(item, str)
+            else _free_sql(item, mapping)
+            for key, item in value.items()
+        }
+    if isinstance(value, list):
+        return [_free_sql(item, mapping) for item in value]
+    return value

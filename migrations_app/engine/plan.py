@@ -1,0 +1,496 @@
+"""The plan: what would happen to each asset, and why. Pure: the same documents and answers give the same plan."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+from environments.canonical.comparison import comparison_fingerprint
+from environments.canonical.dashboards import filter_datasets, without_charts
+from environments.canonical.documents import DEPENDENCY_ORDER, Document, Documents, Kind, Note, fingerprint_of
+from environments.canonical.references import closure, references
+
+from .checks import Loss, Problem, Severity, asset_losses, document_problems
+from .conflicts import Conflict, ConflictCode, natural_key_conflicts, renamed
+from .diff import FieldChange, field_changes
+from .mapping import AssetMapping, all_in_target_terms
+
+
+class Action(StrEnum):
+    CREATE = "create"
+    UPDATE = "update"
+    REMOVE = "remove"
+    UNCHANGED = "unchanged"
+    KEEP = "keep"
+    LEAVE_OUT = "leave_out"
+    BLOCKED = "blocked"
+
+    @property
+    def writes(self) -> bool:
+        return self in (Action.CREATE, Action.UPDATE, Action.REMOVE)
+
+
+class Answer(StrEnum):
+    """What a person may say to a conflict. Not every conflict takes every answer: `Conflict.options`."""
+
+    TAKE = "take"  # overwrite the target's with the source's
+    KEEP = "keep"  # the target's stays, and counts as seen
+    LEAVE_OUT = "leave_out"  # not part of this migration
+    ADOPT = "adopt"  # the target's own asset is this one: write into it, under its own uuid
+    RENAME = "rename"  # bring ours beside it under another name
+
+
+@dataclass(frozen=True)
+class Given:
+    """An answer, and for RENAME the new name (empty: one is made)."""
+
+    answer: Answer
+    value: str = ""
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """The state after the last run that wrote or confirmed an asset: comparison fingerprints of what was wanted and what was there."""
+
+    wanted: str
+    present: str
+
+
+@dataclass(frozen=True)
+class Edit:
+    """Who changed an asset in Superset last, and when (ISO 8601, UTC)."""
+
+    who: str
+    when: str
+
+
+@dataclass(frozen=True)
+class PlanInput:
+    """Everything a plan is made from.
+
+    `source` and `target` hold the documents of both sides, databases included. `target_complete` says whether `target` is
+    everything the target has: otherwise what stands on a written asset outside the plan cannot be named in full.
+    `removals` are uuids of the target to be removed (rollback). Keys of `answers` are source uuids, or target uuids of removals.
+    """
+
+    source: Documents
+    target: Documents
+    selection: Collection[str]
+    mapping: AssetMapping = field(default_factory=AssetMapping)
+    left_out: Collection[str] = ()
+    answers: Mapping[str, Given] = field(default_factory=dict)
+    baselines: Mapping[str, Baseline] = field(default_factory=dict)
+    target_edits: Mapping[str, Edit] = field(default_factory=dict)
+    source_notes: tuple[Note, ...] = ()
+    removals: Collection[str] = ()
+    target_complete: bool = True
+    with_dependencies: bool = True
+    unknown_fields: Mapping[Kind, frozenset[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PlanItem:
+    """One asset. `uuid` is the source's, `target_uuid` the one it has or gets on the target; `reasons` are the uuids that pulled it in."""
+
+    kind: Kind
+    uuid: str
+    target_uuid: str
+    title: str
+    action: Action
+    reasons: tuple[str, ...] = ()
+    changes: tuple[FieldChange, ...] = ()
+    conflict: Conflict | None = None
+    answer: Given | None = None
+    blocked_by: str = ""
+    wanted: Document | None = None
+    present: Document | None = None
+    source_fingerprint: str = ""
+
+
+@dataclass(frozen=True)
+class Affected:
+    """An asset of the target outside the plan that stands on one that will be written."""
+
+    kind: Kind
+    uuid: str
+    title: str
+    by: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    items: tuple[PlanItem, ...]
+    problems: tuple[Problem, ...]
+    losses: tuple[Loss, ...]
+    affected: tuple[Affected, ...]
+    unmapped_databases: tuple[str, ...]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of items by action; every action has an entry."""
+        return {action.value: sum(item.action == action for item in self.items) for action in Action}
+
+    @property
+    def is_blocked(self) -> bool:
+        return any(item.action == Action.BLOCKED for item in self.items)
+
+    @property
+    def has_changes(self) -> bool:
+        return any(item.action.writes for item in self.items)
+
+    @property
+    def fingerprint(self) -> str:
+        """What an approval is bound to: every item with what it was made from and what it would write."""
+        return fingerprint_of(
+            [
+                [
+                    item.kind.value,
+                    item.uuid,
+                    item.target_uuid,
+                    item.action.value,
+                    [item.answer.answer.value, item.answer.value] if item.answer else None,
+                    item.source_fingerprint,
+                    item.wanted.fingerprint if item.wanted else None,
+                    item.present.fingerprint if item.present else None,
+                ]
+                for item in self.items
+            ]
+        )
+
+
+def make_plan(given: PlanInput) -> Plan:
+    """Compare what the selection should be on the target with what is there, and decide for each asset."""
+    pulled = closure(given.selection, given.source) if given.with_dependencies else {
+        uuid: () for uuid in given.selection if uuid in given.source
+    }
+    members = {uuid: given.source[uuid] for uuid in pulled if given.source[uuid].kind != Kind.DATABASE}
+    mapping, conflicts = _settle_identities(members, given)
+    wanted = all_in_target_terms(members, mapping)
+    out = {uuid for uuid in members if _is_left_out(uuid, given)}
+    unmapped = mapping.unmapped(members[uuid] for uuid in members if uuid not in out)
+    builder = _Builder(given, mapping, members, wanted, conflicts, out, unmapped, pulled)
+    items = builder.items()
+    problems = [
+        *_missing_on_source(members, given),
+        *document_problems([item for item in items if item.action.writes], given.target),
+        *builder.problems,
+    ]
+    return Plan(
+        items=tuple(items),
+        problems=tuple(sorted(set(problems), key=lambda problem: (list(Severity).index(problem.severity), problem.code, problem.uuid, problem.text))),
+        losses=tuple(_losses(items, members, given)),
+        affected=tuple(_affected(items, given)),
+        unmapped_databases=unmapped,
+    )
+
+
+def _is_left_out(uuid: str, given: PlanInput) -> bool:
+    answer = given.answers.get(uuid)
+    return uuid in given.left_out or (answer is not None and answer.answer == Answer.LEAVE_OUT)
+
+
+def _settle_identities(members: Documents, given: PlanInput) -> tuple[AssetMapping, dict[str, Conflict]]:
+    """Find unrelated assets of the target that an import would take over, and let the answers decide: pairs, renames, or a conflict."""
+    mapping = given.mapping
+    open_conflicts: dict[str, Conflict] = {}
+    for _ in range(2):  # a rename may hit another asset again: look once more with the answers in place
+        wanted = all_in_target_terms(members, mapping)
+        pairs, renames = dict(mapping.pairs), dict(mapping.renames)
+        open_conflicts = {}
+        for uuid, conflict in natural_key_conflicts(wanted, given.target).items():
+            answer = given.answers.get(uuid)
+            if answer is None or answer.answer.value not in conflict.options:
+                open_conflicts[uuid] = conflict
+            elif answer.answer in (Answer.ADOPT, Answer.KEEP):
+                pairs[uuid] = conflict.other_uuid
+            elif answer.answer == Answer.RENAME:
+                renames[uuid] = {**renames.get(uuid, {}), **renamed(wanted[uuid], answer.value, given.target)}
+            else:
+                open_conflicts[uuid] = conflict
+        mapping = replace(mapping, pairs=pairs, renames=renames)
+    return mapping, open_conflicts
+
+
+class _Builder:
+    """Decides item by item, in dependency order, so that what stands on a blocked asset is blocked too."""
+
+    def __init__(
+        self,
+        given: PlanInput,
+        mapping: AssetMapping,
+        members: Documents,
+        wanted: dict[str, Document],
+        conflicts: Mapping[str, Conflict],
+        out: Collection[str],
+        unmapped: Collection[str],
+        pulled: Mapping[str, tuple[str, ...]],
+    ) -> None:
+        self.given, self.mapping, self.members, self.wanted = given, mapping, members, wanted
+        self.conflicts, self.out, self.unmapped, self.pulled = conflicts, out, frozenset(unmapped), pulled
+        self.problems: list[Problem] = []
+        #: target uuids that are there, or will be
+        self.exists: set[str] = set(given.target)
+        self.done: dict[str, PlanItem] = {}
+
+    def items(self) -> list[PlanItem]:
+        order = {kind: index for index, kind in enumerate(DEPENDENCY_ORDER)}
+        for uuid in sorted(self.members, key=lambda uuid: (order[self.members[uuid].kind], self.members[uuid].title, uuid)):
+            item = self._item(uuid)
+            self.done[uuid] = item
+            if item.action == Action.CREATE:
+                self.exists.add(item.target_uuid)
+        removed = [self._removal(uuid) for uuid in sorted(self.given.removals) if uuid in self.given.target]
+        return [*self.done.values(), *sorted(removed, key=lambda item: (-order[item.kind], item.title))]
+
+    def _item(self, uuid: str) -> PlanItem:
+        source = self.members[uuid]
+        wanted = self.wanted[uuid]
+        present = self.given.target.get(wanted.uuid)
+        item = PlanItem(
+            kind=source.kind,
+            uuid=uuid,
+            target_uuid=wanted.uuid,
+            title=source.title,
+            action=Action.BLOCKED,
+            reasons=self.pulled[uuid],
+            answer=self.given.answers.get(uuid),
+            wanted=wanted,
+            present=present,
+            source_fingerprint=source.fingerprint,
+        )
+        if uuid in self.out:
+            return replace(item, action=Action.LEAVE_OUT, conflict=self.conflicts.get(uuid), wanted=None)
+        if item.answer is not None and item.answer.answer == Answer.KEEP and present is not None:
+            return self._kept(item, present)
+        if conflict := self.conflicts.get(uuid):
+            return replace(item, conflict=conflict, blocked_by=conflict.text)
+        if reason := self._obstacle(source, wanted):
+            return replace(item, blocked_by=reason)
+        wanted = self._without_what_stays_away(wanted, uuid)
+        item = replace(item, wanted=wanted)
+        if present is None:
+            return replace(item, action=Action.CREATE)
+        if present.kind != wanted.kind:
+            return replace(item, blocked_by=f"On the target this uuid is a {present.kind.value}, “{present.title}”.")
+        if comparison_fingerprint(wanted) == comparison_fingerprint(present):
+            return replace(item, action=Action.UNCHANGED)
+        return self._changed(item, wanted, present)
+
+    def _kept(self, item: PlanItem, present: Document) -> PlanItem:
+        assert item.wanted is not None
+        same = comparison_fingerprint(item.wanted) == comparison_fingerprint(present)
+        return replace(
+            item,
+            action=Action.UNCHANGED if same else Action.KEEP,
+            changes=() if same else field_changes(present, item.wanted),
+            conflict=None if same else self._edit_conflict(item, present),
+        )
+
+    def _changed(self, item: PlanItem, wanted: Document, present: Document) -> PlanItem:
+        item = replace(item, changes=field_changes(present, wanted))
+        conflict = self._edit_conflict(item, present)
+        taken = item.answer is not None and item.answer.answer in (Answer.TAKE, Answer.ADOPT, Answer.RENAME)
+        if conflict is None or taken:
+            return replace(item, action=Action.UPDATE, conflict=conflict)
+        return replace(item, conflict=conflict, blocked_by=conflict.text)
+
+    def _edit_conflict(self, item: PlanItem, present: Document) -> Conflict | None:
+        """Somebody edited the target after what we last brought there."""
+        baseline = self.given.baselines.get(item.target_uuid)
+        if baseline is None or item.wanted is None or comparison_fingerprint(present) == baseline.present:
+            return None
+        source_moved = comparison_fingerprint(item.wanted) != baseline.wanted
+        edit = self.given.target_edits.get(item.target_uuid)
+        who = f" by {edit.who}" if edit and edit.who else ""
+        when = f" on {edit.when[:16].replace('T', ' ')} UTC" if edit and edit.when else ""
+        if source_moved:
+            text = f"Edited on both sides since the last run: the source's changed, and the target's was edited{who}{when}."
+        else:
+            text = f"The target's was edited{who}{when} after the last run; the source's is as it was."
+        return Conflict(
+            code=ConflictCode.DIVERGED if source_moved else ConflictCode.DRIFTED,
+            text=text,
+            options=(Answer.KEEP.value, Answer.TAKE.value, Answer.LEAVE_OUT.value),
+            other_uuid=present.uuid,
+            other_title=present.title,
+            who=edit.who if edit else "",
+            when=edit.when if edit else "",
+        )
+
+    def _obstacle(self, source: Document, wanted: Document) -> str:
+        if source.kind == Kind.DATASET:
+            database = str(source.body.get("database_uuid") or "")
+            if not database:
+                return "This dataset has no database."
+            if database in self.unmapped:
+                name = self.given.source[database].title if database in self.given.source else database
+                return f"The database “{name}” is not mapped to one of the target."
+        if source.kind == Kind.CHART and not source.body.get("dataset_uuid"):
+            return "The dataset of this chart does not exist any more; no import takes such a chart. Give it a dataset, or leave it out."
+        for reference in references(wanted):
+            if reference.how != "needs" or reference.kind in (Kind.DATABASE,):
+                continue
+            if wanted.kind == Kind.DASHBOARD and reference.kind == Kind.CHART:
+                continue  # a layout can be without a chart: `_without_what_stays_away`
+            if reference.uuid in self.exists:
+                continue
+            name = self._name(reference.uuid)
+            return f"Stands on the {reference.kind.value} {name}, which is not on the target and not part of what is written."
+        return ""
+
+    def _without_what_stays_away(self, wanted: Document, uuid: str) -> Document:
+        if wanted.kind != Kind.DASHBOARD:
+            return wanted
+        away = {reference.uuid for reference in references(wanted) if reference.kind == Kind.CHART and reference.how == "needs"} - self.exists
+        if not away:
+            return wanted
+        names = ", ".join(sorted(self._name(chart) for chart in away))
+        self.problems.append(
+            Problem(
+                Severity.WARNING,
+                "charts_left_out",
+                uuid,
+                f"“{wanted.title}” will be without {names}: not on the target and not part of what is written.",
+                "Take them into the selection if they belong on the target.",
+            )
+        )
+        return without_charts(wanted, away)
+
+    def _removal(self, uuid: str) -> PlanItem:
+        present = self.given.target[uuid]
+        item = PlanItem(present.kind, uuid, uuid, present.title, Action.REMOVE, present=present, answer=self.given.answers.get(uuid))
+        if item.answer is not None and item.answer.answer in (Answer.KEEP, Answer.LEAVE_OUT):
+            return replace(item, action=Action.KEEP)
+        baseline = self.given.baselines.get(uuid)
+        conflict: Conflict | None = None
+        if baseline is not None and comparison_fingerprint(present) != baseline.present:
+            edit = self.given.target_edits.get(uuid)
+            conflict = Conflict(
+                ConflictCode.DRIFTED,
+                "Edited on the target after the run that created it" + (f", by {edit.who}." if edit and edit.who else "."),
+                (Answer.KEEP.value, Answer.TAKE.value),
+                uuid,
+                present.title,
+                edit.who if edit else "",
+                edit.when if edit else "",
+            )
+        users = [
+            other
+            for other in self.given.target.values()
+            if other.uuid not in self.given.removals
+            and any(reference.uuid == uuid and reference.how == "needs" for reference in references(self._after(other)))
+        ]
+        if users:
+            names = ", ".join(f"{user.kind.value} “{user.title}”" for user in users[:3])
+            conflict = Conflict(
+                ConflictCode.IN_USE,
+                f"Used by {names}{' and others' if len(users) > 3 else ''}, outside this plan.",
+                (Answer.KEEP.value, Answer.TAKE.value),
+                uuid,
+                present.title,
+            )
+        if conflict is not None and not (item.answer is not None and item.answer.answer == Answer.TAKE):
+            return replace(item, action=Action.BLOCKED, conflict=conflict, blocked_by=conflict.text)
+        return replace(item, conflict=conflict)
+
+    def _after(self, present: Document) -> Document:
+        """What a document of the target will be after the plan: a dashboard that is put back no longer needs what is removed."""
+        for item in self.done.values():
+            if item.target_uuid == present.uuid and item.action == Action.UPDATE and item.wanted is not None:
+                return item.wanted
+        return present
+
+    def _name(self, uuid: str) -> str:
+        for documents in (self.wanted, self.given.source, self.given.target):
+            for key, document in documents.items() if documents is self.wanted else ():
+                if document.uuid == uuid or key == uuid:
+                    return f"“{document.title}”"
+            if uuid in documents:
+                return f"“{documents[uuid].title}”"
+        return uuid
+
+
+def _missing_on_source(members: Documents, given: PlanInput) -> Iterable[Problem]:
+    for uuid, document in members.items():
+        for reference in references(document):
+            if reference.how == "needs" and reference.kind != Kind.DATABASE and reference.uuid not in given.source:
+                yield Problem(
+                    Severity.WARNING,
+                    "dangling_reference",
+                    uuid,
+                    f"“{document.title}” names a {reference.kind.value} that the source does not have ({reference.uuid}).",
+                    "Repair it on the source, or go on without it.",
+                )
+            elif reference.how == "mentions" and reference.uuid in given.source and reference.uuid not in members:
+                other = given.source[reference.uuid]
+                yield Problem(
+                    Severity.INFO,
+                    "mention_outside",
+                    uuid,
+                    f"“{document.title}” links to the {other.kind.value} “{other.title}”, which is not part of the selection"
+                    + ("." if other.uuid in given.target else " and not on the target: the link will lead nowhere."),
+                    "",
+                )
+    for note in given.source_notes:
+        if note.uuid in members:
+            yield Problem(Severity.INFO if note.code in ("stale_reference", "stale_chart_uuid") else Severity.WARNING, note.code, note.uuid, f"“{members[note.uuid].title}”: {note.text}", "")
+
+
+def _losses(items: Iterable[PlanItem], members: Documents, given: PlanInput) -> Iterable[Loss]:
+    for item in items:
+        if item.action in (Action.CREATE, Action.UPDATE) and item.uuid in members:
+            yield from asset_losses(members[item.uuid], item.present, given.unknown_fields)
+
+
+def _affected(items: Iterable[PlanItem], given: PlanInput) -> Iterable[Affected]:
+    """Assets of the target that are not in the plan and need one that is updated or removed."""
+    in_plan = {item.target_uuid for item in items}
+    written = {item.target_uuid for item in items if item.action in (Action.UPDATE, Action.REMOVE)}
+    found: list[Affected] = []
+    for document in given.target.values():
+        if document.uuid in in_plan:
+            continue
+        for reference in references(document):
+            if reference.how == "needs" and reference.uuid in written:
+                found.append(Affected(document.kind, document.uuid, document.title, reference.uuid))
+    # A dashboard stands on a dataset through its charts as well.
+    charts = {entry.uuid: entry.by for entry in found if entry.kind == Kind.CHART}
+    for document in given.target.values():
+        if document.kind == Kind.DASHBOARD and document.uuid not in in_plan:
+            for reference in references(document):
+                if reference.uuid in charts:
+                    found.append(Affected(document.kind, document.uuid, document.title, charts[reference.uuid]))
+    return sorted(set(found), key=lambda entry: (-DEPENDENCY_ORDER.index(entry.kind), entry.title, entry.uuid, entry.by))
+
+
+def written_documents(plan: Plan) -> dict[str, Document]:
+    """What an apply writes, by target uuid."""
+    return {item.target_uuid: item.wanted for item in plan.items if item.action in (Action.CREATE, Action.UPDATE) and item.wanted is not None}
+
+
+def model_after(target: Documents, plan: Plan) -> dict[str, Document]:
+    """The target as it should be after the plan was applied: the model that the re-read is held against."""
+    after: dict[str, Any] = {**target, **written_documents(plan)}
+    for item in plan.items:
+        if item.action == Action.REMOVE:
+            after.pop(item.target_uuid, None)
+    return after
+
+
+__all__ = [
+    "Action",
+    "Affected",
+    "Answer",
+    "Baseline",
+    "Edit",
+    "Given",
+    "Plan",
+    "PlanInput",
+    "PlanItem",
+    "filter_datasets",
+    "make_plan",
+    "model_after",
+    "written_documents",
+]
