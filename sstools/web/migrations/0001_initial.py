@@ -6,22 +6,42 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('auth', '0012_alter_user_first_name_max_length'),
+        ("auth", "0012_alter_user_first_name_max_length"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Preference',
+            name="Preference",
             fields=[
-                ('user', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='preference', serialize=False, to=settings.AUTH_USER_MODEL)),
-                ('theme', models.CharField(choices=[('system', 'Like the system'), ('light', 'Light'), ('dark', 'Dark')], default='system', max_length=10)),
-                ('density', models.CharField(choices=[('cosy', 'Cosy'), ('compact', 'Compact')], default='cosy', max_length=10)),
-                ('time_zone', models.CharField(blank=True, max_length=64)),
-                ('shortcuts', models.BooleanField(default=True)),
+                (
+                    "user",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        primary_key=True,
+                        related_name="preference",
+                        serialize=False,
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "theme",
+                    models.CharField(
+                        choices=[("system", "Like the system"), ("light", "Light"), ("dark", "Dark")],
+                        default="system",
+                        max_length=10,
+                    ),
+                ),
+                (
+                    "density",
+                    models.CharField(
+                        choices=[("cosy", "Cosy"), ("compact", "Compact")], default="cosy", max_length=10
+                    ),
+                ),
+                ("time_zone", models.CharField(blank=True, max_length=64)),
+                ("shortcuts", models.BooleanField(default=True)),
             ],
         ),
     ]
