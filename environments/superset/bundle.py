@@ -14,13 +14,13 @@ import unicodedata
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from .errors import SupersetRefused
-from .yaml_text import invalid, read_yaml, write_yaml
+from .yaml_text import YamlReader, invalid, write_yaml
 
 KINDS = {
     "dashboards": "dashboard",
@@ -47,7 +47,7 @@ _TITLES = {
 }
 
 MAX_ENTRIES = 60_000  # files in one ZIP; a full export of 10,000 charts has 11,345
-MAX_TOTAL_BYTES = 512 * 2**20  # unpacked; that full export has 35 MB
+MAX_TOTAL_BYTES = 128 * 2**20  # unpacked; that full export has 35 MB
 MAX_RATIO = (
     200  # unpacked by packed: Superset's own ZIP_FILE_MAX_COMPRESS_RATIO, beyond which it would refuse too
 )
@@ -75,7 +75,7 @@ class RawAsset:
     kind: str
     uuid: str
     path: str
-    data: dict[str, Any]
+    data: dict[str, Any] = field(repr=False)  # may hold connection settings
     source_id: int | None = None
 
     @property
@@ -83,11 +83,11 @@ class RawAsset:
         return str(self.data.get(_TITLES[self.kind]) or "")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Bundle:
     """Assets by uuid, with `metadata` and what else was in the ZIP (`other`: path -> parsed file: tags.yaml, queries/).
 
-    `exported_at` is the server's clock when it began to answer (aware), None for uploads. `vanished` are ids that
+    `exported_at` is the server's clock when it began to export (aware), None for uploads. `vanished` are ids that
     were asked for and no longer existed; `missing` are uuids that should be in it and are not; `conflicting` are uuids
     that two merged bundles held with different content (the first is kept): the source changed in between.
     """
@@ -105,11 +105,14 @@ class Bundle:
     def from_zip(cls, data: bytes) -> Bundle:
         """Read a ZIP. Raises SupersetRefused(bundle_invalid), `detail` by file, and never builds what it refuses."""
         bundle = cls()
+        reader = YamlReader()
         with _opened(data) as archive:
             for path, content in _files(archive):
-                bundle._add_file(path, content)
+                bundle._add_file(path, reader.read(content, path))
         if not bundle.metadata:
             raise invalid("metadata.yaml", "missing, or not directly inside the one root folder of the ZIP")
+        if bundle.metadata.get("version") != "1.0.0":
+            raise invalid("metadata.yaml", "not version 1.0.0, the only format of bundles there is")
         return bundle
 
     @classmethod
@@ -153,6 +156,7 @@ class Bundle:
         merged = cls()
         conflicting: dict[str, None] = {}
         vanished: dict[int, None] = {}
+        paths: set[str] = set()
         moments = [bundle.exported_at for bundle in bundles if bundle.exported_at is not None]
         for bundle in bundles:
             merged.metadata = merged.metadata or dict(bundle.metadata)
@@ -160,14 +164,24 @@ class Bundle:
             conflicting |= dict.fromkeys(bundle.conflicting)
             vanished |= dict.fromkeys(bundle.vanished)
             for uuid, asset in bundle.assets.items():
-                known = merged.assets.setdefault(uuid, asset)
-                if known is not asset and asset.kind != "database" and known.data != asset.data:
+                known = merged.assets.get(uuid)
+                if known is None:
+                    if asset.path in paths:  # two connections whose names give one file name
+                        stem, _, ending = asset.path.rpartition(".")
+                        asset = replace(asset, path=f"{stem}_{uuid}.{ending}")
+                    paths.add(asset.path)
+                    merged.assets[uuid] = asset
+                elif asset.kind != "database" and known.data != asset.data:
                     conflicting[uuid] = None
         merged.exported_at = min(moments, default=None)
         merged.conflicting, merged.vanished = tuple(conflicting), tuple(vanished)
         return merged
 
     # -- look --------------------------------------------------------------------------------------
+
+    def __repr__(self) -> str:
+        held = ", ".join(f"{count} {kind}" for kind, count in self.counts().items())
+        return f"Bundle({held or 'empty'})"
 
     def __len__(self) -> int:
         return len(self.assets)
@@ -189,7 +203,7 @@ class Bundle:
         """
         missing: dict[str, tuple[str, ...]] = {}
         for asset in self.assets.values():
-            gone = tuple(dict.fromkeys(uuid for uuid in references(asset) if uuid not in self.assets))
+            gone = tuple(dict.fromkeys(uuid for _, uuid in references(asset) if uuid not in self.assets))
             if gone:
                 missing[asset.uuid] = gone
         return missing
@@ -213,9 +227,8 @@ class Bundle:
 
     # -- inside ------------------------------------------------------------------------------------
 
-    def _add_file(self, path: str, content: bytes) -> None:
+    def _add_file(self, path: str, data: dict[str, Any]) -> None:
         folder = path.split("/", 1)[0]
-        data = read_yaml(content, path)
         if path == "metadata.yaml":
             self.metadata = data
         elif folder in KINDS and folder != path:
@@ -232,28 +245,28 @@ class Bundle:
         self.assets[asset.uuid] = asset
 
 
-def references(asset: RawAsset) -> Iterator[str]:
-    """Uuids in an asset: chart -> dataset, dataset -> database, dashboard -> charts, filters' datasets, theme."""
+def references(asset: RawAsset) -> Iterator[tuple[str, str]]:
+    """(kind, uuid) that an asset names: its dataset, its database, its charts, its filters' datasets, its theme."""
     data = asset.data
     if asset.kind == "chart" and data.get("dataset_uuid"):
-        yield str(data["dataset_uuid"]).lower()
+        yield "dataset", str(data["dataset_uuid"]).lower()
     elif asset.kind == "dataset" and data.get("database_uuid"):
-        yield str(data["database_uuid"]).lower()
+        yield "database", str(data["database_uuid"]).lower()
     elif asset.kind == "dashboard":
         position = data.get("position")
         for node in position.values() if isinstance(position, dict) else ():
             meta = node.get("meta") if isinstance(node, dict) and node.get("type") == "CHART" else None
             if isinstance(meta, dict) and meta.get("uuid"):
-                yield str(meta["uuid"]).lower()
+                yield "chart", str(meta["uuid"]).lower()
         metadata = data.get("metadata")
         filters = metadata.get("native_filter_configuration") if isinstance(metadata, dict) else None
         for native_filter in filters if isinstance(filters, list) else ():
             targets = native_filter.get("targets") if isinstance(native_filter, dict) else None
             for target in targets if isinstance(targets, list) else ():
                 if isinstance(target, dict) and target.get("datasetUuid"):
-                    yield str(target["datasetUuid"]).lower()
+                    yield "dataset", str(target["datasetUuid"]).lower()
         if data.get("theme_uuid"):
-            yield str(data["theme_uuid"]).lower()
+            yield "theme", str(data["theme_uuid"]).lower()
 
 
 def stub_database(uuid: str, name: str) -> RawAsset:
@@ -367,10 +380,10 @@ def _checked_entries(archive: zipfile.ZipFile) -> Iterator[tuple[str, zipfile.Zi
             continue
         if not path:
             raise invalid(name, "lies outside the one root folder that a bundle has")
-        if path.lower() in seen:
+        if path in seen:
             raise invalid(path, "is in the ZIP twice")
         roots.add(root)
-        seen.add(path.lower())
+        seen.add(path)
         if entry.file_size > RATIO_FREE_BYTES and entry.file_size > MAX_RATIO * max(entry.compress_size, 1):
             raise invalid(path, "is a compression bomb")
         yield path, entry

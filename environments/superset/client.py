@@ -12,9 +12,10 @@ import httpx
 from . import rows
 from .answer import Answer, RequestRecord
 from .auth import Auth
-from .bundle import Bundle
+from .bundle import Bundle, references
 from .connection import ConnectionReport, check_connection
-from .errors import AmbiguousWrite, SupersetRefused, message_of
+from .errors import SupersetRefused, message_of
+from .explain import unconfirmed
 from .listing import Page, read_all
 from .rows import ChartRow, ColumnRow, DashboardRow, DatabaseRow, DatasetRow, QueryResult, TableRow
 from .transport import Door
@@ -156,8 +157,12 @@ class SupersetClient(Door):
         answer = self._request("GET", f"/api/v1/{kind}/", q={**query, "keys": ["none"]})
         body = self._mapping(answer)
         result, count = body.get("result"), body.get("count")
-        if not isinstance(result, list) or not isinstance(count, int):
+        rows_are_rows = isinstance(result, list) and all(
+            isinstance(row, dict) and "id" in row for row in result
+        )
+        if not rows_are_rows or not isinstance(count, int):
             raise self._not_superset(answer)
+        assert isinstance(result, list)
         return Page(count, result)
 
     # -- single assets -----------------------------------------------------------------------------
@@ -168,14 +173,19 @@ class SupersetClient(Door):
 
     def update(self, kind: str, id: int, fields: Mapping[str, Any]) -> dict[str, Any]:
         """PUT these fields; what Superset answers as `result` (the fields it took)."""
-        answer = self._request("PUT", f"/api/v1/{kind}/{id}", json=dict(fields))
-        body = self._mapping(answer)
-        result = body.get("result")
+        path = f"/api/v1/{kind}/{id}"
+        answer = self._request("PUT", path, json=dict(fields))
+        if not isinstance(answer.json, dict):
+            raise self._cleaned(unconfirmed("PUT", path, self.url, answer))
+        result = answer.json.get("result")
         return result if isinstance(result, dict) else {}
 
     def delete(self, kind: str, id: int) -> None:
         """Raises SupersetRefused: not_found, or invalid where something (a report) still uses it."""
-        self._request("DELETE", f"/api/v1/{kind}/{id}")
+        path = f"/api/v1/{kind}/{id}"
+        answer = self._request("DELETE", path)
+        if not isinstance(answer.json, dict):
+            raise self._cleaned(unconfirmed("DELETE", path, self.url, answer))
 
     # -- export ------------------------------------------------------------------------------------
 
@@ -250,18 +260,24 @@ class SupersetClient(Door):
         if not answer.content.startswith(b"PK"):
             raise self._not_superset(answer)
         bundle = Bundle.from_zip(answer.content)
-        bundle.exported_at = answer.date
+        # Superset writes the moment it begins into the metadata and dates the answer when the ZIP is ready; what
+        # changes in between may be missing, so only the earlier one is safe to compare `changed_on` with.
+        moments = [
+            moment for moment in (rows.moment(bundle.metadata.get("timestamp")), answer.date) if moment
+        ]
+        bundle.exported_at = min(moments, default=None)
         return bundle
 
     def _completed(self, bundle: Bundle) -> Bundle:
         """With what Superset left out because two files had one name: fetched alone, where every name is free."""
-        unresolved = bundle.unresolved()
-        lost = {
-            uuid
-            for owner, gone in unresolved.items()
-            for uuid in ([owner] if bundle.assets[owner].kind == "dataset" else gone)
-            if bundle.assets[owner].kind in ("chart", "dataset")
-        }
+        lost = set()
+        for asset in bundle.assets.values():
+            for kind, uuid in references(asset):
+                if uuid not in bundle.assets:
+                    if kind == "dataset":
+                        lost.add(uuid)
+                    elif kind == "database":
+                        lost.add(asset.uuid)  # exported alone, a dataset brings its own connection
         if not lost:
             return bundle
         ids = [row.id for row in self.list_datasets() if row.uuid in lost]
@@ -309,12 +325,7 @@ class SupersetClient(Door):
         )
         # Anything but this exact answer is no success (superset-api.md 5): a page, half an answer, a proxy's 200.
         if answer.status != 200 or not isinstance(answer.json, dict) or answer.json.get("message") != "OK":
-            raise AmbiguousWrite(
-                f"Whether {self._where} carried out POST {path} is unknown: its answer is not Superset's "
-                f"(status {answer.status}).",
-                status=answer.status,
-                detail={"cause": "not_superset"},
-            )
+            raise self._cleaned(unconfirmed("POST", path, self.url, answer))
 
     # -- databases ---------------------------------------------------------------------------------
 

@@ -242,19 +242,22 @@ def causes(error: BaseException | None) -> Iterable[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def unreachable(error: Exception, where: str) -> SupersetUnreachable:
+def unreachable(error: Exception, where: str, proxy: str | None = None) -> SupersetUnreachable:
     """The kind of a failed connection, told apart: name, refusal, TLS (and why), proxy, time, broken line."""
     chain = list(causes(error))
     detail: dict[str, Any] = {}
     host = re.sub(r":\d+$", "", where)
-    if isinstance(error, httpx.ProxyError) or any(isinstance(cause, httpx.ProxyError) for cause in chain):
-        code, text = "proxy_failed", f"The proxy on the way to {where} refused or failed: {error}"
+    tls = next((cause for cause in chain if isinstance(cause, ssl.SSLError)), None)
+    if isinstance(error, httpx.ProxyError):
+        code, text = "proxy_failed", f"The proxy {proxy} on the way to {where} refuses: {error}."
+    elif proxy is not None and tls is None and isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+        code, text = "proxy_failed", f"The proxy {proxy} on the way to {where} cannot be reached."
     elif isinstance(error, httpx.PoolTimeout):
         code, text = "timeout", f"No free connection to {where}: too many requests are waiting for it."
     elif any(isinstance(cause, socket.gaierror) for cause in chain):
         code = "name_not_resolved"
         text = f"The name {host} cannot be resolved. Check the address, and the DNS of this machine."
-    elif tls := next((cause for cause in chain if isinstance(cause, ssl.SSLError)), None):
+    elif tls is not None:
         kind = _tls_kind(tls)
         code, detail = "tls_failed", {"tls": kind}
         text = f"No secure connection to {where}: {_TLS_WORDS[kind]}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -110,17 +110,13 @@ class QueryResult:
     error: str | None = None
     columns: tuple[str, ...] = ()
     types: tuple[int, ...] = ()
-    rows: list[dict[str, Any]] = None  # type: ignore[assignment]
+    rows: list[dict[str, Any]] = field(default_factory=list)
     rowcount: int = 0
     seconds: float = 0.0
     sql: str | None = None
     is_cached: bool = False
     cached_at: datetime | None = None
     error_type: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.rows is None:
-            object.__setattr__(self, "rows", [])
 
 
 def moment(value: Any) -> datetime | None:

@@ -14,23 +14,15 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 import httpx
 
 from .answer import Answer, RequestRecord
 from .auth import Auth
-from .errors import (
-    AmbiguousWrite,
-    SupersetError,
-    SupersetRefused,
-    SupersetUnreachable,
-    is_login_page,
-    message_of,
-    redact,
-    unreachable,
-)
+from .errors import SupersetError, SupersetRefused, SupersetUnreachable, redact, unreachable
+from .explain import ambiguous, error_of, is_csrf_failure, is_unauthorized, may_pass, not_superset
 from .rison import rison
 
 logger = logging.getLogger(__name__)
@@ -55,6 +47,8 @@ CSRF_SECONDS = 12 * 3600.0  # Superset's tokens are good for 7 days (WTF_CSRF_TI
 MAX_ANSWER_BYTES = 768 * 2**20  # a full export of 10,000 charts has 35 MB; nothing may fill the memory
 SLOW_DRIP_SECONDS = 300.0  # an answer that has begun must be complete this long after the read timeout
 LOG_LENGTH = 5_000  # requests remembered by one client
+
+ErrorType = TypeVar("ErrorType", bound=SupersetError)
 
 
 def parse_url(url: str) -> tuple[str, str]:
@@ -131,6 +125,7 @@ class Door:
         self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
         self._import_timeout = import_timeout
+        self._most_retries = READ_RETRIES
         self._max_parallel = max(1, max_parallel)
         self._slots = threading.BoundedSemaphore(self._max_parallel)
         self._on_request = on_request
@@ -140,6 +135,7 @@ class Door:
         self._csrf_until = 0.0
         proxy_url = urlsplit(proxy) if proxy else None
         self._proxy_secret = proxy_url.password if proxy_url is not None else None
+        self._proxy = proxy_url.hostname if proxy_url is not None else None
         if transport is None:
             try:
                 transport = httpx.HTTPTransport(
@@ -196,6 +192,7 @@ class Door:
         Raises SupersetUnreachable, SupersetRefused, AmbiguousWrite.
         """
         writes = method != "GET" if writes is None else writes
+        retries = min(retries, self._most_retries)
         target = path + _query(q, params)
         signed_in_again = csrf_renewed = False
         attempt = 0
@@ -221,7 +218,7 @@ class Door:
             except _Broken as broken:
                 failure = broken.error
                 if writes and broken.sent:
-                    raise self._ambiguous(method, path, failure) from None
+                    raise self._cleaned(ambiguous(method, path, self.url, failure)) from None
                 allowed = retries
                 if failure.code == "timeout":
                     allowed = min(allowed, TIMEOUT_RETRIES)
@@ -233,15 +230,15 @@ class Door:
                     raise failure from None
                 self._sleep(_backoff(attempt))
                 continue
-            if not signed_in_again and _is_unauthorized(answer) and self.auth.rejected(sent):
+            if not signed_in_again and is_unauthorized(answer) and self.auth.rejected(sent):
                 signed_in_again = True
                 self._forget_csrf()
                 continue
-            if method != "GET" and not csrf_renewed and _is_csrf_failure(answer):
+            if method != "GET" and not csrf_renewed and is_csrf_failure(answer):
                 csrf_renewed = True
                 self._forget_csrf()
                 continue
-            if not writes and method == "GET" and attempt <= retries and _may_pass(answer, attempt):
+            if not writes and method == "GET" and attempt <= retries and may_pass(answer, attempt):
                 wait = _retry_after(answer)
                 if wait is None or wait <= MAX_WAIT_SECONDS:
                     self._sleep(wait if wait is not None else _backoff(attempt))
@@ -264,6 +261,7 @@ class Door:
     ) -> Answer:
         """One request without our token, any status; with `anonymous` without our cookies too, as strangers send it."""
         client = self._anonymous_http if anonymous else self._http
+        retries = min(retries, self._most_retries)
         attempt = 0
         while True:
             attempt += 1
@@ -330,8 +328,10 @@ class Door:
                     for chunk in response.iter_bytes():
                         chunks.append(chunk)
                         size += len(chunk)
-                        if size > MAX_ANSWER_BYTES or time.monotonic() - started > read + SLOW_DRIP_SECONDS:
-                            raise httpx.ReadTimeout("too much or too slow", request=request)
+                        if size > MAX_ANSWER_BYTES:
+                            raise httpx.ReadError("the answer does not end", request=request)
+                        if time.monotonic() - started > read + SLOW_DRIP_SECONDS:
+                            raise httpx.ReadTimeout("the answer drips", request=request)
                 finally:
                     response.close()
                 content = b"".join(chunks)
@@ -346,7 +346,7 @@ class Door:
                 OSError,
             ) as exc:
                 broken = _Broken(
-                    self._clean_error(unreachable(exc, self._where)), sent=_may_have_been_sent(exc)
+                    self._cleaned(unreachable(exc, self._where, self._proxy)), sent=_may_have_been_sent(exc)
                 )
                 error = broken.error.code
                 status = None
@@ -395,13 +395,15 @@ class Door:
         token = self._csrf_token
         return (*secrets, token) if token else secrets
 
-    def _clean(self, text: str) -> str:
-        return redact(text, self._secrets())
-
-    def _clean_error(self, error: SupersetUnreachable) -> SupersetUnreachable:
+    def _cleaned(self, error: ErrorType) -> ErrorType:
+        """Without any secret: Superset and database drivers quote addresses and settings in their words."""
         error.message = self._clean(error.message)
         error.args = (error.message,)
+        error.detail = self._clean_detail(error.detail)
         return error
+
+    def _clean(self, text: str) -> str:
+        return redact(text, self._secrets())
 
     def _clean_detail(self, value: Any) -> Any:
         if isinstance(value, str):
@@ -412,85 +414,13 @@ class Door:
             return [self._clean_detail(item) for item in value]
         return value
 
-    def _ambiguous(self, method: str, path: str, failure: SupersetUnreachable) -> AmbiguousWrite:
-        return AmbiguousWrite(
-            f"Whether {self._where} carried out {method} {path} is unknown: {failure.message}",
-            status=failure.status,
-            detail={"cause": failure.code},
-        )
-
     def _not_superset(self, answer: Answer) -> SupersetRefused:
-        if 300 <= answer.status < 400:
-            to = urlsplit(answer.location)
-            if to.netloc and to.netloc != self._where:
-                what = f"sends us on to {to.scheme}://{to.hostname}"
-                hint = "Is a sign-in service in front of it, or is that its real address?"
-            elif to.netloc and to.scheme != urlsplit(self.url).scheme:
-                what, hint = f"sends us on to {to.scheme}://{to.netloc}", "Use that address."
-            else:
-                what, hint = f"sends us on to {to.path or 'another page'}", "Is the address complete?"
-        elif answer.is_html and is_login_page(answer.text):
-            what, hint = "answers with a sign-in page instead of data", "Is a sign-in service in front of it?"
-        elif answer.is_html:
-            title, _ = message_of(answer)
-            what, hint = (
-                f"answers with a web page ({title or 'without a title'}) instead of data",
-                "Is this a Superset?",
-            )
-        else:
-            what, hint = "answers with something that is not Superset's", "Is this a Superset?"
-        return SupersetRefused(
-            self._clean(f"{self._where} {what}. {hint}"), code="not_superset", status=answer.status
-        )
+        return self._cleaned(not_superset(answer, self.url))
 
     def _error(self, method: str, path: str, answer: Answer, writes: bool) -> SupersetError:
-        """The error for a status that is not success, in Superset's own words where it has any."""
-        status = answer.status
-        message, detail = message_of(answer)
-        message, detail = self._clean(message), self._clean_detail(detail)
-        said = f": {message}" if message else "."
-        if method != "GET" and _is_csrf_failure(answer):
-            text = (
-                "Superset refuses the CSRF token even after a new one was fetched. Does a proxy drop cookies?"
-            )
-            return SupersetRefused(f"{text} {message}".strip(), code="csrf", status=status)
-        if 300 <= status < 400:
-            return self._not_superset(answer)
-        if _is_unauthorized(answer):
-            return SupersetRefused(
-                f"Superset does not accept {self.auth.who}{said}", code="unauthorized", status=status
-            )
-        if status == 403:
-            text = f"{self.auth.who} may not do this ({method} {path}){said}"
-            return SupersetRefused(text, code="forbidden", status=status)
-        if status == 429:
-            return SupersetUnreachable(
-                f"{self._where} asks for fewer requests{said}", code="rate_limited", status=status
-            )
-        if status in (404, 405):
-            if answer.is_html and not path.startswith("/api/v1/"):
-                return self._not_superset(answer)
-            return SupersetRefused(f"Superset has no {path}{said}", code="not_found", status=status)
-        if status in (413, 414):
-            return SupersetRefused(
-                f"The request is too large for {self._where} or a proxy before it{said}",
-                code="too_large",
-                status=status,
-            )
-        if status in (409, 412, 423):
-            return SupersetRefused(
-                f"Superset reports a conflict{said}", code="conflict", status=status, detail=detail
-            )
-        meaningful = bool(message) and not answer.is_html
-        if status == 408 or status >= 500:
-            if status != 500 or not meaningful or _is_passing(message):
-                failure = SupersetUnreachable(
-                    f"{self._where} failed with status {status}{said}", code="server_error", status=status
-                )
-                return self._ambiguous(method, path, failure) if writes else failure
-            # Imports and edits are one transaction; an error that says why has rolled it back (superset-api.md 8.4).
-            return SupersetRefused(f"Superset failed{said}", code="invalid", status=status, detail=detail)
-        return SupersetRefused(f"Superset refuses{said}", code="invalid", status=status, detail=detail)
+        return self._cleaned(
+            error_of(answer, method=method, path=path, url=self.url, who=self.auth.who, writes=writes)
+        )
 
 
 class _Broken(Exception):
@@ -519,46 +449,6 @@ def _query(q: Any, params: Mapping[str, str | int] | None) -> str:
         # Rison's own characters stay as they are: 15 % shorter, and web servers cap the line at 4 KB.
         pairs.insert(0, "q=" + quote(rison(q), safe="!'(),:*~$-_./"))
     return "?" + "&".join(pairs) if pairs else ""
-
-
-def _is_unauthorized(answer: Answer) -> bool:
-    if answer.status == 401:
-        return True
-    # The JWT library answers 422 {"msg"} to a token it cannot read, as after a change of the server's SECRET_KEY.
-    return answer.status == 422 and isinstance(answer.json, dict) and set(answer.json) == {"msg"}
-
-
-def _is_csrf_failure(answer: Answer) -> bool:
-    """JSON requests get a 400 that says so; a multipart one is sent to the login page (4.1.4 to 6.1.0)."""
-    if answer.status in (301, 302, 303, 307):
-        return "/login" in urlsplit(answer.location).path
-    if answer.status != 400:
-        return False
-    message, _ = message_of(answer)
-    return "CSRF" in message or "referrer" in message
-
-
-def _may_pass(answer: Answer, attempt: int) -> bool:
-    if answer.status in (429, 502, 503, 504):
-        return True
-    if answer.status < 500:
-        return False
-    message, _ = message_of(answer)
-    if message and not answer.is_html and not _is_passing(message):
-        return False  # it says why, and will say it again
-    return attempt <= 1
-
-
-def _is_passing(message: str) -> bool:
-    """A 500 whose text is about the metadata database's connection: those pass."""
-    signs = (
-        "OperationalError",
-        "server closed the connection",
-        "QueuePool limit",
-        "Lost connection",
-        "deadlock detected",
-    )
-    return any(sign in message for sign in signs)
 
 
 def _retry_after(answer: Answer) -> float | None:

@@ -26,6 +26,8 @@ MAX_FILE_BYTES = (
 MAX_DEPTH = 100  # nested collections; form data of deck.gl charts has about 12. The C composer recurses without a limit
 MAX_ANCHORS = 100  # Superset writes none at all; hand-written bundles a few
 MAX_EXPANDED = 100_000  # nodes after aliases are followed: what an alias bomb multiplies
+MAX_NODES = 300_000  # in one file; the parser takes 500 bytes for each. A dataset of 2,000 columns has 48,000
+MAX_VALUES = 5_000_000  # in one bundle; a full export of 10,000 charts has 1.7 million
 MAX_DIGITS = 64  # of one number; reading longer ones takes quadratic time, and no database has them
 
 
@@ -72,32 +74,62 @@ class _Dumper(_BaseDumper):  # type: ignore[misc]
         return True  # two charts sharing one list in our memory are no reason for an anchor in the file
 
 
-def read_yaml(content: bytes, where: str) -> dict[str, Any]:
-    """One file as plain data: dicts with text keys, lists, str, int, float, bool, None.
+class YamlReader:
+    """Reads the files of one bundle, which share a limit on their values and one copy of each repeated word."""
 
-    Keys that are not text become what JSON makes of them, and nan becomes None, as in Superset's JSON columns. Raises
-    SupersetRefused(bundle_invalid) for whatever is not one mapping of plain data within the limits above.
-    """
-    if len(content) > MAX_FILE_BYTES:
-        raise invalid(where, f"larger than {MAX_FILE_BYTES // 2**20} MiB")
-    try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError as exc:
-        raise invalid(where, "not UTF-8 text") from exc
-    if "\0" in text:
-        raise invalid(where, "contains NUL characters")
-    try:
-        if _may_be_hostile(text):
-            _check_structure(text, where)
-        data = yaml.load(text, Loader=_Loader)  # noqa: S506  (_Loader is a safe loader)
-    except yaml.YAMLError as exc:
-        raise invalid(where, f"not valid YAML: {_problem(exc)}") from exc
-    except (ValueError, OverflowError, TypeError, RecursionError) as exc:
-        # ValueError: 2020-13-45 looks like a date to YAML and is none. TypeError: a list as a key.
-        raise invalid(where, f"holds a value that cannot be read ({type(exc).__name__})") from exc
-    if not isinstance(data, dict):
-        raise invalid(where, "not a mapping of field names to values")
-    return cast(dict[str, Any], _plain(data, where, {}))
+    def __init__(self) -> None:
+        self._words: dict[str, str] = {}
+        self._values = 0
+
+    def read(self, content: bytes, where: str) -> dict[str, Any]:
+        """One file as plain data: dicts with text keys, lists, str, int, float, bool, None.
+
+        Keys that are not text become what JSON makes of them, and nan becomes None, as in Superset's JSON columns.
+        Raises SupersetRefused(bundle_invalid) for whatever is not one mapping of plain data within the limits above.
+        """
+        if len(content) > MAX_FILE_BYTES:
+            raise invalid(where, f"larger than {MAX_FILE_BYTES // 2**20} MiB")
+        try:
+            text = content.decode("utf-8")
+        except UnicodeDecodeError as exc:
+            raise invalid(where, "not UTF-8 text") from exc
+        if "\0" in text:
+            raise invalid(where, "contains NUL characters")
+        try:
+            if _may_be_hostile(text):
+                _check_structure(text, where)
+            data = yaml.load(text, Loader=_Loader)  # noqa: S506  (_Loader is a safe loader)
+        except yaml.YAMLError as exc:
+            raise invalid(where, f"not valid YAML: {_problem(exc)}") from exc
+        except (ValueError, OverflowError, TypeError, RecursionError) as exc:
+            # ValueError: 2020-13-45 looks like a date to YAML and is none. TypeError: a list as a key.
+            raise invalid(where, f"holds a value that cannot be read ({type(exc).__name__})") from exc
+        if not isinstance(data, dict):
+            raise invalid(where, "not a mapping of field names to values")
+        return cast(dict[str, Any], self._plain(data, where))
+
+    def _plain(self, value: Any, where: str) -> Any:
+        self._values += 1
+        if self._values > MAX_VALUES:
+            raise invalid(where, f"the bundle holds more than {MAX_VALUES} values")
+        if isinstance(value, str):
+            if "\0" in value:
+                raise invalid(where, "contains NUL characters")
+            # Assets repeat the same short words ten thousand times; one of each halves the memory of a bundle.
+            return self._words.setdefault(value, value) if len(value) < 40 else value
+        if isinstance(value, dict):
+            return {_key(key, where): self._plain(item, where) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self._plain(item, where) for item in value]
+        if isinstance(value, float) and not math.isfinite(value):
+            return None
+        if value is None or isinstance(value, bool | int | float):
+            return value
+        raise invalid(where, f"holds a {type(value).__name__}, which is not plain data")
+
+
+def read_yaml(content: bytes, where: str) -> dict[str, Any]:
+    return YamlReader().read(content, where)
 
 
 def write_yaml(data: dict[str, Any]) -> bytes:
@@ -115,6 +147,8 @@ _DEEP_BLOCK = re.compile(r"(?m)^[ \t?:-]{60,}")
 
 
 def _may_be_hostile(text: str) -> bool:
+    if len(text) > MAX_NODES:  # a value takes two characters at least
+        return True
     opened = text.count("[") - text.count("[]") + text.count("{") - text.count("{}")
     return opened > MAX_DEPTH or bool(_ANCHOR_OR_TAG.search(text)) or bool(_DEEP_BLOCK.search(text))
 
@@ -123,7 +157,7 @@ def _check_structure(text: str, where: str) -> None:
     """Walk the parse events, which costs memory for one node at a time, and refuse what would explode when built."""
     sizes: dict[str, int] = {}  # expanded nodes below each finished anchor
     open_nodes: list[tuple[str | None, int]] = []  # anchor and count of what is being read
-    total = anchors = 0
+    total = anchors = nodes = 0
     for event in yaml.parse(text, Loader=_Loader):
         anchor = getattr(event, "anchor", None)
         if isinstance(event, yaml.AliasEvent):
@@ -148,6 +182,9 @@ def _check_structure(text: str, where: str) -> None:
                 sizes[anchor] = 1
         else:
             continue
+        nodes += 1
+        if nodes > 2 * MAX_NODES:  # a collection counts at its start and at its end
+            raise invalid(where, f"holds more than {MAX_NODES} values")
         if anchors > MAX_ANCHORS:
             raise invalid(where, f"more than {MAX_ANCHORS} YAML anchors and aliases")
         if isinstance(event, yaml.AliasEvent):
@@ -157,23 +194,6 @@ def _check_structure(text: str, where: str) -> None:
         if open_nodes:
             opened_as, count = open_nodes[-1]
             open_nodes[-1] = (opened_as, count + size)
-
-
-def _plain(value: Any, where: str, known: dict[str, str]) -> Any:
-    if isinstance(value, str):
-        if "\0" in value:
-            raise invalid(where, "contains NUL characters")
-        # Assets repeat the same short words ten thousand times; keeping one of each halves the memory of a bundle.
-        return known.setdefault(value, value) if len(value) < 40 else value
-    if isinstance(value, dict):
-        return {_key(key, where): _plain(item, where, known) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item, where, known) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if value is None or isinstance(value, bool | int | float):
-        return value
-    raise invalid(where, f"holds a {type(value).__name__}, which is not plain data")
 
 
 def _key(key: Any, where: str) -> str:
