@@ -1,0 +1,319 @@
+"""Environments, what was seen in them, and the store of documents and snapshots."""
+
+import uuid as uuid_module
+from typing import Any, Self
+
+from django.conf import settings
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.urls import reverse
+from django.utils import timezone
+
+from sstools.roles import policy
+from sstools.roles.permissions import Permission
+from sstools.secrets import SecretField
+
+from .canonical.documents import Kind
+from .superset.versions import Capabilities
+from .words import fold
+
+UUID_LENGTH = 36
+TITLE_LENGTH = 500  # Superset's longest: dashboards.dashboard_title
+KIND_CHOICES = [(kind.value, kind.value) for kind in Kind]
+
+
+class AuthKind(models.TextChoices):
+    PASSWORD = "password", "User and password"
+    LDAP = "ldap", "User and password of a directory (LDAP)"
+    SESSION = "session", "User and password through the sign-in page"
+    TOKEN = "token", "Token or API key"
+
+
+class Position(models.IntegerChoices):
+    """Where an environment stands on the way to production."""
+
+    OTHER = 0, "somewhere else"
+    DEV = 1, "development"
+    STAGE = 2, "staging"
+    PROD = 3, "production"
+
+
+class Colour(models.TextChoices):
+    DEV = "dev", "slate"
+    TEST = "test", "blue"
+    STAGE = "stage", "violet"
+    PROD = "prod", "crimson"
+
+
+class CheckState(models.TextChoices):
+    UNKNOWN = "unknown", "not tested"
+    OK = "ok", "reached"
+    WARNING = "warning", "reached, with warnings"
+    FAILED = "failed", "failed"
+
+
+class EnvironmentQuerySet(models.QuerySet["Environment"]):
+    def visible_to(self, user: Any) -> Self:
+        """Those on which `user` has `environment:view`. Fetching is authorising: absent and forbidden look alike."""
+        return self.filter(_within(policy.scopes(user, Permission.ENVIRONMENT_VIEW), "uuid"))
+
+    def in_order(self) -> Self:
+        """Along the way to production, those outside of it last."""
+        rank = models.Case(models.When(position=Position.OTHER, then=9), default="position")
+        return self.annotate(rank=rank).order_by("rank", "name")
+
+
+class Environment(models.Model):
+    """One Superset: its address, how to sign in, how it is shown, and what the last test found."""
+
+    uuid = models.UUIDField(unique=True, default=uuid_module.uuid4, editable=False)
+    slug = models.SlugField(max_length=50, unique=True)
+    name = models.CharField(max_length=100, unique=True)
+    tag = models.CharField("short name", max_length=12)
+    url = models.CharField("address", max_length=500)
+    position = models.PositiveSmallIntegerField(choices=Position.choices, default=Position.OTHER)
+    colour = models.CharField(max_length=10, choices=Colour.choices, default=Colour.DEV)
+    protected = models.BooleanField(default=False)  # writing to it asks for its name
+
+    auth_kind = models.CharField(
+        "sign-in", max_length=10, choices=AuthKind.choices, default=AuthKind.PASSWORD
+    )
+    username = models.CharField("user", max_length=150, blank=True)
+    secret = SecretField("password or token", blank=True)
+    secret_reference = models.CharField(
+        max_length=500, blank=True
+    )  # "env:NAME" or "file:/path", see credentials.py
+    ca_certificate = models.TextField("certificate authority", blank=True)  # PEM, trusted beside the system's
+    proxy_url = models.CharField("proxy", max_length=500, blank=True)
+    read_timeout_seconds = models.PositiveIntegerField(
+        default=60, validators=[MinValueValidator(5), MaxValueValidator(3600)]
+    )
+    import_timeout_seconds = models.PositiveIntegerField(
+        default=600, validators=[MinValueValidator(30), MaxValueValidator(7200)]
+    )
+    # More than two requests at once gain nothing on one worker of Superset (measured on 6.1.0).
+    max_parallel = models.PositiveSmallIntegerField(
+        "parallel requests", default=2, validators=[MinValueValidator(1), MaxValueValidator(8)]
+    )
+
+    version = models.CharField(max_length=50, blank=True)
+    capabilities = models.JSONField(default=dict, blank=True)  # Capabilities.to_dict()
+    check_state = models.CharField(max_length=10, choices=CheckState.choices, default=CheckState.UNKNOWN)
+    check_report = models.JSONField(default=dict, blank=True)  # ConnectionReport.to_dict()
+    last_checked_at = models.DateTimeField(null=True, blank=True)
+    last_reached_at = models.DateTimeField(null=True, blank=True)
+    latency_ms = models.FloatField(null=True, blank=True)
+
+    asset_counts = models.JSONField(default=dict, blank=True)  # kind -> number, of the last inventory
+    inventory_at = models.DateTimeField(null=True, blank=True)
+    inventory_error = models.JSONField(null=True, blank=True)  # of a failed reading after `inventory_at`
+
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        editable=False,
+        on_delete=models.SET_NULL,
+        related_name="+",
+    )
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects = EnvironmentQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def get_absolute_url(self) -> str:
+        return reverse("environments:detail", args=[self.slug])
+
+    @property
+    def short_name(self) -> str:
+        return self.tag
+
+    @property
+    def is_protected(self) -> bool:
+        return self.protected
+
+    @property
+    def has_secret(self) -> bool:
+        return bool(self.secret)
+
+    @property
+    def asset_total(self) -> int | None:
+        """Number of assets at the last inventory, None before the first."""
+        return sum(self.asset_counts.values()) if self.asset_counts else None
+
+    @property
+    def known_capabilities(self) -> Capabilities | None:
+        """What the last test found, None before the first."""
+        return Capabilities.from_dict(self.capabilities) if self.capabilities.get("version") else None
+
+
+class Document(models.Model):
+    """One canonical document, once for all environments and times: the content-addressed store. Never changed."""
+
+    sha256 = models.CharField(max_length=64, primary_key=True)  # content fingerprint
+    kind = models.CharField(max_length=20, choices=KIND_CHOICES)
+    uuid = models.CharField(max_length=UUID_LENGTH)
+    title = models.CharField(max_length=TITLE_LENGTH)
+    body = models.BinaryField()  # canonical JSON of the whole document, zlib
+    size = models.PositiveIntegerField()  # bytes of that JSON, not packed
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        indexes = [models.Index(fields=["uuid"], name="documents_by_uuid")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.title}"
+
+
+class Reason(models.TextChoices):
+    MANUAL = "manual", "by hand"
+    PLAN = "plan", "for a plan"
+    RESTORE_POINT = "restore_point", "restore point"
+    READING = "reading", "reading"
+    AFTER_RUN = "after_run", "after a run"
+
+
+class Snapshot(models.Model):
+    """What was where in one environment at one moment. The content of its entries never changes.
+
+    `complete`: it holds every asset the environment had, so what is not in it was not there. `exported_at` is the
+    server's clock at its oldest content; `confirmed_at` when a later reading found exactly the same.
+    """
+
+    number = models.BigAutoField(primary_key=True)
+    uuid = models.UUIDField(unique=True, default=uuid_module.uuid4, editable=False)
+    environment = models.ForeignKey(Environment, on_delete=models.CASCADE, related_name="snapshots")
+    reason = models.CharField(max_length=20, choices=Reason.choices)
+    complete = models.BooleanField(default=False)
+    exported_at = models.DateTimeField(null=True, blank=True)
+    confirmed_at = models.DateTimeField(null=True, blank=True)
+    notes = models.JSONField(default=list, blank=True)  # [{"code", "uuid", "text", "where"}]
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+
+    class Meta:
+        ordering = ["-number"]
+        indexes = [
+            models.Index(fields=["environment", "complete", "-number"], name="snapshots_latest_complete")
+        ]
+
+    def __str__(self) -> str:
+        return f"Snapshot {self.number} of {self.environment}"
+
+
+class SnapshotEntry(models.Model):
+    """One asset in a snapshot. Without a document: it was there, and could not be read (a note says why).
+
+    `exported_at` is the server's clock when the content was exported, `mark` a digest of what its list said then:
+    a later reading takes the content from here where neither moved.
+    """
+
+    snapshot = models.ForeignKey(Snapshot, on_delete=models.CASCADE, related_name="entries")
+    kind = models.CharField(max_length=20, choices=KIND_CHOICES)
+    uuid = models.CharField(max_length=UUID_LENGTH)
+    superset_id = models.PositiveBigIntegerField(null=True, blank=True)
+    document = models.ForeignKey(
+        Document, null=True, blank=True, on_delete=models.PROTECT, related_name="entries"
+    )
+    exported_at = models.DateTimeField(null=True, blank=True)
+    mark = models.CharField(max_length=40, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["snapshot", "uuid"], name="an_asset_is_once_in_a_snapshot")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.uuid}"
+
+
+class AssetQuerySet(models.QuerySet["Asset"]):
+    def visible_to(self, user: Any) -> Self:
+        """Assets of the environments on which `user` has `asset:view`."""
+        return self.filter(_within(policy.scopes(user, Permission.ASSET_VIEW), "environment__uuid"))
+
+
+class Asset(models.Model):
+    """One asset as the lists of its environment showed it at the last reading."""
+
+    environment = models.ForeignKey(Environment, on_delete=models.CASCADE, related_name="assets")
+    kind = models.CharField(max_length=20, choices=KIND_CHOICES)
+    uuid = models.CharField(max_length=UUID_LENGTH)
+    superset_id = models.PositiveBigIntegerField()
+    title = models.CharField(max_length=TITLE_LENGTH)
+    slug = models.CharField(max_length=255, blank=True)
+    published = models.BooleanField(null=True)  # dashboards only
+    viz_type = models.CharField(max_length=250, blank=True)  # charts
+    schema = models.CharField(max_length=255, blank=True)  # datasets
+    catalog = models.CharField(max_length=256, blank=True)  # datasets
+    is_virtual = models.BooleanField(null=True)  # datasets only
+    backend = models.CharField(max_length=100, blank=True)  # databases
+    changed_on = models.DateTimeField(null=True, blank=True)
+    changed_by = models.CharField(max_length=150, blank=True)
+    owners = models.JSONField(default=list, blank=True)  # [{"name", "email"}]
+    dataset_uuid = models.CharField(max_length=UUID_LENGTH, blank=True)  # of a chart
+    database_uuid = models.CharField(
+        max_length=UUID_LENGTH, blank=True
+    )  # of a dataset, and of a chart through it
+    dashboard_uuids = models.JSONField(default=list, blank=True)  # dashboards that a chart is a member of
+    url_path = models.CharField(max_length=500, blank=True)  # below the environment's address
+    document = models.ForeignKey(Document, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    first_seen_at = models.DateTimeField(default=timezone.now)
+    last_seen_at = models.DateTimeField()
+    # For sorting and searching alike on every database: folded case, ё as е.
+    sort_key = models.CharField(max_length=200, blank=True)
+    owner_text = models.CharField(max_length=500, blank=True)
+    search_text = models.TextField(blank=True)
+
+    objects = AssetQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["sort_key", "pk"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["environment", "kind", "uuid"], name="an_asset_once_per_environment"
+            )
+        ]
+        indexes = [
+            models.Index(fields=["uuid"], name="assets_by_uuid"),
+            models.Index(fields=["kind", "sort_key"], name="assets_by_title"),
+            models.Index(fields=["environment", "kind", "superset_id"], name="assets_by_superset_id"),
+        ]
+
+    def __str__(self) -> str:
+        return self.title
+
+    def fill_derived(self) -> None:
+        """Set what is derived from the other fields; the inventory writes rows in bulk."""
+        names = [str(owner.get("name") or "") for owner in self.owners]
+        emails = [str(owner.get("email") or "") for owner in self.owners]
+        self.sort_key = fold(self.title)[:200]
+        self.owner_text = fold(", ".join(name for name in names if name))[:500]
+        words = [self.title, self.slug, self.uuid, self.schema, self.viz_type, *names, *emails]
+        self.search_text = fold(" ".join(word for word in words if word))
+
+    @property
+    def key(self) -> str:
+        """How pages and the API name an asset of an environment: "<slug>:<kind>:<uuid>"."""
+        return f"{self.environment.slug}:{self.kind}:{self.uuid}"
+
+    @property
+    def owner_names(self) -> list[str]:
+        return [str(owner["name"]) for owner in self.owners if owner.get("name")]
+
+
+def _within(scopes: policy.Scopes, field: str) -> models.Q:
+    """The rows whose environment is in scope."""
+    if scopes.everything:
+        return models.Q()
+    prefix = "environment:"
+    uuids = [name.removeprefix(prefix) for name in scopes.resources if name.startswith(prefix)]
+    return models.Q(**{f"{field}__in": uuids})
