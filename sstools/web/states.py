@@ -44,8 +44,8 @@ LOOKS: dict[str, Look] = {
     "queued": Look("queued", "clock", "plain"),
     "running": Look("running", "sync", "info"),
     "succeeded": Look("succeeded", "check", "added"),
-    "cancelled": Look("cancelled", "stop", "plain"),
-    "cancelling": Look("cancelling", "stop", "changed"),
+    "cancelled": Look("cancelled", "skip", "plain"),
+    "cancelling": Look("cancelling", "skip", "changed"),
     "needs_input": Look("needs input", "alert", "changed"),
     # of a migration and its runs
     "draft": Look("draft", "draft", "plain"),
@@ -64,7 +64,7 @@ LOOKS: dict[str, Look] = {
     "writing": Look("writing", "sync", "info"),
     "reading_back": Look("reading back", "sync", "info"),
     "applied": Look("applied", "check", "added"),
-    "stopped": Look("stopped before writing", "stop", "plain"),
+    "stopped": Look("stopped before writing", "skip", "plain"),
     # of an environment
     "reached": Look("reached", "check", "added"),
     "unreachable": Look("unreachable", "cloud-off", "removed"),

@@ -37,7 +37,8 @@ def icon(name: str, label: str = "", cls: str = "") -> SafeString:
 def pill(state: Any, count: int | None = None, text: str = "", href: str = "", label: str = "") -> SafeString:
     """{% pill "behind" 3 %}. The states are in sstools/web/states.py.
 
-    `label` is the whole accessible name of a link: "Sales overview on PROD: drifted, 1 change".
+    `label` says what it is the state of, for a link that stands alone in a cell: label="Sales overview on Prod"
+    makes its accessible name "Sales overview on Prod: drifted 1".
     """
     if state is None or state == "":
         return mark_safe("")
@@ -45,7 +46,8 @@ def pill(state: Any, count: int | None = None, text: str = "", href: str = "", l
     classes = f"pill tone-{look.tone} {look.extra}".strip()
     number = format_html(" <b>{}</b>", intcomma(count)) if count is not None else ""
     title = format_html(' title="{}"', look.help) if look.help else ""
-    name = format_html(' aria-label="{}"', label) if label else ""
+    said = f"{label}: {text or look.word}{'' if count is None else f' {intcomma(count)}'}"
+    name = format_html(' aria-label="{}"', said) if label else ""
     inner = format_html("{}<span>{}{}</span>", icon(look.icon), text or look.word, number)
     if href:
         return format_html('<a class="{}" href="{}"{}{}>{}</a>', classes, href, title, name, inner)
