@@ -194,6 +194,12 @@ Q_CLUSTER = {
     "label": "Queue",
 }
 
+# --- Credentials of Supersets that are kept elsewhere ----------------------------------------------------------------
+# What "env:NAME" and "file:/path" may point to. Without these lists, whoever may register an environment could have any
+# variable or file of this machine sent to an address of their own.
+CREDENTIAL_VARIABLES = env_list("SSTOOLS_CREDENTIAL_VARIABLES", ["SUPERSET_*", "SSTOOLS_CREDENTIAL_*"])
+CREDENTIAL_FOLDERS = env_list("SSTOOLS_CREDENTIAL_FOLDERS", ["/run/secrets", str(DATA_DIR / "credentials")])
+
 # --- REST API -----------------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [

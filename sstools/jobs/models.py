@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 if TYPE_CHECKING:
@@ -51,6 +51,10 @@ class JobQuerySet(models.QuerySet["Job"]):
 
     def unfinished(self) -> Self:
         return self.filter(state__in=UNFINISHED)
+
+    def with_is_blocked(self) -> Self:
+        """Adds `is_blocked`: queued, and another job holds what it needs."""
+        return self.annotate(is_blocked=Q(state=State.QUEUED) & Exists(locks_in_the_way()))
 
 
 class Job(models.Model):
@@ -212,6 +216,14 @@ class JobLock(models.Model):
 
     def __str__(self) -> str:
         return self.resource
+
+
+def locks_in_the_way(*, besides: Job | None = None) -> models.QuerySet[JobResource]:
+    """For `Exists` in a query over jobs: what they need and another job holds."""
+    held = JobLock.objects.filter(resource=OuterRef("resource")).exclude(job=OuterRef("job"))
+    if besides is not None:
+        held = held.exclude(job=besides)
+    return JobResource.objects.filter(Exists(held), job=OuterRef("pk"), exclusive=True)
 
 
 class Level(models.TextChoices):

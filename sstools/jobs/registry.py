@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 Handler = Callable[..., dict[str, Any] | None]
 OnEnd = Callable[["Job"], None]
+Link = Callable[["Job"], tuple[str, str] | None]
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Kind:
     `permission`: needed, on every resource the job locks, to retry it or to answer its question.
     `on_end(job)`: called in the transaction that ends a job, whatever the way (also cancelled before its start, and
     worker_lost): brings the rows of the owning app in line. Database only, and short.
+    `link(job)`: (label, address) of the page that shows what the job works on, or None.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Kind:
     permission: Permission | None
     can_retry: bool
     on_end: OnEnd | None
+    link: Link | None
 
 
 class UnknownKind(SSToolsError):
@@ -50,6 +53,7 @@ def job_kind(
     permission: Permission | None = None,
     can_retry: bool = True,
     on_end: OnEnd | None = None,
+    link: Link | None = None,
 ) -> Callable[[Handler], Handler]:
     """Decorator, in an app's `tasks.py`: this function does jobs of kind `name` ("<app label>.<verb_noun>").
 
@@ -62,7 +66,7 @@ def job_kind(
         if known is not None and known.handler.__qualname__ != handler.__qualname__:
             raise RuntimeError(f"Two handlers for job kind {name}.")
         words = name.rsplit(".", 1)[-1].replace("_", " ")
-        _kinds[name] = Kind(name, handler, title or words.capitalize(), permission, can_retry, on_end)
+        _kinds[name] = Kind(name, handler, title or words.capitalize(), permission, can_retry, on_end, link)
         return handler
 
     return register

@@ -16,7 +16,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
-from django.db.models import Exists, F, Min, OuterRef, Q, QuerySet
+from django.db.models import Exists, F, Min, Q, QuerySet
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 from django_q.tasks import async_task
@@ -30,7 +30,7 @@ from sstools.roles.permissions import Permission
 from sstools.secrets import Secret
 
 from . import registry
-from .models import UNFINISHED, Job, JobLock, JobLog, JobResource, Level, Source, State
+from .models import UNFINISHED, Job, JobLock, JobLog, JobResource, Level, Source, State, locks_in_the_way
 
 logger = logging.getLogger(__name__)
 
@@ -212,20 +212,12 @@ def _take_locks(job: Job) -> None:
         Job.objects.filter(
             state=State.QUEUED, pk__lt=job.pk, resources__exclusive=True, resources__resource__in=wanted
         )
-        .exclude(Exists(_locks_in_the_way(besides=job)))
+        .exclude(Exists(locks_in_the_way(besides=job)))
         .order_by("pk")
         .first()
     )
     if older is not None:
         raise _Blocked(older)
-
-
-def _locks_in_the_way(*, besides: Job | None = None) -> QuerySet[JobResource]:
-    """For an outer query over jobs: what they need and another job holds."""
-    held = JobLock.objects.filter(resource=OuterRef("resource")).exclude(job=OuterRef("job"))
-    if besides is not None:
-        held = held.exclude(job=besides)
-    return JobResource.objects.filter(Exists(held), job=OuterRef("pk"), exclusive=True)
 
 
 def _mine(job: Job) -> QuerySet[Job]:
@@ -420,6 +412,15 @@ def retry(job: Job, *, actor: Any, source: str = Source.PAGE) -> Job:
         return again
 
 
+def link_of(job: Job) -> tuple[str, str] | None:
+    """(label, address) of the page that shows what the job works on."""
+    try:
+        link = registry.kind(job.kind).link
+    except registry.UnknownKind:
+        return None
+    return link(job) if link else None
+
+
 def may_cancel(job: Job, user: Any) -> bool:
     """One's own jobs always; others with `job:cancel` on something the job concerns."""
     if user.is_authenticated and user.is_active and job.actor_id == user.pk:
@@ -469,7 +470,7 @@ def sweep() -> Swept:
         _give_up(job, now) for job in expired.filter(losses__gte=settings.JOB_MAX_ATTEMPTS - 1)[:SWEEP_LIMIT]
     )
     due = Q(resend_at__isnull=True) | Q(resend_at__lt=now)
-    forgotten = Job.objects.filter(due, state=State.QUEUED).exclude(Exists(_locks_in_the_way()))
+    forgotten = Job.objects.filter(due, state=State.QUEUED).exclude(Exists(locks_in_the_way()))
     resent = 0
     for rows in (expired.filter(due), forgotten):
         for job in rows.order_by("pk")[:SWEEP_LIMIT]:
@@ -508,7 +509,7 @@ def _free_orphaned_locks() -> int:
 
 def oldest_wait_seconds() -> float:
     """How long the oldest claimable job has waited for a worker; 0 if there is none. Blocked ones do not count."""
-    waiting = Job.objects.filter(state=State.QUEUED).exclude(Exists(_locks_in_the_way()))
+    waiting = Job.objects.filter(state=State.QUEUED).exclude(Exists(locks_in_the_way()))
     first = waiting.aggregate(first=Min("ready_at"))["first"]
     return max(0.0, (db_now() - first).total_seconds()) if first else 0.0
 

