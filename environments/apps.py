@@ -5,3 +5,13 @@ class EnvironmentsConfig(AppConfig):
     name = "environments"
     label = "environments"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from sstools.web import home
+
+        from . import (
+            overview,
+            problems,  # noqa: F401  registers how errors of a Superset are shown
+        )
+
+        home.register(overview)

@@ -63,6 +63,13 @@ class EnvironmentQuerySet(models.QuerySet["Environment"]):
         return self.annotate(rank=rank).order_by("rank", "name")
 
 
+class EnvironmentManager(models.Manager.from_queryset(EnvironmentQuerySet)):  # type: ignore[misc]
+    def get_queryset(self) -> EnvironmentQuerySet:
+        """Without the secret: it is fetched and decrypted where somebody signs in, and a lost key spoils no list."""
+        rows: EnvironmentQuerySet = super().get_queryset()
+        return rows.defer("secret")
+
+
 class Environment(models.Model):
     """One Superset: its address, how to sign in, how it is shown, and what the last test found."""
 
@@ -119,10 +126,11 @@ class Environment(models.Model):
     )
     updated_at = models.DateTimeField(auto_now=True)
 
-    objects = EnvironmentQuerySet.as_manager()
+    objects = EnvironmentManager()
 
     class Meta:
         ordering = ["name"]
+        base_manager_name = "objects"
 
     def __str__(self) -> str:
         return self.name
@@ -139,8 +147,9 @@ class Environment(models.Model):
         return self.protected
 
     @property
-    def has_secret(self) -> bool:
-        return bool(self.secret)
+    def credential(self) -> str:
+        """Where the secret is, in words; never the secret."""
+        return self.secret_reference or "stored, encrypted"
 
     @property
     def asset_total(self) -> int | None:

@@ -70,6 +70,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['name'],
+                'base_manager_name': 'objects',
             },
         ),
         migrations.CreateModel(

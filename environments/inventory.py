@@ -1,0 +1,167 @@
+"""Asset rows: what was there when we last looked."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from .canonical.documents import Kind
+from .models import TITLE_LENGTH, Asset, Environment
+from .superset.client import SupersetClient
+from .words import clean
+
+Progress = Callable[[str, int, int], None]
+
+# Superset's own pages, below the address of the instance (routes of 4.1.4 to 6.1.0).
+URL_PATHS = {
+    Kind.DASHBOARD: "/superset/dashboard/{uuid}/",
+    Kind.CHART: "/explore/?slice_id={id}",
+    Kind.DATASET: "/explore/?datasource_type=table&datasource_id={id}",
+    Kind.DATABASE: "/databaseview/list/",
+}
+WRITTEN = (
+    "superset_id",
+    "title",
+    "slug",
+    "published",
+    "viz_type",
+    "schema",
+    "catalog",
+    "is_virtual",
+    "backend",
+    "changed_on",
+    "changed_by",
+    "owners",
+    "dataset_uuid",
+    "database_uuid",
+    "dashboard_uuids",
+    "url_path",
+    "sort_key",
+    "owner_text",
+    "search_text",
+)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What a reading of the lists changed in the inventory."""
+
+    counts: dict[str, int]  # kind -> number now
+    new: int
+    changed: int
+    gone: int
+
+
+def list_everything(client: SupersetClient, progress: Progress | None = None) -> dict[Kind, list[Any]]:
+    """Rows of all four lists: one request per hundred assets of a kind. Raises SupersetError."""
+    listing: dict[Kind, Callable[[], list[Any]]] = {
+        Kind.DASHBOARD: client.list_dashboards,
+        Kind.CHART: client.list_charts,
+        Kind.DATASET: client.list_datasets,
+        Kind.DATABASE: client.list_databases,
+    }
+    rows: dict[Kind, list[Any]] = {}
+    for done, (kind, read) in enumerate(listing.items()):
+        if progress is not None:
+            progress(f"Listing {kind.plural}", done, len(listing))
+        rows[kind] = read()
+    return rows
+
+
+def record(
+    environment: Environment, rows: Mapping[Kind, list[Any]], *, seen_at: datetime | None = None
+) -> Difference:
+    """Make the inventory say what the lists say: all four kinds, complete. Unchanged rows are not rewritten."""
+    seen_at = seen_at or timezone.now()
+    wanted = {(asset.kind, asset.uuid): asset for asset in _assets(environment, rows, seen_at)}
+    known = {
+        (asset.kind, asset.uuid): asset
+        for asset in environment.assets.defer("document").iterator(chunk_size=2000)
+    }
+    new, changed = [], []
+    for key, asset in wanted.items():
+        old = known.get(key)
+        if old is None:
+            new.append(asset)
+        elif any(getattr(old, name) != getattr(asset, name) for name in WRITTEN):
+            asset.pk = old.pk
+            changed.append(asset)
+    gone = [old.pk for key, old in known.items() if key not in wanted]
+    counts = {kind.value: len(rows[kind]) for kind in Kind}
+    with transaction.atomic():
+        for start in range(0, len(gone), 500):
+            Asset.objects.filter(pk__in=gone[start : start + 500]).delete()
+        # Upserts: two readings of one environment may end at the same time, and both are right.
+        Asset.objects.bulk_create(
+            [*new, *changed_without_pk(changed)],
+            update_conflicts=True,
+            unique_fields=["environment", "kind", "uuid"],
+            update_fields=[*WRITTEN, "last_seen_at"],
+            batch_size=1000,
+        )
+        environment.assets.update(last_seen_at=seen_at)
+        Environment.objects.filter(pk=environment.pk).update(
+            asset_counts=counts, inventory_at=seen_at, inventory_error=None
+        )
+    environment.asset_counts, environment.inventory_at, environment.inventory_error = counts, seen_at, None
+    return Difference(counts, len(new), len(changed), len(gone))
+
+
+def changed_without_pk(assets: list[Asset]) -> list[Asset]:
+    """Rows for an upsert by their natural key: a row with a primary key would conflict on that instead."""
+    for asset in assets:
+        asset.pk = None
+    return assets
+
+
+def _assets(environment: Environment, rows: Mapping[Kind, list[Any]], seen_at: datetime) -> list[Asset]:
+    databases = {row.id: row.uuid for row in rows[Kind.DATABASE]}
+    datasets = {row.id: row for row in rows[Kind.DATASET]}
+    dashboards = {row.id: row.uuid for row in rows[Kind.DASHBOARD]}
+    assets = []
+    for kind in Kind:
+        for row in rows[kind]:
+            if not row.uuid:  # nothing could name it anywhere else; never seen on 4.1.4 to 6.1.0
+                continue
+            asset = Asset(
+                environment=environment,
+                kind=kind.value,
+                uuid=row.uuid,
+                superset_id=row.id,
+                title=clean(_title(kind, row), TITLE_LENGTH),
+                changed_on=row.changed_on,
+                changed_by=clean(row.changed_by, 150),
+                first_seen_at=seen_at,
+                last_seen_at=seen_at,
+                url_path=URL_PATHS[kind].format(uuid=row.uuid, id=row.id),
+            )
+            if kind == Kind.DATABASE:
+                asset.backend = clean(row.backend, 100)
+            else:
+                asset.owners = [
+                    {"name": clean(o.name, 200), "email": clean(o.email or "", 320)} for o in row.owners
+                ]
+            if kind == Kind.DASHBOARD:
+                asset.slug, asset.published = clean(row.slug or "", 255), row.published
+            elif kind == Kind.CHART:
+                asset.viz_type = clean(row.viz_type, 250)
+                dataset = datasets.get(row.dataset_id)
+                if dataset is not None:
+                    asset.dataset_uuid = dataset.uuid
+                    asset.database_uuid = databases.get(dataset.database_id, "")
+                asset.dashboard_uuids = sorted(dashboards[i] for i in row.dashboard_ids if i in dashboards)
+            elif kind == Kind.DATASET:
+                asset.schema, asset.catalog = clean(row.schema or "", 255), clean(row.catalog or "", 256)
+                asset.is_virtual = row.is_virtual
+                asset.database_uuid = databases.get(row.database_id, "")
+            asset.fill_derived()
+            assets.append(asset)
+    return assets
+
+
+def _title(kind: Kind, row: Any) -> str:
+    title = row.title if kind == Kind.DASHBOARD else row.name
+    return str(title or row.uuid)

@@ -1,0 +1,48 @@
+"""The kinds of jobs of this app."""
+
+from typing import Any
+
+from sstools.jobs.models import Job
+from sstools.jobs.registry import job_kind
+from sstools.jobs.runner import JobContext
+from sstools.roles.permissions import Permission
+
+from . import services
+from .models import Environment
+
+
+def _link(job: Job) -> tuple[str, str] | None:
+    environment = Environment.objects.filter(uuid=job.params.get("environment")).first()
+    return (environment.name, environment.get_absolute_url()) if environment else None
+
+
+@job_kind(services.CHECK, title="Test a connection", permission=Permission.ENVIRONMENT_TEST, link=_link)
+def check(ctx: JobContext, *, environment: str) -> dict[str, Any]:
+    """Test the connection of an environment. Succeeds when the test was carried out, whatever it found."""
+    row = Environment.objects.get(uuid=environment)
+    ctx.step(f"Testing {row.name}")
+    report = services.run_check(row)
+    for stage in report.stages:
+        level = "info" if stage.ok else "warning" if stage.ok is None else "error"
+        ctx.log(level, f"{stage.text} {stage.remedy if not stage.ok else ''}".strip(), code=stage.code)
+    return {"state": str(row.check_state), "version": report.version, "environment": row.slug}
+
+
+@job_kind(services.READING, title="Read an inventory", permission=Permission.ENVIRONMENT_TEST, link=_link)
+def read_inventory(ctx: JobContext, *, environment: str) -> dict[str, Any]:
+    """Read the lists of an environment into the inventory. Safe to run again: it says what is there now."""
+    row = Environment.objects.get(uuid=environment)
+    difference = services.run_reading(row, lambda what, done, total: ctx.step(what, done, total))
+    ctx.step("Done", 4, 4, cancellable=False)
+    ctx.log(
+        "info",
+        f"{sum(difference.counts.values())} assets: {difference.new} new, {difference.changed} changed, "
+        f"{difference.gone} gone.",
+    )
+    return {
+        "counts": difference.counts,
+        "new": difference.new,
+        "changed": difference.changed,
+        "gone": difference.gone,
+        "environment": row.slug,
+    }
