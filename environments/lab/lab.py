@@ -28,7 +28,7 @@ from environments.lab.places import Places
 from environments.lab.postgres import Address, Cluster
 from environments.lab.processes import Process, free_port, is_port_free, stop_all
 from environments.lab.progress import Progress
-from environments.lab.templates import Templates
+from environments.lab.templates import CONTENTS, Templates
 from environments.lab.versions import superset_version
 
 # Every sequence beyond what is taken and beyond the offset. ids are 32 bits: offsets up to some millions.
@@ -109,11 +109,18 @@ class Lab:
             raise LabError("The lab is not open.")
         return self._templates
 
+    def templates_exist(self, version: str) -> bool:
+        """Whether a first start would find everything installed and set up."""
+        folder = self.places.root / "templates" / superset_version(version).key
+        return all((folder / f"{contents}.sql").exists() for contents in CONTENTS)
+
     def close(self) -> None:
         """Ends every Superset, then PostgreSQL: 1 to 3 s."""
         with self._lock:
             instances, self._instances = self._instances, {}
         stop_all([instance.process for instance in instances.values()], timeout_seconds=5)
+        if self._templates:
+            self._templates.close()
         if self._cluster:
             self._cluster.stop()
             self._cluster = self._templates = None
@@ -143,7 +150,7 @@ class Lab:
         config.write_text(
             render_config(
                 secret_key=secret_key,
-                metadata_url=self.cluster.address.url(_database(spec.name)),
+                metadata_url=self.cluster.address.url(_database(spec)),
                 feature_flags=spec.feature_flags,
                 settings=spec.settings,
             )
@@ -159,7 +166,7 @@ class Lab:
             url=f"http://127.0.0.1:{port}",
             username=spec.username,
             password=spec.password,
-            metadata_url=self.cluster.address.url(_database(spec.name)),
+            metadata_url=self.cluster.address.url(_database(spec)),
             warehouse=str(warehouse) if warehouse else "",
             log=str(process.log),
             pid=process.pid,
@@ -187,7 +194,7 @@ class Lab:
             spec = replace(instance.spec, contents=contents or instance.spec.contents)
             spec = replace(spec, id_offset=id_offset or spec.id_offset)
         warehouse = self._warehouse_of(spec)
-        self.cluster.drop(_database(name))
+        self.cluster.drop(_database(spec))
         self._make_database(spec, warehouse)
         with self._lock:
             instance.spec = spec
@@ -204,7 +211,7 @@ class Lab:
             return
         instance.process.stop(timeout_seconds=5)
         if self.disposable:
-            self.cluster.drop(_database(name))
+            self.cluster.drop(_database(instance.spec))
             shutil.rmtree(self.folder / "instances" / name, ignore_errors=True)
 
     def running(self) -> list[RunningSuperset]:
@@ -245,7 +252,7 @@ class Lab:
         return self._warehouse_path("dev" if spec.contents == "examples" else "prod")
 
     def _make_database(self, spec: InstanceSpec, warehouse: Path | None) -> None:
-        database = _database(spec.name)
+        database = _database(spec)
         if database in self.cluster.databases():
             return
         template = self.templates.database(superset_version(spec.version), spec.contents)
@@ -285,8 +292,9 @@ class Lab:
                 path.unlink(missing_ok=True)
 
 
-def _database(name: str) -> str:
-    return f"superset_{name.replace('-', '_')}"
+def _database(spec: InstanceSpec) -> str:
+    # With the version: a lab that is kept does not start a newer Superset on an older one's database.
+    return f"superset_{superset_version(spec.version).short}_{spec.name.replace('-', '_')}"
 
 
 def _quoted(text: str) -> str:

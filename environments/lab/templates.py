@@ -6,14 +6,14 @@ takes 2 s, and copying it there for one more instance 0.2 s.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
 import shutil
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from environments.lab.errors import LabError
 from environments.lab.examples import PLACEHOLDER_URI, PROD_NAME, PROD_UUID
@@ -44,6 +44,7 @@ class Templates:
         self._building: set[str] = set()
         self._failures: dict[str, BaseException] = {}
         self._restoring = threading.Lock()
+        self._sides: set[_Side] = set()
 
     def database(self, version: SupersetVersion, contents: str) -> str:
         """Name of the database to copy; up to a minute the first time (see `prepare`), then at once."""
@@ -86,6 +87,13 @@ class Templates:
             threading.Thread(
                 target=self._build_and_tell, args=(version, missing), name="lab-templates", daemon=True
             ).start()
+
+    def close(self) -> None:
+        """Ends what is being built; whoever waits for it gets an error."""
+        with self._changed:
+            sides = list(self._sides)
+        for side in sides:
+            side.end()
 
     def _build_and_tell(self, version: SupersetVersion, contents: Sequence[str]) -> None:
         try:
@@ -130,17 +138,17 @@ class Templates:
                 examples_url=f"sqlite:///{warehouse}",
             )
         )
-        with _Side(installed.python, home, config, version.version) as side:
+        with _Side(installed.python, home, config, version.version) as side, self._known(side):
             for content in missing:
                 if content == "empty":
-                    with self._step(version, "Setting up Superset", "set up"):
+                    doing = f"Setting up Superset {version.version} (first time, 15 s)"
+                    with self._progress.step(doing, f"Superset {version.version} is set up"):
                         side.do("set_up")
                 elif content == "prod":
                     side.do("add_connection", name=PROD_NAME, uuid=PROD_UUID, uri=PLACEHOLDER_URI)
                 else:
-                    with self._step(
-                        version, "Loading the example dashboards and their data", "examples loaded"
-                    ):
+                    doing = f"Loading the example dashboards of {version.version} and their data (first time, 20 s)"
+                    with self._progress.step(doing, "The examples are loaded"):
                         side.do("load_examples")
                     self._keep_warehouse(version, warehouse)
                 self._cluster.dump(database, self._dump(version, content))
@@ -151,6 +159,16 @@ class Templates:
         self._cluster.drop(database)
         shutil.rmtree(home, ignore_errors=True)
 
+    @contextlib.contextmanager
+    def _known(self, side: _Side) -> Iterator[None]:
+        with self._changed:
+            self._sides.add(side)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._sides.discard(side)
+
     def _keep_warehouse(self, version: SupersetVersion, file: Path) -> None:
         target = self._warehouse(version)
         if version.version == CURRENT and not is_complete(target.parent):
@@ -158,12 +176,6 @@ class Templates:
             target.parent.mkdir(parents=True)
             shutil.move(file, target)
             mark_complete(target.parent)
-
-    def _step(self, version: SupersetVersion, doing: str, done: str) -> Any:
-        number = version.version
-        return self._progress.step(
-            f"{doing} {number} (first time)" if "Superset" in doing else doing, f"Superset {number} {done}"
-        )
 
     def _dump(self, version: SupersetVersion, contents: str) -> Path:
         return self._places.root / "templates" / version.key / f"{contents}.sql"
@@ -181,7 +193,7 @@ class _Side:
         self._process: Process = spawn(
             f"the set-up of Superset {version}",
             [str(python), str(_SIDE), str(answers_write)],
-            log=home.with_suffix(".log") if home.suffix == "" else home.parent / f"{home.name}.log",
+            log=home.parent / f"{home.name}.log",
             cwd=home,
             env=superset_environment(home, config),
             stdin=commands_read,
@@ -198,6 +210,9 @@ class _Side:
     def __exit__(self, *_: object) -> None:
         self._commands.close()
         self._answers.close()
+        self._process.stop(timeout_seconds=2)
+
+    def end(self) -> None:
         self._process.stop(timeout_seconds=2)
 
     def do(self, action: str, **parameters: str) -> None:
