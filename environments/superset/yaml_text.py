@@ -95,6 +95,8 @@ class YamlReader:
             raise invalid(where, "not UTF-8 text") from exc
         if "\0" in text:
             raise invalid(where, "contains NUL characters")
+        if _ENDLESS_TIME.search(text):
+            raise invalid(where, "holds a number too long to be one")
         try:
             if _may_be_hostile(text):
                 _check_structure(text, where)
@@ -143,6 +145,8 @@ def write_yaml(data: dict[str, Any]) -> bytes:
 
 # Anchors, tags and deep nesting can only be where these match. Most files have none and are then parsed once.
 _ANCHOR_OR_TAG = re.compile(r"(?m)(?:^|[\s\[{,])[&!]")
+# YAML 1.1 takes 1:30:15 for a number; its pattern for that takes 64 bytes of memory per character while it matches.
+_ENDLESS_TIME = re.compile(r"(?::[0-5]?[0-9]){1000}")
 _DEEP_BLOCK = re.compile(r"(?m)^[ \t?:-]{60,}")
 
 
