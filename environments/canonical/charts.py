@@ -19,10 +19,15 @@ _CHART_LISTS = ("deck_slices",)
 def read_chart(data: Mapping[str, Any], context: ReadContext) -> dict[str, Any]:
     """The canonical body of a chart as exported (charts/*.yaml, parsed).
 
-    `dataset_uuid` is None when the chart's dataset was deleted; no import takes such a chart (422 for the whole bundle, I#44309).
+    `dataset_uuid` is None when the chart's dataset was deleted; no import takes such a chart (422 for the
+    whole bundle, I#44309).
     """
     raw = plain(data)
-    body = {key: value for key, value in raw.items() if key not in DROPPED[Kind.CHART] and key not in ("params", "query_context")}
+    body = {
+        key: value
+        for key, value in raw.items()
+        if key not in DROPPED[Kind.CHART] and key not in ("params", "query_context")
+    }
     body.setdefault("dataset_uuid", None)
     for key in ("description", "certified_by", "certification_details", "cache_timeout"):
         body.setdefault(key, None)
@@ -38,7 +43,11 @@ def render_chart(body: Mapping[str, Any], context: RenderContext) -> dict[str, A
     data = dict(body)
     data["params"] = _render_form_data(body["params"], context)
     stored = body.get("query_context")
-    data["query_context"] = None if stored is None else json.dumps(_render_query_context(stored, body, context), ensure_ascii=False)
+    data["query_context"] = (
+        None
+        if stored is None
+        else json.dumps(_render_query_context(stored, body, context), ensure_ascii=False)
+    )
     return data
 
 
@@ -48,7 +57,9 @@ def _read_form_data(raw: dict[str, Any], context: ReadContext, where: str) -> di
         if isinstance(params.get(key), list):
             params[key] = _read_chart_list(params[key], context, f"{where}.{key}")
     if isinstance(params.get("annotation_layers"), list):
-        params["annotation_layers"] = [_read_annotation(layer, context, where) for layer in params["annotation_layers"]]
+        params["annotation_layers"] = [
+            _read_annotation(layer, context, where) for layer in params["annotation_layers"]
+        ]
     texts: dict[str, Any] = context.texts(params, where)
     return texts
 
@@ -62,7 +73,11 @@ def _read_chart_list(references: list[Any], context: ReadContext, where: str) ->
         if uuid is not None:
             charts.append(uuid)
         else:
-            context.note("stale_reference", f"Names the chart {reference}, which does not exist any more; left out.", where)
+            context.note(
+                "stale_reference",
+                f"Names the chart {reference}, which does not exist any more; left out.",
+                where,
+            )
     return charts
 
 
@@ -76,8 +91,14 @@ def is_chart_annotation(layer: Any) -> bool:
 
 
 def lost_annotations(params: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The annotation layers that an import deletes: all but formulas (filter_chart_annotations, 4.1.4 to 6.1.0; I#32722)."""
-    return [layer for layer in as_list(params.get("annotation_layers")) if as_mapping(layer).get("annotationType") != "FORMULA"]
+    """The annotation layers that an import deletes: all but formulas (filter_chart_annotations, 4.1.4 to
+    6.1.0; I#32722).
+    """
+    return [
+        layer
+        for layer in as_list(params.get("annotation_layers"))
+        if as_mapping(layer).get("annotationType") != "FORMULA"
+    ]
 
 
 def _read_annotation(layer: Any, context: ReadContext, where: str) -> Any:
@@ -99,7 +120,9 @@ def _render_form_data(params: Mapping[str, Any], context: RenderContext) -> dict
     rendered = dict(params)
     for key in _CHART_LISTS:
         if isinstance(rendered.get(key), list):
-            rendered[key] = [number for uuid in rendered[key] if (number := context.id_of(Kind.CHART, uuid)) is not None]
+            rendered[key] = [
+                number for uuid in rendered[key] if (number := context.id_of(Kind.CHART, uuid)) is not None
+            ]
     if isinstance(rendered.get("annotation_layers"), list):
         rendered["annotation_layers"] = [
             {**layer, "value": context.id_of(Kind.CHART, layer["value"])}
@@ -118,7 +141,11 @@ def _read_query_context(stored: Any, context: ReadContext) -> dict[str, Any] | N
         try:
             stored = plain(json.loads(stored))
         except ValueError:
-            context.note("broken_query_context", "The stored query context is not JSON; every import drops it.", "query_context")
+            context.note(
+                "broken_query_context",
+                "The stored query context is not JSON; every import drops it.",
+                "query_context",
+            )
             return None
     if not isinstance(stored, dict):
         return None
@@ -126,7 +153,9 @@ def _read_query_context(stored: Any, context: ReadContext) -> dict[str, Any] | N
     result = {key: value for key, value in stored.items() if key not in ("datasource", "force")}
     if isinstance(result.get("queries"), list):
         result["queries"] = [
-            context.texts({key: value for key, value in query.items() if key != "datasource"}, "query_context.queries")
+            context.texts(
+                {key: value for key, value in query.items() if key != "datasource"}, "query_context.queries"
+            )
             if isinstance(query, dict)
             else query
             for query in result["queries"]
@@ -136,11 +165,16 @@ def _read_query_context(stored: Any, context: ReadContext) -> dict[str, Any] | N
     return result
 
 
-def _render_query_context(stored: Mapping[str, Any], body: Mapping[str, Any], context: RenderContext) -> dict[str, Any]:
+def _render_query_context(
+    stored: Mapping[str, Any], body: Mapping[str, Any], context: RenderContext
+) -> dict[str, Any]:
     dataset = context.id_of(Kind.DATASET, body["dataset_uuid"]) if body.get("dataset_uuid") else None
     rendered = {**stored, "datasource": {"id": dataset, "type": "table"}, "force": False}
     if isinstance(rendered.get("form_data"), Mapping):
-        rendered["form_data"] = {**_render_form_data(rendered["form_data"], context), "datasource": f"{dataset}__table"}
+        rendered["form_data"] = {
+            **_render_form_data(rendered["form_data"], context),
+            "datasource": f"{dataset}__table",
+        }
     if isinstance(rendered.get("queries"), list):
         rendered["queries"] = context.texts(rendered["queries"])
     return rendered

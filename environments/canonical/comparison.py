@@ -1,6 +1,7 @@
 """When two documents say the same: what a comparison leaves out, and the comparison fingerprint.
 
-"In sync", "equal" and "unchanged" always mean equal comparison fingerprints, of documents in the terms of the same environment
+"In sync", "equal" and "unchanged" always mean equal comparison fingerprints, of documents in the terms of
+the same environment
 (`migrations_app.engine` brings a source's documents into the target's terms first).
 """
 
@@ -29,17 +30,25 @@ def comparison_form(document: Document) -> dict[str, Any]:
 
 def comparison_fingerprint(document: Document) -> str:
     """SHA-256 of kind, uuid and comparison form."""
-    return fingerprint_of({"kind": document.kind.value, "uuid": document.uuid, "body": comparison_form(document)})
+    return fingerprint_of(
+        {"kind": document.kind.value, "uuid": document.uuid, "body": comparison_form(document)}
+    )
 
 
 def _metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    kept = {key: _without_scope_caches(value) for key, value in metadata.items() if key not in DERIVED_METADATA}
+    kept = {
+        key: _without_scope_caches(value) for key, value in metadata.items() if key not in DERIVED_METADATA
+    }
     return {key: value for key, value in kept.items() if value not in _EMPTY}
 
 
 def _without_scope_caches(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {key: _without_scope_caches(item) for key, item in value.items() if key not in ("chartsInScope", "tabsInScope")}
+        return {
+            key: _without_scope_caches(item)
+            for key, item in value.items()
+            if key not in ("chartsInScope", "tabsInScope")
+        }
     if isinstance(value, list):
         return [_without_scope_caches(item) for item in value]
     return value

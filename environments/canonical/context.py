@@ -48,7 +48,9 @@ class ReadContext:
 
 @dataclass
 class RenderContext:
-    """Rendering one asset for one environment. `missing` collects references that the environment has no id for (yet)."""
+    """Rendering one asset for one environment. `missing` collects references that the environment has no
+    id for (yet).
+    """
 
     ids: IdTable
     base_url: str = ""

@@ -23,17 +23,25 @@ _FILTER_LISTS = ("native_filter_configuration", "chart_customization_config")
 def read_dashboard(data: Mapping[str, Any], context: ReadContext) -> dict[str, Any]:
     """The canonical body of a dashboard as exported (superset-api: dashboards/*.yaml, parsed)."""
     raw = plain(data)
-    body = {key: value for key, value in raw.items() if key not in DROPPED[Kind.DASHBOARD] and key not in ("position", "metadata")}
+    body = {
+        key: value
+        for key, value in raw.items()
+        if key not in DROPPED[Kind.DASHBOARD] and key not in ("position", "metadata")
+    }
     body["position"] = context.texts(_read_position(as_mapping(raw.get("position")), context), "position")
     layout = chart_uuids(body["position"])
-    body["metadata"] = context.texts(_read_metadata(as_mapping(raw.get("metadata")), layout, context), "metadata")
+    body["metadata"] = context.texts(
+        _read_metadata(as_mapping(raw.get("metadata")), layout, context), "metadata"
+    )
     for key in ("description", "css", "slug", "certified_by", "certification_details"):
         body.setdefault(key, None)
     return body
 
 
 def render_dashboard(body: Mapping[str, Any], context: RenderContext) -> dict[str, Any]:
-    """A dashboard as the import of one instance takes it: every id is that instance's own, so the importer's map is the identity."""
+    """A dashboard as the import of one instance takes it: every id is that instance's own, so the
+    importer's map is the identity.
+    """
     data = {key: value for key, value in body.items() if key not in ("position", "metadata")}
     data["position"] = context.texts(_render_position(body["position"], context))
     data["metadata"] = context.texts(_render_metadata(body["metadata"], context))
@@ -47,25 +55,33 @@ def chart_uuids(position: Mapping[str, Any]) -> frozenset[str]:
 
 def filter_datasets(metadata: Mapping[str, Any]) -> frozenset[str]:
     """The datasets that filters and customizations of canonical metadata take their values from."""
-    return frozenset(target["datasetUuid"] for target in _targets(metadata) if isinstance(target.get("datasetUuid"), str))
+    return frozenset(
+        target["datasetUuid"] for target in _targets(metadata) if isinstance(target.get("datasetUuid"), str)
+    )
 
 
 def without_charts(document: Document, gone: Collection[str]) -> Document:
     """The dashboard without some charts: their places in the layout and every mention in the metadata."""
     position = _without_nodes(
-        document.body["position"], {node["id"] for node in _chart_nodes(document.body["position"]) if node["meta"]["uuid"] in gone}
+        document.body["position"],
+        {node["id"] for node in _chart_nodes(document.body["position"]) if node["meta"]["uuid"] in gone},
     )
     layout = chart_uuids(position)
     metadata = _map_chart_references(document.body["metadata"], lambda uuid: uuid if uuid in layout else None)
     return document.replace(position=position, metadata=metadata)
 
 
-# --- layout ---------------------------------------------------------------------------------------------------------------
+# --- layout
+# ---------------------------------------------------------------------------------------------------------------
 
 
 def _chart_nodes(position: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for node in position.values():
-        if isinstance(node, Mapping) and node.get("type") == "CHART" and isinstance(node.get("meta"), Mapping):
+        if (
+            isinstance(node, Mapping)
+            and node.get("type") == "CHART"
+            and isinstance(node.get("meta"), Mapping)
+        ):
             yield dict(node)
 
 
@@ -90,7 +106,8 @@ def _read_chart_node(node_id: str, node: dict[str, Any], context: ReadContext) -
     by_id = context.ids.uuid_of(Kind.CHART, number)
     name = meta.get("sliceName") or node_id
     if by_id is not None:
-        # The page shows the chart of the id; the stored uuid goes stale, for one when a dashboard is copied with its charts
+        # The page shows the chart of the id; the stored uuid goes stale, for one when a dashboard is
+        # copied with its charts
         # (copy_dashboard in superset/daos/dashboard.py changes chartId and leaves uuid, read at 6.1.0).
         if stored and stored != by_id:
             context.note(
@@ -102,7 +119,11 @@ def _read_chart_node(node_id: str, node: dict[str, Any], context: ReadContext) -
     elif isinstance(stored, str) and context.knows_chart(stored):
         meta["uuid"] = stored
     else:
-        context.note("ghost_chart", f"The layout has a place for the chart “{name}”, which does not exist any more.", f"position.{node_id}")
+        context.note(
+            "ghost_chart",
+            f"The layout has a place for the chart “{name}”, which does not exist any more.",
+            f"position.{node_id}",
+        )
         return None
     return {**node, "meta": meta}
 
@@ -130,14 +151,23 @@ def _without_nodes(position: Mapping[str, Any], gone: Collection[str]) -> dict[s
 
 
 def _settle_appended_rows(position: dict[str, Any]) -> dict[str, Any]:
-    """Give the rows that an export appended ids that depend on their charts alone, and drop charts the layout shows anyway."""
+    """Give the rows that an export appended ids that depend on their charts alone, and drop charts the
+    layout shows anyway.
+    """
     rows = [node_id for node_id in position if _APPENDED_ROW.match(node_id)]
     if not rows:
         return position
-    appended = {child for row in rows for child in as_list(position[row].get("children")) if isinstance(position.get(child), dict)}
+    appended = {
+        child
+        for row in rows
+        for child in as_list(position[row].get("children"))
+        if isinstance(position.get(child), dict)
+    }
     shown = {node["meta"]["uuid"] for node in _chart_nodes(position) if node["id"] not in appended}
     doubles = {
-        node["id"] for node in _chart_nodes(position) if node["id"] in appended and node["meta"]["uuid"] in shown
+        node["id"]
+        for node in _chart_nodes(position)
+        if node["id"] in appended and node["meta"]["uuid"] in shown
     }
     position = _without_nodes(position, doubles)
     names: dict[str, str] = {}
@@ -145,7 +175,9 @@ def _settle_appended_rows(position: dict[str, Any]) -> dict[str, Any]:
         if row not in position:
             continue
         charts = sorted(
-            (position[child]["meta"]["uuid"], child) for child in position[row]["children"] if isinstance(position.get(child), dict)
+            (position[child]["meta"]["uuid"], child)
+            for child in position[row]["children"]
+            if isinstance(position.get(child), dict)
         )
         names[row] = "ROW-N-" + _short("".join(uuid for uuid, _ in charts))
         names.update({child: "CHART-" + _short(uuid) for uuid, child in charts})
@@ -166,7 +198,9 @@ def _rename_nodes(position: Mapping[str, Any], names: Mapping[str, str]) -> dict
             node["id"] = names.get(node_id, node.get("id", node_id))
             for key in ("children", "parents"):
                 if isinstance(node.get(key), list):
-                    node[key] = [names.get(item, item) if isinstance(item, str) else item for item in node[key]]
+                    node[key] = [
+                        names.get(item, item) if isinstance(item, str) else item for item in node[key]
+                    ]
         renamed[names.get(node_id, node_id)] = node
     return renamed
 
@@ -174,14 +208,19 @@ def _rename_nodes(position: Mapping[str, Any], names: Mapping[str, str]) -> dict
 def _render_position(position: Mapping[str, Any], context: RenderContext) -> dict[str, Any]:
     rendered: dict[str, Any] = {}
     for node_id, node in position.items():
-        if isinstance(node, Mapping) and node.get("type") == "CHART" and isinstance(node.get("meta"), Mapping):
+        if (
+            isinstance(node, Mapping)
+            and node.get("type") == "CHART"
+            and isinstance(node.get("meta"), Mapping)
+        ):
             number = context.id_of(Kind.CHART, node["meta"]["uuid"])
             node = {**node, "meta": {**node["meta"], "chartId": number}}
         rendered[node_id] = node
     return rendered
 
 
-# --- metadata -------------------------------------------------------------------------------------------------------------
+# --- metadata
+# -------------------------------------------------------------------------------------------------------------
 
 
 def _targets(metadata: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -189,7 +228,9 @@ def _targets(metadata: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         for item in as_list(metadata.get(name)):
             for target in as_list(as_mapping(item).get("targets")):
                 yield as_mapping(target)
-            if isinstance(dataset := as_mapping(as_mapping(item).get("customization")).get("datasetUuid"), str):
+            if isinstance(
+                dataset := as_mapping(as_mapping(item).get("customization")).get("datasetUuid"), str
+            ):
                 yield {"datasetUuid": dataset}
 
 
@@ -197,7 +238,9 @@ def _read_metadata(raw: dict[str, Any], layout: frozenset[str], context: ReadCon
     metadata = {key: value for key, value in raw.items() if key not in DROPPED_METADATA}
     for key in ("default_filters", "filter_scopes"):
         if raw.get(key) not in (None, "", "{}", {}):
-            context.note("legacy_filters", f"“{key}” belongs to filter boxes; no import keeps it.", f"metadata.{key}")
+            context.note(
+                "legacy_filters", f"“{key}” belongs to filter boxes; no import keeps it.", f"metadata.{key}"
+            )
     for name in _FILTER_LISTS:
         if isinstance(metadata.get(name), list):
             metadata[name] = [_read_filter(item, name, context) for item in metadata[name]]
@@ -205,7 +248,9 @@ def _read_metadata(raw: dict[str, Any], layout: frozenset[str], context: ReadCon
 
     def to_uuid(reference: object, where: str) -> str | None:
         # Some tools, and Superset's own examples, have uuids where ids belong.
-        uuid = context.ids.uuid_of(Kind.CHART, reference) or (reference if isinstance(reference, str) else None)
+        uuid = context.ids.uuid_of(Kind.CHART, reference) or (
+            reference if isinstance(reference, str) else None
+        )
         if uuid in layout:
             return uuid
         if not where.endswith("chartsInScope"):
@@ -215,7 +260,9 @@ def _read_metadata(raw: dict[str, Any], layout: frozenset[str], context: ReadCon
     metadata = _map_chart_references(metadata, to_uuid, with_paths=True)
     for where, references in stale.items():
         names = ", ".join(str(reference) for reference in references[:5])
-        context.note("stale_reference", f"Names charts that the layout does not show ({names}); left out.", where)
+        context.note(
+            "stale_reference", f"Names charts that the layout does not show ({names}); left out.", where
+        )
     return metadata
 
 
@@ -237,14 +284,21 @@ def _read_filter(item: Any, name: str, context: ReadContext) -> Any:
 
     item = dict(item)
     if isinstance(item.get("targets"), list):
-        item["targets"] = [settle(dict(target), "datasetId") if isinstance(target, dict) else target for target in item["targets"]]
+        item["targets"] = [
+            settle(dict(target), "datasetId") if isinstance(target, dict) else target
+            for target in item["targets"]
+        ]
     if isinstance(item.get("customization"), dict) and "dataset" in item["customization"]:
         item["customization"] = settle(dict(item["customization"]), "dataset")
     return item
 
 
-def _map_chart_references(metadata: Mapping[str, Any], change: Callable[..., Any], with_paths: bool = False) -> dict[str, Any]:
-    """The metadata with every reference to a chart changed, or dropped where `change` gives None; lists come out sorted."""
+def _map_chart_references(
+    metadata: Mapping[str, Any], change: Callable[..., Any], with_paths: bool = False
+) -> dict[str, Any]:
+    """The metadata with every reference to a chart changed, or dropped where `change` gives None; lists
+    come out sorted.
+    """
 
     def one(reference: object, where: str) -> Any:
         return change(reference, where) if with_paths else change(reference)
@@ -266,9 +320,13 @@ def _map_chart_references(metadata: Mapping[str, Any], change: Callable[..., Any
     result = dict(metadata)
     for name in _FILTER_LISTS:
         if isinstance(result.get(name), list):
-            result[name] = [scoped(item, f"metadata.{name}.{as_mapping(item).get('id', '')}") for item in result[name]]
+            result[name] = [
+                scoped(item, f"metadata.{name}.{as_mapping(item).get('id', '')}") for item in result[name]
+            ]
     if isinstance(result.get("global_chart_configuration"), Mapping):
-        result["global_chart_configuration"] = scoped(result["global_chart_configuration"], "metadata.global_chart_configuration")
+        result["global_chart_configuration"] = scoped(
+            result["global_chart_configuration"], "metadata.global_chart_configuration"
+        )
     if isinstance(configuration := result.get("chart_configuration"), Mapping):
         charts: dict[str, Any] = {}
         for reference, settings in configuration.items():
@@ -278,14 +336,18 @@ def _map_chart_references(metadata: Mapping[str, Any], change: Callable[..., Any
             if isinstance(settings, Mapping):
                 settings = {key: value for key, value in settings.items() if key != "id"}
                 if "crossFilters" in settings:
-                    settings["crossFilters"] = scoped(settings["crossFilters"], f"metadata.chart_configuration.{reference}")
+                    settings["crossFilters"] = scoped(
+                        settings["crossFilters"], f"metadata.chart_configuration.{reference}"
+                    )
             charts[str(chart)] = settings
         result["chart_configuration"] = charts
     if isinstance(expanded := result.get("expanded_slices"), Mapping):
         pairs = ((one(reference, "metadata.expanded_slices"), value) for reference, value in expanded.items())
         result["expanded_slices"] = {str(chart): value for chart, value in pairs if chart is not None}
     if isinstance(result.get("timed_refresh_immune_slices"), list):
-        result["timed_refresh_immune_slices"] = many(result["timed_refresh_immune_slices"], "metadata.timed_refresh_immune_slices")
+        result["timed_refresh_immune_slices"] = many(
+            result["timed_refresh_immune_slices"], "metadata.timed_refresh_immune_slices"
+        )
     return result
 
 
@@ -307,7 +369,8 @@ def _render_filter(item: Any, context: RenderContext) -> Any:
         return item
 
     def settle(target: Mapping[str, Any], key: str) -> dict[str, Any]:
-        # The target's own id instead of datasetUuid: an importer looks a uuid up among the files of the bundle only (before
+        # The target's own id instead of datasetUuid: an importer looks a uuid up among the files of the
+        # bundle only (before
         # sparse imports) and answers 500 when it is not there; an id passes through as it is.
         number = context.id_of(Kind.DATASET, target["datasetUuid"])
         return {**{name: value for name, value in target.items() if name != "datasetUuid"}, key: number}
@@ -315,7 +378,9 @@ def _render_filter(item: Any, context: RenderContext) -> Any:
     item = dict(item)
     if isinstance(item.get("targets"), list):
         item["targets"] = [
-            settle(target, "datasetId") if isinstance(target, Mapping) and isinstance(target.get("datasetUuid"), str) else target
+            settle(target, "datasetId")
+            if isinstance(target, Mapping) and isinstance(target.get("datasetUuid"), str)
+            else target
             for target in item["targets"]
         ]
     customization = item.get("customization")

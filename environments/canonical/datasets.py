@@ -12,19 +12,36 @@ from .documents import Kind
 from .rules import DROPPED
 from .trees import as_list, as_mapping, plain
 
-#: Fields that are an empty text, an empty mapping or null for the same meaning. A template_params of '' breaks imports before
+#: Fields that are an empty text, an empty mapping or null for the same meaning. A template_params of ''
+#: breaks imports before
 #: 6.0 (I#27437, I#35037).
-_EMPTY_IS_NULL = ("template_params", "params", "extra", "description", "default_endpoint", "fetch_values_predicate", "sql", "schema", "catalog")
+_EMPTY_IS_NULL = (
+    "template_params",
+    "params",
+    "extra",
+    "description",
+    "default_endpoint",
+    "fetch_values_predicate",
+    "sql",
+    "schema",
+    "catalog",
+)
 
 
-def read_dataset(data: Mapping[str, Any], context: ReadContext, database_cache_timeout: int | None = None) -> dict[str, Any]:
+def read_dataset(
+    data: Mapping[str, Any], context: ReadContext, database_cache_timeout: int | None = None
+) -> dict[str, Any]:
     """The canonical body of a dataset as exported (datasets/*/*.yaml, parsed).
 
     `database_cache_timeout` is the connection's own: 6.1 exports the inherited value as if it were the dataset's.
     """
     raw = plain(data)
     if raw.get("folders"):
-        context.note("folders", "Folders of columns and metrics are not carried: an export names them by uuids it does not contain.", "folders")
+        context.note(
+            "folders",
+            "Folders of columns and metrics are not carried: an export names them by uuids it does not contain.",
+            "folders",
+        )
     body = {key: value for key, value in raw.items() if key not in DROPPED[Kind.DATASET]}
     for key in ("template_params", "params", "extra"):
         body[key] = _parsed(body.get(key))
@@ -33,16 +50,29 @@ def read_dataset(data: Mapping[str, Any], context: ReadContext, database_cache_t
             body[key] = None
     if database_cache_timeout is not None and body.get("cache_timeout") == database_cache_timeout:
         body["cache_timeout"] = None
-    body["columns"] = sorted((_read_column(column) for column in as_list(body.get("columns"))), key=lambda item: str(item.get("column_name")))
-    body["metrics"] = sorted((_read_metric(metric) for metric in as_list(body.get("metrics"))), key=lambda item: str(item.get("metric_name")))
+    body["columns"] = sorted(
+        (_read_column(column) for column in as_list(body.get("columns"))),
+        key=lambda item: str(item.get("column_name")),
+    )
+    body["metrics"] = sorted(
+        (_read_metric(metric) for metric in as_list(body.get("metrics"))),
+        key=lambda item: str(item.get("metric_name")),
+    )
     for key in ("sql", "fetch_values_predicate", "columns", "metrics", "template_params"):
         body[key] = context.texts(body.get(key), key)
     return body
 
 
 def render_dataset(body: Mapping[str, Any], context: RenderContext) -> dict[str, Any]:
-    """A dataset as imports take it; columns and metrics that the file does not name are deleted by an overwriting import."""
-    return {key: context.texts(value) if key in ("sql", "fetch_values_predicate", "columns", "metrics", "template_params") else value for key, value in body.items()}
+    """A dataset as imports take it; columns and metrics that the file does not name are deleted by an
+    overwriting import.
+    """
+    return {
+        key: context.texts(value)
+        if key in ("sql", "fetch_values_predicate", "columns", "metrics", "template_params")
+        else value
+        for key, value in body.items()
+    }
 
 
 def _parsed(value: Any) -> Any:
@@ -60,7 +90,15 @@ def _read_column(column: Any) -> dict[str, Any]:
     body["extra"] = _parsed(body.get("extra")) or None
     # A null becomes the column's default when it is imported (is_active of SqlaTable's columns, seen at 6.1.0).
     body["is_active"] = body.get("is_active") is not False
-    for key in ("verbose_name", "expression", "description", "python_date_format", "datetime_format", "advanced_data_type", "type"):
+    for key in (
+        "verbose_name",
+        "expression",
+        "description",
+        "python_date_format",
+        "datetime_format",
+        "advanced_data_type",
+        "type",
+    ):
         body[key] = body.get(key) or None
     return body
 
@@ -79,7 +117,9 @@ _PASSWORD = re.compile(r"(//[^/@:]*:)[^@/]*(@)")
 
 
 def read_database(data: Mapping[str, Any], context: ReadContext) -> dict[str, Any]:
-    """What a mapping needs to know of a connection, and what a run proves unchanged. No secret: a password comes masked, and is masked again."""
+    """What a mapping needs to know of a connection, and what a run proves unchanged. No secret: a password
+    comes masked, and is masked again.
+    """
     raw = plain(data)
     body = {key: value for key, value in raw.items() if key not in DROPPED[Kind.DATABASE]}
     # dataset, chart and dashboard exports call it allow_file_upload, database and assets exports allow_csv_upload

@@ -1,7 +1,8 @@
 """Canonical documents: what an asset *is*, without what only one instance knows about it.
 
 A document is the same for the same asset wherever it was read: integer ids are uuids, JSON kept in text is parsed,
-lists without an order are sorted, fields that mean nothing to a reader are gone (`rules.py` names each, with its reason).
+lists without an order are sorted, fields that mean nothing to a reader are gone (`rules.py` names each,
+with its reason).
 """
 
 from __future__ import annotations
@@ -40,7 +41,9 @@ _TITLE_FIELDS = {
 
 
 def canonical_json(value: Any) -> str:
-    """The one text of a JSON value: sorted keys, no spaces, UTF-8. Raises TypeError for what JSON cannot hold, NaN included."""
+    """The one text of a JSON value: sorted keys, no spaces, UTF-8. Raises TypeError for what JSON cannot
+    hold, NaN included.
+    """
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
@@ -84,7 +87,8 @@ Documents = Mapping[str, Document]
 
 @dataclass(frozen=True)
 class Note:
-    """Something a reader or a reviewer should know about one asset: what was left out, mended, or could not be resolved.
+    """Something a reader or a reviewer should know about one asset: what was left out, mended, or could
+    not be resolved.
 
     `code` is stable; `text` is a sentence for people; `where` is a path in the asset, or empty.
     """

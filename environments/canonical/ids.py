@@ -8,7 +8,9 @@ from .documents import Kind
 
 
 class IdTable:
-    """The ids of one environment, both ways. An id means something in that environment only and is never stored for another."""
+    """The ids of one environment, both ways. An id means something in that environment only and is never
+    stored for another.
+    """
 
     def __init__(self, entries: Iterable[tuple[Kind, int, str]] = ()) -> None:
         self._uuids: dict[tuple[Kind, int], str] = {}
@@ -25,7 +27,9 @@ class IdTable:
             self.add(kind, number, uuid)
 
     def uuid_of(self, kind: Kind, number: object) -> str | None:
-        """The uuid of an id, which may come as a number or as digits in a text; None if this environment has no such asset."""
+        """The uuid of an id, which may come as a number or as digits in a text; None if this environment
+        has no such asset.
+        """
         parsed = as_id(number)
         return None if parsed is None else self._uuids.get((kind, parsed))
 

@@ -14,7 +14,6 @@ from .documents import Document, Kind, Note
 from .ids import IdTable, as_id
 from .trees import as_mapping
 
-
 _KINDS = frozenset(kind.value for kind in Kind)
 
 
@@ -45,12 +44,15 @@ def read_assets(assets: Iterable[RawAsset], ids: IdTable | None = None, base_url
 
     `ids`: what its listings said; the files add what they know (file names end in ids; charts name their dataset's id).
     `base_url`: its address, so that links to itself become links to wherever a document is brought.
-    An asset that cannot be read at all is left out with a note `unreadable`: one damaged dashboard must not hide the others.
+    An asset that cannot be read at all is left out with a note `unreadable`: one damaged dashboard must
+    not hide the others.
     """
     assets = [asset for asset in assets if asset.kind in _KINDS]
     known = _ids_of(assets, ids)
     charts = frozenset(asset.uuid for asset in assets if asset.kind == Kind.CHART)
-    timeouts = {asset.uuid: as_id(asset.data.get("cache_timeout")) for asset in assets if asset.kind == Kind.DATABASE}
+    timeouts = {
+        asset.uuid: as_id(asset.data.get("cache_timeout")) for asset in assets if asset.kind == Kind.DATABASE
+    }
     documents: dict[str, Document] = {}
     notes: list[Note] = []
     for asset in assets:
@@ -58,7 +60,13 @@ def read_assets(assets: Iterable[RawAsset], ids: IdTable | None = None, base_url
         try:
             body = _read(asset, context, timeouts)
         except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
-            notes.append(Note("unreadable", asset.uuid, f"This {asset.kind} cannot be read: {type(error).__name__}: {error}"))
+            notes.append(
+                Note(
+                    "unreadable",
+                    asset.uuid,
+                    f"This {asset.kind} cannot be read: {type(error).__name__}: {error}",
+                )
+            )
             continue
         documents[asset.uuid] = Document(Kind(asset.kind), asset.uuid, body)
         notes.extend(context.notes)
@@ -85,6 +93,10 @@ def _ids_of(assets: list[RawAsset], ids: IdTable | None) -> IdTable:
         # dataset_uuid beside it is exported from the same row.
         if asset.kind == Kind.CHART and isinstance(dataset := asset.data.get("dataset_uuid"), str):
             number = as_id(str(as_mapping(asset.data.get("params")).get("datasource", "")).partition("__")[0])
-            if number is not None and known.id_of(Kind.DATASET, dataset) is None and known.uuid_of(Kind.DATASET, number) is None:
+            if (
+                number is not None
+                and known.id_of(Kind.DATASET, dataset) is None
+                and known.uuid_of(Kind.DATASET, number) is None
+            ):
                 known.add(Kind.DATASET, number, dataset)
     return known

@@ -31,7 +31,11 @@ def references(document: Document) -> tuple[Reference, ...]:
     elif document.kind == Kind.CHART:
         if body.get("dataset_uuid"):
             found.add(Reference(Kind.DATASET, body["dataset_uuid"], "needs"))
-        found.update(Reference(Kind.CHART, uuid, "needs") for uuid in as_list(body["params"].get("deck_slices")) if isinstance(uuid, str))
+        found.update(
+            Reference(Kind.CHART, uuid, "needs")
+            for uuid in as_list(body["params"].get("deck_slices"))
+            if isinstance(uuid, str)
+        )
         found.update(
             Reference(Kind.CHART, layer["value"], "mentions")
             for layer in as_list(body["params"].get("annotation_layers"))
@@ -77,4 +81,6 @@ def with_uuids(document: Document, uuids: Mapping[str, str]) -> Document:
     def change(text: str) -> str:
         return uuids.get(text) or retarget_text(text, lambda uuid: uuids.get(uuid, uuid))
 
-    return Document(document.kind, uuids.get(document.uuid, document.uuid), map_texts(document.body, change, keys=True))
+    return Document(
+        document.kind, uuids.get(document.uuid, document.uuid), map_texts(document.body, change, keys=True)
+    )

@@ -29,7 +29,9 @@ class Dialect:
 
 @dataclass(frozen=True)
 class Rendered:
-    """One asset as an import takes it, and the references it could not write because the target has no id for them yet."""
+    """One asset as an import takes it, and the references it could not write because the target has no id
+    for them yet.
+    """
 
     kind: Kind
     uuid: str
@@ -37,8 +39,12 @@ class Rendered:
     missing: frozenset[tuple[Kind, str]]
 
 
-def render(documents: Iterable[Document], ids: IdTable, base_url: str = "", dialect: Dialect | None = None) -> list[Rendered]:
-    """Render documents for the environment whose ids and address are given, in dependency order. Databases are never rendered."""
+def render(
+    documents: Iterable[Document], ids: IdTable, base_url: str = "", dialect: Dialect | None = None
+) -> list[Rendered]:
+    """Render documents for the environment whose ids and address are given, in dependency order. Databases
+    are never rendered.
+    """
     dialect = dialect or Dialect()
     rendered: list[Rendered] = []
     for document in sorted(documents, key=lambda item: (list(Kind).index(item.kind), item.uuid)):
@@ -51,12 +57,19 @@ def render(documents: Iterable[Document], ids: IdTable, base_url: str = "", dial
 
 
 def importable(document: Document) -> Document:
-    """The document as it can be after an import at best: annotation layers other than formulas are deleted by every import."""
+    """The document as it can be after an import at best: annotation layers other than formulas are deleted
+    by every import.
+    """
     if document.kind != Kind.CHART or not lost_annotations(document.body["params"]):
         return document
     params = document.body["params"]
     lost = lost_annotations(params)
-    return document.replace(params={**params, "annotation_layers": [layer for layer in params["annotation_layers"] if layer not in lost]})
+    return document.replace(
+        params={
+            **params,
+            "annotation_layers": [layer for layer in params["annotation_layers"] if layer not in lost],
+        }
+    )
 
 
 def _render(document: Document, context: RenderContext, dialect: Dialect) -> dict[str, Any]:
@@ -70,7 +83,10 @@ def _render(document: Document, context: RenderContext, dialect: Dialect) -> dic
     data = {key: value for key, value in data.items() if key not in unknown}
     if document.kind == Kind.DATASET:
         for group in ("columns", "metrics"):
-            data[group] = [{key: value for key, value in item.items() if f"{group}.{key}" not in unknown} for item in data[group]]
+            data[group] = [
+                {key: value for key, value in item.items() if f"{group}.{key}" not in unknown}
+                for item in data[group]
+            ]
         if dialect.currency_as_text:
             data["metrics"] = [_currency_as_text(metric) for metric in data["metrics"]]
     return {**data, "uuid": document.uuid, "version": FORMAT_VERSION}

@@ -1,6 +1,7 @@
 """Integer ids inside texts: Jinja in SQL, and links in markdown and templates.
 
-In canonical form an id in a text stands as a token, `⟦chart:<uuid>⟧`, and the instance's own address as `⟦base⟧`; rendering puts
+In canonical form an id in a text stands as a token, `⟦chart:<uuid>⟧`, and the instance's own address as
+`⟦base⟧`; rendering puts
 the target's ids and address back. What cannot be resolved stays as it is and is noted.
 """
 
@@ -35,7 +36,9 @@ _LINKS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
 
 @dataclass(frozen=True)
 class TextReference:
-    """An id found in a text: of what kind, which uuid it is (None: this environment has no such asset), and the words around it."""
+    """An id found in a text: of what kind, which uuid it is (None: this environment has no such asset),
+    and the words around it.
+    """
 
     kind: Kind
     uuid: str | None
@@ -43,7 +46,13 @@ class TextReference:
 
 
 def _may_hold_ids(text: str) -> bool:
-    return ("{{" in text or "{%" in text) or "superset/" in text or "slice_id" in text or "datasource_id" in text or "tablemodelview" in text
+    return (
+        ("{{" in text or "{%" in text)
+        or "superset/" in text
+        or "slice_id" in text
+        or "datasource_id" in text
+        or "tablemodelview" in text
+    )
 
 
 def text_to_canonical(text: str, ids: IdTable, base_url: str) -> tuple[str, tuple[TextReference, ...]]:
@@ -71,7 +80,9 @@ def text_to_canonical(text: str, ids: IdTable, base_url: str) -> tuple[str, tupl
 
 
 def text_to_target(text: str, ids: IdTable, base_url: str) -> tuple[str, tuple[TextReference, ...]]:
-    """Put one instance's ids in place of the tokens. Comes back with the references that instance has no id for: their tokens stay."""
+    """Put one instance's ids in place of the tokens. Comes back with the references that instance has no
+    id for: they become id 0,
+    which exists nowhere, so that no token ever reaches an instance."""
     if "⟦" not in text:
         return text, ()
     missing: list[TextReference] = []
@@ -81,7 +92,7 @@ def text_to_target(text: str, ids: IdTable, base_url: str) -> tuple[str, tuple[T
         number = ids.id_of(kind, uuid)
         if number is None:
             missing.append(TextReference(kind, uuid, match[0]))
-            return match[0]
+            return "0"
         return str(number)
 
     return _TOKEN.sub(replace, text.replace(BASE_TOKEN, base_url)), tuple(missing)

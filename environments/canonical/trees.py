@@ -12,7 +12,8 @@ MAX_DEPTH = 200
 
 
 def plain(value: Any, depth: int = 0) -> Any:
-    """A private copy of a parsed YAML or JSON value that JSON can hold: keys are texts, dates are ISO texts, NaN is None.
+    """A private copy of a parsed YAML or JSON value that JSON can hold: keys are texts, dates are ISO
+    texts, NaN is None.
 
     Raises ValueError when the value nests deeper than `MAX_DEPTH`.
     """

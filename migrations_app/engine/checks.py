@@ -25,7 +25,9 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True)
 class Problem:
-    """`uuid` is of the asset it is about (as in the plan's items), `remedy` what to do. An error stops an apply unless overridden."""
+    """`uuid` is of the asset it is about (as in the plan's items), `remedy` what to do. An error stops an
+    apply unless overridden.
+    """
 
     severity: Severity
     code: str
@@ -45,8 +47,10 @@ class Loss:
 
 @dataclass(frozen=True)
 class DatabaseFacts:
-    """What the target's warehouse says: `error` if it could not be asked. `tables` by schema (None: the default one): names of
-    tables and views, or None where the schema could not be read. `columns` by (schema, table): names, or None if the table is
+    """What the target's warehouse says: `error` if it could not be asked. `tables` by schema (None: the
+    default one): names of
+    tables and views, or None where the schema could not be read. `columns` by (schema, table): names, or
+    None if the table is
     missing."""
 
     uuid: str
@@ -62,7 +66,9 @@ def document_problems(items: Iterable[PlanItem], target: Documents) -> Iterator[
         wanted = item.wanted
         if wanted is None:
             continue
-        if wanted.kind == Kind.CHART and (successor := CONVERTED_VIZ_TYPES.get(str(wanted.body.get("viz_type")))):
+        if wanted.kind == Kind.CHART and (
+            successor := CONVERTED_VIZ_TYPES.get(str(wanted.body.get("viz_type")))
+        ):
             yield Problem(
                 Severity.WARNING,
                 "viz_type_converted",
@@ -90,14 +96,22 @@ def warehouse_problems(items: Iterable[PlanItem], facts: Mapping[str, DatabaseFa
         if fact.error:
             if fact.uuid not in told:
                 told.add(fact.uuid)
-                yield Problem(Severity.ERROR, "connection_failed", item.uuid, f"The target's connection “{fact.name}” does not answer: {fact.error}", "Repair the connection in Superset, then plan again.")
+                yield Problem(
+                    Severity.ERROR,
+                    "connection_failed",
+                    item.uuid,
+                    f"The target's connection “{fact.name}” does not answer: {fact.error}",
+                    "Repair the connection in Superset, then plan again.",
+                )
             continue
         if body.get("sql"):
             continue
         yield from _table_problems(item, body, fact, users.get(item.target_uuid, []))
 
 
-def _table_problems(item: PlanItem, body: Mapping[str, Any], fact: DatabaseFacts, users: list[PlanItem]) -> Iterator[Problem]:
+def _table_problems(
+    item: PlanItem, body: Mapping[str, Any], fact: DatabaseFacts, users: list[PlanItem]
+) -> Iterator[Problem]:
     schema, table = body.get("schema"), str(body["table_name"])
     columns = (fact.columns or {}).get((schema, table), frozenset())
     name = ".".join(part for part in (schema, table) if part)
@@ -114,12 +128,16 @@ def _table_problems(item: PlanItem, body: Mapping[str, Any], fact: DatabaseFacts
     if not columns:
         return
     missing = sorted(
-        str(column["column_name"]) for column in body["columns"] if not column.get("expression") and str(column["column_name"]) not in columns
+        str(column["column_name"])
+        for column in body["columns"]
+        if not column.get("expression") and str(column["column_name"]) not in columns
     )
     for column in missing:
         needing = [user for user in users if _uses(user, column, body)]
         if needing:
-            charts = ", ".join(f"“{user.title}”" for user in needing[:3]) + (" and others" if len(needing) > 3 else "")
+            charts = ", ".join(f"“{user.title}”" for user in needing[:3]) + (
+                " and others" if len(needing) > 3 else ""
+            )
             yield Problem(
                 Severity.ERROR,
                 "column_missing",
@@ -129,12 +147,17 @@ def _table_problems(item: PlanItem, body: Mapping[str, Any], fact: DatabaseFacts
             )
         else:
             yield Problem(
-                Severity.WARNING, "column_missing_unused", item.uuid, f"The column {column} does not exist in {name} on “{fact.name}”; no chart of this plan uses it.", ""
+                Severity.WARNING,
+                "column_missing_unused",
+                item.uuid,
+                f"The column {column} does not exist in {name} on “{fact.name}”; no chart of this plan uses it.",
+                "",
             )
 
 
 def _uses(chart: PlanItem, column: str, dataset: Mapping[str, Any]) -> bool:
-    """Whether a chart names a column, itself or through a metric or a calculated column of the dataset. Names are compared whole;
+    """Whether a chart names a column, itself or through a metric or a calculated column of the dataset.
+    Names are compared whole;
     an expression counts when the name stands in it as a word."""
     assert chart.wanted is not None
     words = set(texts(chart.wanted.body["params"]))
@@ -143,7 +166,8 @@ def _uses(chart: PlanItem, column: str, dataset: Mapping[str, Any]) -> bool:
     used_expressions = [
         str(entry.get("expression") or "")
         for entry in [*dataset["metrics"], *dataset["columns"]]
-        if entry.get("expression") and (entry.get("metric_name") in words or entry.get("column_name") in words)
+        if entry.get("expression")
+        and (entry.get("metric_name") in words or entry.get("column_name") in words)
     ]
     free_sql = [text for text in words if " " in text or "(" in text]
     return any(_has_word(expression, column) for expression in [*used_expressions, *free_sql])
@@ -155,24 +179,46 @@ def _has_word(sql: str, word: str) -> bool:
     return re.search(rf"(?<![\w]){re.escape(word)}(?![\w])", sql) is not None
 
 
-def asset_losses(source: Document, present: Document | None, unknown_fields: Mapping[Kind, frozenset[str]]) -> Iterator[Loss]:
+def asset_losses(
+    source: Document, present: Document | None, unknown_fields: Mapping[Kind, frozenset[str]]
+) -> Iterator[Loss]:
     """What an import of this asset will not bring over."""
     if source.kind == Kind.CHART:
         for layer in lost_annotations(source.body["params"]):
             what = "chart" if is_chart_annotation(layer) else "annotation layer"
-            yield Loss(source.uuid, "annotation_layer", f"“{source.title}”: the annotation “{layer.get('name')}” reads a {what}; imports keep formulas only.")
+            yield Loss(
+                source.uuid,
+                "annotation_layer",
+                f"“{source.title}”: the annotation “{layer.get('name')}” reads a {what}; imports keep formulas only.",
+            )
         if present is not None:
             for layer in lost_annotations(present.body["params"]):
-                yield Loss(source.uuid, "annotation_layer_target", f"“{source.title}”: the target's annotation “{layer.get('name')}” will be deleted by the import.")
+                yield Loss(
+                    source.uuid,
+                    "annotation_layer_target",
+                    f"“{source.title}”: the target's annotation “{layer.get('name')}” will be deleted by the import.",
+                )
     if source.kind == Kind.DASHBOARD and source.body.get("theme_uuid"):
-        yield Loss(source.uuid, "theme", f"“{source.title}”: its theme is not carried; the target's assignment stays.")
+        yield Loss(
+            source.uuid,
+            "theme",
+            f"“{source.title}”: its theme is not carried; the target's assignment stays.",
+        )
     for name in sorted(unknown_fields.get(source.kind, ())):
         group, _, column = name.partition(".")
         if not column:
             if source.body.get(name) not in (None, "", [], {}):
-                yield Loss(source.uuid, "unknown_field", f"“{source.title}”: “{name}” is unknown to the target's version.")
+                yield Loss(
+                    source.uuid,
+                    "unknown_field",
+                    f"“{source.title}”: “{name}” is unknown to the target's version.",
+                )
         elif any(entry.get(column) not in (None, "") for entry in source.body.get(group, ())):
-            yield Loss(source.uuid, "unknown_field", f"“{source.title}”: “{column}” of its {group} is unknown to the target's version.")
+            yield Loss(
+                source.uuid,
+                "unknown_field",
+                f"“{source.title}”: “{column}” of its {group} is unknown to the target's version.",
+            )
 
 
 #: What no import of any version carries, whatever the assets: shown with every plan.
@@ -190,9 +236,16 @@ def needed_tables(items: Iterable[PlanItem]) -> dict[str, dict[str | None, set[s
     """The physical tables that datasets to be written read: target's database uuid -> schema -> table names."""
     needed: dict[str, dict[str | None, set[str]]] = {}
     for item in items:
-        if item.kind == Kind.DATASET and item.wanted is not None and item.action.writes and not item.wanted.body.get("sql"):
+        if (
+            item.kind == Kind.DATASET
+            and item.wanted is not None
+            and item.action.writes
+            and not item.wanted.body.get("sql")
+        ):
             body = item.wanted.body
-            needed.setdefault(str(body["database_uuid"]), {}).setdefault(body.get("schema"), set()).add(str(body["table_name"]))
+            needed.setdefault(str(body["database_uuid"]), {}).setdefault(body.get("schema"), set()).add(
+                str(body["table_name"])
+            )
     return needed
 
 

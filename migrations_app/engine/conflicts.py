@@ -1,7 +1,9 @@
 """Unrelated assets of the target that an import would take over, and what can be done about each.
 
-Superset matches an import by uuid or by natural key (import_from_dict in superset/models/helpers.py, 4.1.4 to 6.1.0): a dashboard
-that owns the slug and a dataset on the same database, schema and table are overwritten, uuid included, even without overwrite.
+Superset matches an import by uuid or by natural key (import_from_dict in superset/models/helpers.py, 4.1.4
+to 6.1.0): a dashboard
+that owns the slug and a dataset on the same database, schema and table are overwritten, uuid included,
+even without overwrite.
 """
 
 from __future__ import annotations
@@ -39,7 +41,11 @@ class Conflict:
 
 def natural_key_conflicts(wanted: Mapping[str, Document], target: Documents) -> dict[str, Conflict]:
     """Conflicts by the key of `wanted` (source uuids). `wanted` is in the target's terms."""
-    slugs = {str(item.body["slug"]): item for item in target.values() if item.kind == Kind.DASHBOARD and item.body.get("slug")}
+    slugs = {
+        str(item.body["slug"]): item
+        for item in target.values()
+        if item.kind == Kind.DASHBOARD and item.body.get("slug")
+    }
     tables: dict[tuple[str, str], list[Document]] = {}
     for item in target.values():
         if item.kind == Kind.DATASET:
@@ -64,7 +70,8 @@ def natural_key_conflicts(wanted: Mapping[str, Document], target: Documents) -> 
             others = [
                 other
                 for other in tables.get(_table_key(document), [])
-                if other.uuid != document.uuid and _may_match(other.body.get("schema"), document.body.get("schema"))
+                if other.uuid != document.uuid
+                and _may_match(other.body.get("schema"), document.body.get("schema"))
             ]
             if others:
                 found[uuid] = _table_conflict(document, others, document.uuid in target)
@@ -105,7 +112,8 @@ def _table_conflict(document: Document, others: list[Document], exists: bool) ->
 
 
 def renamed(document: Document, name: str, target: Documents) -> dict[str, Any]:
-    """The fields that bring a document beside the one that is in its way: another slug; another name, and for a dataset on a
+    """The fields that bring a document beside the one that is in its way: another slug; another name, and
+    for a dataset on a
     table a query that reads the same table, because the target holds one dataset a table."""
     if document.kind == Kind.DASHBOARD:
         taken = {str(item.body.get("slug")) for item in target.values() if item.kind == Kind.DASHBOARD}
@@ -114,7 +122,9 @@ def renamed(document: Document, name: str, target: Documents) -> dict[str, Any]:
     new_name = name or _free(str(document.body["table_name"]), taken, "_")
     if document.body.get("sql"):
         return {"table_name": new_name}
-    table = ".".join(_quoted(part) for part in (document.body.get("schema"), document.body["table_name"]) if part)
+    table = ".".join(
+        _quoted(part) for part in (document.body.get("schema"), document.body["table_name"]) if part
+    )
     return {"table_name": new_name, "sql": f"SELECT * FROM {table}"}
 
 
@@ -139,4 +149,6 @@ def _may_match(one: object, other: object) -> bool:
 
 
 def _full_name(document: Document) -> str:
-    return ".".join(str(part) for part in (document.body.get("schema"), document.body.get("table_name")) if part)
+    return ".".join(
+        str(part) for part in (document.body.get("schema"), document.body.get("table_name")) if part
+    )

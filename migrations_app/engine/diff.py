@@ -9,7 +9,8 @@ from typing import Any
 from environments.canonical.comparison import comparison_form
 from environments.canonical.documents import Document
 
-#: Keys that name an item of a list; the first one that all items of both lists carry, each with another value, matches them.
+#: Keys that name an item of a list; the first one that all items of both lists carry, each with another
+#: value, matches them.
 _ITEM_KEYS = ("column_name", "metric_name", "id", "uuid", "optionName", "name")
 
 ABSENT = None
@@ -17,7 +18,9 @@ ABSENT = None
 
 @dataclass(frozen=True)
 class FieldChange:
-    """One field: `path` as keys (list items by name, or by position), `before` and `after` as JSON, None where there is nothing."""
+    """One field: `path` as keys (list items by name, or by position), `before` and `after` as JSON, None
+    where there is nothing.
+    """
 
     path: tuple[str, ...]
     before: Any
@@ -25,7 +28,7 @@ class FieldChange:
 
     @property
     def operator(self) -> str:
-        """"+" came, "-" went, "~" changed."""
+        """ "+" came, "-" went, "~" changed."""
         if self.before is ABSENT:
             return "+"
         return "-" if self.after is ABSENT else "~"
@@ -35,7 +38,9 @@ class FieldChange:
 
 
 def field_changes(before: Document, after: Document) -> tuple[FieldChange, ...]:
-    """What makes `after` differ from `before`, by comparison form: fields that a comparison ignores never show. Sorted by path."""
+    """What makes `after` differ from `before`, by comparison form: fields that a comparison ignores never
+    show. Sorted by path.
+    """
     return tuple(_changes(comparison_form(before), comparison_form(after), ()))
 
 
@@ -79,4 +84,8 @@ def _item_key(before: Sequence[Any], after: Sequence[Any]) -> str | None:
 
 def _names_each(items: Sequence[Any], key: str) -> bool:
     names = [item.get(key) for item in items if isinstance(item, Mapping)]
-    return len(names) == len(items) and all(isinstance(name, (str, int)) for name in names) and len(set(names)) == len(names)
+    return (
+        len(names) == len(items)
+        and all(isinstance(name, (str, int)) for name in names)
+        and len(set(names)) == len(names)
+    )

@@ -17,8 +17,10 @@ from environments.canonical.trees import map_texts
 class DatabaseTarget:
     """Where the datasets of one source database go.
 
-    `catalogs` and `schemas` map names of the source (None stands for "not set") to names of the target. A name that is not
-    mapped: a schema stays as it is; a catalog becomes `default_catalog` when the target's engine has catalogs, because a
+    `catalogs` and `schemas` map names of the source (None stands for "not set") to names of the target. A
+    name that is not
+    mapped: a schema stays as it is; a catalog becomes `default_catalog` when the target's engine has
+    catalogs, because a
     source's catalog on another connection silently reads the source's data (PostgreSQL, BigQuery, Snowflake, Trino …).
     """
 
@@ -41,7 +43,8 @@ class DatabaseTarget:
 class Substitution:
     """A replacement in SQL: of datasets, their columns and metrics, and of free SQL in charts.
 
-    Plain text is replaced where it stands as a whole word (`dev` is not replaced in `device`); a pattern is a regular expression.
+    Plain text is replaced where it stands as a whole word (`dev` is not replaced in `device`); a pattern
+    is a regular expression.
     """
 
     find: str
@@ -61,7 +64,8 @@ class Substitution:
 class AssetMapping:
     """How one source's terms become one target's.
 
-    `databases` by source uuid; `substitutions` in SQL, in order; `pairs` of assets that are the same under different uuids
+    `databases` by source uuid; `substitutions` in SQL, in order; `pairs` of assets that are the same under
+    different uuids
     (source's uuid -> target's); `renames`: fields that are another on this target (source's uuid -> field -> value).
     """
 
@@ -72,17 +76,24 @@ class AssetMapping:
 
     def unmapped(self, documents: Iterable[Document]) -> tuple[str, ...]:
         """The source databases that datasets among the documents need and that have no target."""
-        needed = {str(item.body["database_uuid"]) for item in documents if item.kind == Kind.DATASET and item.body.get("database_uuid")}
+        needed = {
+            str(item.body["database_uuid"])
+            for item in documents
+            if item.kind == Kind.DATASET and item.body.get("database_uuid")
+        }
         return tuple(sorted(needed - set(self.databases)))
 
 
 def in_target_terms(document: Document, mapping: AssetMapping) -> Document:
-    """What the target should hold for a source's document: its own connection, catalog, schema and uuids; what no import keeps is gone."""
+    """What the target should hold for a source's document: its own connection, catalog, schema and uuids;
+    what no import keeps is gone.
+    """
     if document.kind == Kind.DATASET:
         document = _dataset(document, mapping)
     elif document.kind == Kind.CHART and mapping.substitutions:
         document = document.replace(
-            params=_free_sql(document.body["params"], mapping), query_context=_free_sql(document.body.get("query_context"), mapping)
+            params=_free_sql(document.body["params"], mapping),
+            query_context=_free_sql(document.body.get("query_context"), mapping),
         )
     if document.uuid in mapping.renames:
         document = document.replace(**mapping.renames[document.uuid])
@@ -92,7 +103,11 @@ def in_target_terms(document: Document, mapping: AssetMapping) -> Document:
 
 def all_in_target_terms(documents: Documents, mapping: AssetMapping) -> dict[str, Document]:
     """Wanted documents by the *source's* uuid. Databases are left out: they are mapped, never written."""
-    return {uuid: in_target_terms(document, mapping) for uuid, document in documents.items() if document.kind != Kind.DATABASE}
+    return {
+        uuid: in_target_terms(document, mapping)
+        for uuid, document in documents.items()
+        if document.kind != Kind.DATABASE
+    }
 
 
 def _dataset(document: Document, mapping: AssetMapping) -> Document:
@@ -106,7 +121,9 @@ def _dataset(document: Document, mapping: AssetMapping) -> Document:
         for key in ("sql", "fetch_values_predicate"):
             changes[key] = _substituted(body.get(key), mapping)
         for group in ("columns", "metrics"):
-            changes[group] = [{**item, "expression": _substituted(item.get("expression"), mapping)} for item in body[group]]
+            changes[group] = [
+                {**item, "expression": _substituted(item.get("expression"), mapping)} for item in body[group]
+            ]
     return document.replace(**changes) if changes else document
 
 
@@ -118,7 +135,8 @@ def _substituted(sql: Any, mapping: AssetMapping) -> Any:
     return sql
 
 
-#: Keys under which form data and query contexts hold free SQL (superset-ui: AdhocMetric, AdhocFilter, SQL where and having).
+#: Keys under which form data and query contexts hold free SQL (superset-ui: AdhocMetric, AdhocFilter, SQL
+#: where and having).
 _SQL_KEYS = ("sqlExpression", "where", "having")
 
 

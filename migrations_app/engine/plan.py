@@ -52,7 +52,9 @@ class Given:
 
 @dataclass(frozen=True)
 class Baseline:
-    """The state after the last run that wrote or confirmed an asset: comparison fingerprints of what was wanted and what was there."""
+    """The state after the last run that wrote or confirmed an asset: comparison fingerprints of what was
+    wanted and what was there.
+    """
 
     wanted: str
     present: str
@@ -70,9 +72,12 @@ class Edit:
 class PlanInput:
     """Everything a plan is made from.
 
-    `source` and `target` hold the documents of both sides, databases included. `target_complete` says whether `target` is
+    `source` and `target` hold the documents of both sides, databases included. `target_complete` says
+    whether `target` is
     everything the target has: otherwise what stands on a written asset outside the plan cannot be named in full.
-    `removals` are uuids of the target to be removed (rollback). Keys of `answers` are source uuids, or target uuids of removals.
+    `removals` are uuids of the target to be removed (rollback). `unreadable_target`: what is there but
+    could not be read, so
+    that its absence from `target` means nothing. Keys of `answers` are source uuids, or target uuids of removals.
     """
 
     source: Documents
@@ -87,12 +92,15 @@ class PlanInput:
     removals: Collection[str] = ()
     target_complete: bool = True
     with_dependencies: bool = True
+    unreadable_target: Collection[str] = ()
     unknown_fields: Mapping[Kind, frozenset[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class PlanItem:
-    """One asset. `uuid` is the source's, `target_uuid` the one it has or gets on the target; `reasons` are the uuids that pulled it in."""
+    """One asset. `uuid` is the source's, `target_uuid` the one it has or gets on the target; `reasons` are
+    the uuids that pulled it in.
+    """
 
     kind: Kind
     uuid: str
@@ -162,9 +170,11 @@ class Plan:
 
 def make_plan(given: PlanInput) -> Plan:
     """Compare what the selection should be on the target with what is there, and decide for each asset."""
-    pulled = closure(given.selection, given.source) if given.with_dependencies else {
-        uuid: () for uuid in given.selection if uuid in given.source
-    }
+    pulled = (
+        closure(given.selection, given.source)
+        if given.with_dependencies
+        else {uuid: () for uuid in given.selection if uuid in given.source}
+    )
     members = {uuid: given.source[uuid] for uuid in pulled if given.source[uuid].kind != Kind.DATABASE}
     mapping, conflicts = _settle_identities(members, given)
     wanted = all_in_target_terms(members, mapping)
@@ -179,7 +189,17 @@ def make_plan(given: PlanInput) -> Plan:
     ]
     return Plan(
         items=tuple(items),
-        problems=tuple(sorted(set(problems), key=lambda problem: (list(Severity).index(problem.severity), problem.code, problem.uuid, problem.text))),
+        problems=tuple(
+            sorted(
+                set(problems),
+                key=lambda problem: (
+                    list(Severity).index(problem.severity),
+                    problem.code,
+                    problem.uuid,
+                    problem.text,
+                ),
+            )
+        ),
         losses=tuple(_losses(items, members, given)),
         affected=tuple(_affected(items, given)),
         unmapped_databases=unmapped,
@@ -192,7 +212,9 @@ def _is_left_out(uuid: str, given: PlanInput) -> bool:
 
 
 def _settle_identities(members: Documents, given: PlanInput) -> tuple[AssetMapping, dict[str, Conflict]]:
-    """Find unrelated assets of the target that an import would take over, and let the answers decide: pairs, renames, or a conflict."""
+    """Find unrelated assets of the target that an import would take over, and let the answers decide:
+    pairs, renames, or a conflict.
+    """
     mapping = given.mapping
     open_conflicts: dict[str, Conflict] = {}
     for _ in range(2):  # a rename may hit another asset again: look once more with the answers in place
@@ -236,7 +258,9 @@ class _Builder:
 
     def items(self) -> list[PlanItem]:
         order = {kind: index for index, kind in enumerate(DEPENDENCY_ORDER)}
-        for uuid in sorted(self.members, key=lambda uuid: (order[self.members[uuid].kind], self.members[uuid].title, uuid)):
+        for uuid in sorted(
+            self.members, key=lambda uuid: (order[self.members[uuid].kind], self.members[uuid].title, uuid)
+        ):
             item = self._item(uuid)
             self.done[uuid] = item
             if item.action == Action.CREATE:
@@ -270,10 +294,17 @@ class _Builder:
             return replace(item, blocked_by=reason)
         wanted = self._without_what_stays_away(wanted, uuid)
         item = replace(item, wanted=wanted)
+        if wanted.uuid in self.given.unreadable_target:
+            return replace(
+                item,
+                blocked_by="The target has this asset, but what it holds cannot be read; it would be overwritten unseen.",
+            )
         if present is None:
             return replace(item, action=Action.CREATE)
         if present.kind != wanted.kind:
-            return replace(item, blocked_by=f"On the target this uuid is a {present.kind.value}, “{present.title}”.")
+            return replace(
+                item, blocked_by=f"On the target this uuid is a {present.kind.value}, “{present.title}”."
+            )
         if comparison_fingerprint(wanted) == comparison_fingerprint(present):
             return replace(item, action=Action.UNCHANGED)
         return self._changed(item, wanted, present)
@@ -343,7 +374,11 @@ class _Builder:
     def _without_what_stays_away(self, wanted: Document, uuid: str) -> Document:
         if wanted.kind != Kind.DASHBOARD:
             return wanted
-        away = {reference.uuid for reference in references(wanted) if reference.kind == Kind.CHART and reference.how == "needs"} - self.exists
+        away = {
+            reference.uuid
+            for reference in references(wanted)
+            if reference.kind == Kind.CHART and reference.how == "needs"
+        } - self.exists
         if not away:
             return wanted
         names = ", ".join(sorted(self._name(chart) for chart in away))
@@ -360,7 +395,15 @@ class _Builder:
 
     def _removal(self, uuid: str) -> PlanItem:
         present = self.given.target[uuid]
-        item = PlanItem(present.kind, uuid, uuid, present.title, Action.REMOVE, present=present, answer=self.given.answers.get(uuid))
+        item = PlanItem(
+            present.kind,
+            uuid,
+            uuid,
+            present.title,
+            Action.REMOVE,
+            present=present,
+            answer=self.given.answers.get(uuid),
+        )
         if item.answer is not None and item.answer.answer in (Answer.KEEP, Answer.LEAVE_OUT):
             return replace(item, action=Action.KEEP)
         baseline = self.given.baselines.get(uuid)
@@ -369,7 +412,8 @@ class _Builder:
             edit = self.given.target_edits.get(uuid)
             conflict = Conflict(
                 ConflictCode.DRIFTED,
-                "Edited on the target after the run that created it" + (f", by {edit.who}." if edit and edit.who else "."),
+                "Edited on the target after the run that created it"
+                + (f", by {edit.who}." if edit and edit.who else "."),
                 (Answer.KEEP.value, Answer.TAKE.value),
                 uuid,
                 present.title,
@@ -380,7 +424,10 @@ class _Builder:
             other
             for other in self.given.target.values()
             if other.uuid not in self.given.removals
-            and any(reference.uuid == uuid and reference.how == "needs" for reference in references(self._after(other)))
+            and any(
+                reference.uuid == uuid and reference.how == "needs"
+                for reference in references(self._after(other))
+            )
         ]
         if users:
             names = ", ".join(f"{user.kind.value} “{user.title}”" for user in users[:3])
@@ -396,7 +443,9 @@ class _Builder:
         return replace(item, conflict=conflict)
 
     def _after(self, present: Document) -> Document:
-        """What a document of the target will be after the plan: a dashboard that is put back no longer needs what is removed."""
+        """What a document of the target will be after the plan: a dashboard that is put back no longer
+        needs what is removed.
+        """
         for item in self.done.values():
             if item.target_uuid == present.uuid and item.action == Action.UPDATE and item.wanted is not None:
                 return item.wanted
@@ -415,7 +464,11 @@ class _Builder:
 def _missing_on_source(members: Documents, given: PlanInput) -> Iterable[Problem]:
     for uuid, document in members.items():
         for reference in references(document):
-            if reference.how == "needs" and reference.kind != Kind.DATABASE and reference.uuid not in given.source:
+            if (
+                reference.how == "needs"
+                and reference.kind != Kind.DATABASE
+                and reference.uuid not in given.source
+            ):
                 yield Problem(
                     Severity.WARNING,
                     "dangling_reference",
@@ -423,19 +476,33 @@ def _missing_on_source(members: Documents, given: PlanInput) -> Iterable[Problem
                     f"“{document.title}” names a {reference.kind.value} that the source does not have ({reference.uuid}).",
                     "Repair it on the source, or go on without it.",
                 )
-            elif reference.how == "mentions" and reference.uuid in given.source and reference.uuid not in members:
+            elif (
+                reference.how == "mentions"
+                and reference.uuid in given.source
+                and reference.uuid not in members
+            ):
                 other = given.source[reference.uuid]
                 yield Problem(
                     Severity.INFO,
                     "mention_outside",
                     uuid,
                     f"“{document.title}” links to the {other.kind.value} “{other.title}”, which is not part of the selection"
-                    + ("." if other.uuid in given.target else " and not on the target: the link will lead nowhere."),
+                    + (
+                        "."
+                        if other.uuid in given.target
+                        else " and not on the target: the link will lead nowhere."
+                    ),
                     "",
                 )
     for note in given.source_notes:
         if note.uuid in members:
-            yield Problem(Severity.INFO if note.code in ("stale_reference", "stale_chart_uuid") else Severity.WARNING, note.code, note.uuid, f"“{members[note.uuid].title}”: {note.text}", "")
+            yield Problem(
+                Severity.INFO if note.code in ("stale_reference", "stale_chart_uuid") else Severity.WARNING,
+                note.code,
+                note.uuid,
+                f"“{members[note.uuid].title}”: {note.text}",
+                "",
+            )
 
 
 def _losses(items: Iterable[PlanItem], members: Documents, given: PlanInput) -> Iterable[Loss]:
@@ -461,13 +528,21 @@ def _affected(items: Iterable[PlanItem], given: PlanInput) -> Iterable[Affected]
         if document.kind == Kind.DASHBOARD and document.uuid not in in_plan:
             for reference in references(document):
                 if reference.uuid in charts:
-                    found.append(Affected(document.kind, document.uuid, document.title, charts[reference.uuid]))
-    return sorted(set(found), key=lambda entry: (-DEPENDENCY_ORDER.index(entry.kind), entry.title, entry.uuid, entry.by))
+                    found.append(
+                        Affected(document.kind, document.uuid, document.title, charts[reference.uuid])
+                    )
+    return sorted(
+        set(found), key=lambda entry: (-DEPENDENCY_ORDER.index(entry.kind), entry.title, entry.uuid, entry.by)
+    )
 
 
 def written_documents(plan: Plan) -> dict[str, Document]:
     """What an apply writes, by target uuid."""
-    return {item.target_uuid: item.wanted for item in plan.items if item.action in (Action.CREATE, Action.UPDATE) and item.wanted is not None}
+    return {
+        item.target_uuid: item.wanted
+        for item in plan.items
+        if item.action in (Action.CREATE, Action.UPDATE) and item.wanted is not None
+    }
 
 
 def model_after(target: Documents, plan: Plan) -> dict[str, Document]:

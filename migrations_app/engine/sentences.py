@@ -42,7 +42,9 @@ _LABELS = {
 
 
 def sentence(kind: Kind, change: FieldChange, documents: Documents) -> str:
-    """A change in words. `documents` give names to the uuids that a change speaks of; an unknown uuid is shown as it is."""
+    """A change in words. `documents` give names to the uuids that a change speaks of; an unknown uuid is
+    shown as it is.
+    """
     path = change.path
     name = Names(documents)
     if kind == Kind.DASHBOARD and path[0] == "position":
@@ -91,11 +93,18 @@ def _object(value: Mapping[str, Any]) -> str:
         if value.get("expressionType") == "SQL":
             return str(value.get("label") or value.get("sqlExpression"))
         column = value.get("column")
-        return str(value.get("label") or f"{value.get('aggregate')}({column.get('column_name') if isinstance(column, Mapping) else ''})")
+        return str(
+            value.get("label")
+            or f"{value.get('aggregate')}({column.get('column_name') if isinstance(column, Mapping) else ''})"
+        )
     if "clause" in value and "expressionType" in value:  # an ad-hoc filter
         if value.get("expressionType") == "SQL":
             return str(value.get("sqlExpression"))
-        return " ".join(shown(value[key], 40) for key in ("subject", "operator", "comparator") if value.get(key) is not None)
+        return " ".join(
+            shown(value[key], 40)
+            for key in ("subject", "operator", "comparator")
+            if value.get(key) is not None
+        )
     for key in ("label", "name", "column_name", "metric_name"):
         if isinstance(value.get(key), str):
             return str(value[key])
@@ -115,7 +124,11 @@ def _simple(label: str, change: FieldChange, name: Callable[[Any], str]) -> str:
         return f"{label}: set to {name(change.after)}"
     if change.operator == "-":
         return f"{label}: {name(change.before)} removed"
-    if isinstance(change.before, str) and isinstance(change.after, str) and max(len(change.before), len(change.after)) > 160:
+    if (
+        isinstance(change.before, str)
+        and isinstance(change.after, str)
+        and max(len(change.before), len(change.after)) > 160
+    ):
         before, after = change.before.count("\n") + 1, change.after.count("\n") + 1
         return f"{label}: text changed ({before} → {after} lines)"
     return f"{label}: {name(change.before)} → {name(change.after)}"
@@ -135,7 +148,16 @@ def _column(change: FieldChange) -> str:
     return f"{noun} “{item}”, " + _simple(_label(change.path[2]) + _rest(change.path[3:]), change, shown)
 
 
-_NODES = {"CHART": "chart", "MARKDOWN": "text", "ROW": "row", "COLUMN": "column", "TAB": "tab", "TABS": "tabs", "HEADER": "header", "DIVIDER": "divider"}
+_NODES = {
+    "CHART": "chart",
+    "MARKDOWN": "text",
+    "ROW": "row",
+    "COLUMN": "column",
+    "TAB": "tab",
+    "TABS": "tabs",
+    "HEADER": "header",
+    "DIVIDER": "divider",
+}
 
 
 def _layout(change: FieldChange, name: Names) -> str:
@@ -147,7 +169,12 @@ def _layout(change: FieldChange, name: Names) -> str:
         value = change.after if change.after is not None else change.before
         meta = value.get("meta") if isinstance(value, Mapping) else None
         what = _NODES.get(str(value.get("type")), "part") if isinstance(value, Mapping) else "part"
-        title = (meta or {}).get("sliceNameOverride") or (meta or {}).get("sliceName") or (meta or {}).get("text") or ""
+        title = (
+            (meta or {}).get("sliceNameOverride")
+            or (meta or {}).get("sliceName")
+            or (meta or {}).get("text")
+            or ""
+        )
         verb = {"+": "added", "-": "removed", "~": "changed"}[change.operator]
         return f"layout: {what}{f' “{title}”' if title else ''} {verb}"
     field = path[2] if path[2] != "meta" or len(path) == 3 else path[3]

@@ -1,0 +1,186 @@
+"""The remembered mapping of a pair of environments: cleaning what people enter, and turning it into the
+engine's terms.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from environments.canonical.documents import Document, Documents, Kind
+from environments.models import Environment
+from sstools.errors import Invalid
+
+from .engine.mapping import AssetMapping, DatabaseTarget, Substitution
+from .models import Mapping as PairMapping
+from .models import Pairing
+
+_UUID = re.compile(r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
+MAX_SUBSTITUTIONS = 100
+
+#: Engines whose datasets carry a catalog (supports_catalog in superset/db_engine_specs, read at 6.1.0), by
+#: SQLAlchemy's name.
+CATALOG_BACKENDS = frozenset(
+    {
+        "postgresql",
+        "redshift",
+        "cockroachdb",
+        "hana",
+        "netezza",
+        "bigquery",
+        "snowflake",
+        "trino",
+        "presto",
+        "databricks",
+        "starrocks",
+        "awsathena",
+        "motherduck",
+    }
+)
+#: Of those, where the path of the URI is the default catalog.
+_URI_CATALOG_BACKENDS = frozenset({"postgresql", "redshift", "cockroachdb", "snowflake", "trino", "presto"})
+
+
+def clean_databases(entries: Mapping[str, Any]) -> dict[str, dict[str, Any] | None]:
+    """Entries as the model keeps them. Raises Invalid, field by field."""
+    cleaned: dict[str, dict[str, Any] | None] = {}
+    errors: dict[str, list[str]] = {}
+    for source, entry in entries.items():
+        if entry is None or entry == "":
+            cleaned[source] = None
+            continue
+        data = {"target": entry} if isinstance(entry, str) else entry
+        target = str(data.get("target") or "").lower() if isinstance(data, Mapping) else ""
+        if not _UUID.match(str(source)) or not _UUID.match(target):
+            errors[f"databases.{source}"] = ["Give the uuid of a connection of the target."]
+            continue
+        cleaned[source] = {
+            "target": target,
+            "schemas": _names(data.get("schemas")),
+            "catalogs": _names(data.get("catalogs")),
+        }
+    if errors:
+        raise Invalid("Some databases are not mapped right.", code="wrong_mapping", errors=errors)
+    return cleaned
+
+
+def _names(value: Any) -> dict[str, str]:
+    return {str(key): str(item or "") for key, item in value.items()} if isinstance(value, Mapping) else {}
+
+
+def clean_substitutions(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Substitutions as the model keeps them; empty rows are left out. Raises Invalid for a pattern that
+    does not compile.
+    """
+    cleaned: list[dict[str, Any]] = []
+    errors: dict[str, list[str]] = {}
+    for index, row in enumerate(rows):
+        find, replace, is_pattern = (
+            str(row.get("find") or ""),
+            str(row.get("replace") or ""),
+            bool(row.get("is_pattern")),
+        )
+        if not find:
+            continue
+        if is_pattern:
+            try:
+                re.compile(find).sub(replace, "")
+            except (re.error, IndexError) as error:
+                errors[f"substitutions.{index}"] = [f"This pattern does not work: {error}."]
+                continue
+        cleaned.append({"find": find[:1000], "replace": replace[:1000], "is_pattern": is_pattern})
+    if len(cleaned) > MAX_SUBSTITUTIONS:
+        errors["substitutions"] = [f"At most {MAX_SUBSTITUTIONS}."]
+    if errors:
+        raise Invalid("Some substitutions are not right.", code="wrong_mapping", errors=errors)
+    return cleaned
+
+
+def asset_mapping(source: Environment, target: Environment, target_documents: Documents) -> AssetMapping:
+    """The engine's mapping for a pair. Entries whose connection the target no longer has are left out:
+    they count as unmapped.
+    """
+    pair = PairMapping.objects.between(source, target)
+    there = {uuid for uuid, document in target_documents.items() if document.kind == Kind.DATABASE}
+    databases = {
+        uuid: database_target(entry["target"], entry, target_documents)
+        for uuid, entry in pair.databases.items()
+        if entry["target"] in there
+    }
+    pairs = dict(
+        Pairing.objects.filter(source=source, target=target).values_list("source_uuid", "target_uuid")
+    )
+    substitutions = tuple(
+        Substitution(row["find"], row["replace"], row["is_pattern"]) for row in pair.substitutions
+    )
+    return AssetMapping(
+        databases,
+        substitutions,
+        {key: value for key, value in pairs.items() if value in target_documents},
+        pair.renames,
+    )
+
+
+def database_target(uuid: str, entry: Mapping[str, Any], target_documents: Documents) -> DatabaseTarget:
+    database = target_documents[uuid]
+    has_catalogs = backend_of(database) in CATALOG_BACKENDS
+    return DatabaseTarget(
+        uuid=uuid,
+        has_catalogs=has_catalogs,
+        default_catalog=default_catalog(database, target_documents.values()) if has_catalogs else None,
+        catalogs={key or None: value or None for key, value in entry.get("catalogs", {}).items()},
+        schemas={key or None: value or None for key, value in entry.get("schemas", {}).items()},
+    )
+
+
+def backend_of(database: Document) -> str:
+    """ "postgresql" out of "postgresql+psycopg2://…"."""
+    return str(database.body.get("sqlalchemy_uri") or "").partition("://")[0].partition("+")[0].lower()
+
+
+def default_catalog(database: Document, documents: Iterable[Document]) -> str | None:
+    """The catalog that datasets of a connection carry: what most of its own carry, else what its URI says, else None.
+
+    None is safe for data (the connection's default is read), and leaves permission names without a catalog.
+    """
+    carried = Counter(
+        str(document.body["catalog"])
+        for document in documents
+        if document.kind == Kind.DATASET
+        and document.body.get("database_uuid") == database.uuid
+        and document.body.get("catalog")
+    )
+    backend = backend_of(database)
+    named = unquote(urlsplit(str(database.body.get("sqlalchemy_uri") or "")).path.lstrip("/").split("/")[0])
+    if backend in _URI_CATALOG_BACKENDS and named:
+        # The connection cannot read another one on PostgreSQL, whatever its datasets say (that is the
+        # fault of superset-api 9.4).
+        return named
+    if backend == "bigquery":
+        return urlsplit(str(database.body["sqlalchemy_uri"])).hostname or None
+    return carried.most_common(1)[0][0] if carried else None
+
+
+def mapping_to_json(mapping: AssetMapping) -> dict[str, Any]:
+    """What a plan keeps of the mapping it was made with."""
+    return {
+        "databases": {
+            uuid: {
+                "target": target.uuid,
+                "default_catalog": target.default_catalog,
+                "has_catalogs": target.has_catalogs,
+                "catalogs": {key or "": value or "" for key, value in target.catalogs.items()},
+                "schemas": {key or "": value or "" for key, value in target.schemas.items()},
+            }
+            for uuid, target in mapping.databases.items()
+        },
+        "substitutions": [
+            {"find": item.find, "replace": item.replace, "is_pattern": item.is_pattern}
+            for item in mapping.substitutions
+        ],
+        "pairs": dict(mapping.pairs),
+        "renames": {uuid: dict(fields) for uuid, fields in mapping.renames.items()},
+    }

@@ -1,0 +1,420 @@
+"""Migrations: from a selection to a verified, undoable change of one environment."""
+
+from __future__ import annotations
+
+import uuid as uuid_module
+from typing import Any, Self
+
+from django.conf import settings
+from django.db import models
+from django.urls import reverse
+from django.utils import timezone
+
+from environments.models import KIND_CHOICES, TITLE_LENGTH, UUID_LENGTH, Document, Environment, Snapshot
+from sstools.jobs.models import Job
+from sstools.roles import policy
+from sstools.roles.permissions import Permission
+
+
+class MappingQuerySet(models.QuerySet["Mapping"]):
+    def between(self, source: Environment, target: Environment) -> Mapping:
+        """The mapping of a pair of environments, empty if there is none yet (not saved)."""
+        return self.filter(source=source, target=target).first() or Mapping(source=source, target=target)
+
+
+class Mapping(models.Model):
+    """How one environment's terms become another's, remembered for the pair.
+
+    `databases`: source uuid -> {"target": uuid, "schemas": {source: target}, "catalogs": {source:
+    target}}; the empty text
+    stands for "not set". `substitutions`: [{"find", "replace", "is_pattern"}], applied to SQL in order.
+    `renames`: source uuid ->
+    {field: value}, from answers to conflicts.
+    """
+
+    source = models.ForeignKey(Environment, on_delete=models.CASCADE, related_name="mappings_from")
+    target = models.ForeignKey(Environment, on_delete=models.CASCADE, related_name="mappings_to")
+    databases = models.JSONField(default=dict, blank=True)
+    substitutions = models.JSONField(default=list, blank=True)
+    renames = models.JSONField(default=dict, blank=True)
+    updated_at = models.DateTimeField(auto_now=True)
+    updated_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+
+    objects = MappingQuerySet.as_manager()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["source", "target"], name="one_mapping_per_pair")]
+
+    def __str__(self) -> str:
+        return f"{self.source} → {self.target}"
+
+
+class Pairing(models.Model):
+    """Two assets that are the same under different uuids. Without one, the same uuid means the same asset."""
+
+    source = models.ForeignKey(Environment, on_delete=models.CASCADE, related_name="pairings_from")
+    target = models.ForeignKey(Environment, on_delete=models.CASCADE, related_name="pairings_to")
+    kind = models.CharField(max_length=20, choices=KIND_CHOICES)
+    source_uuid = models.CharField(max_length=UUID_LENGTH)
+    target_uuid = models.CharField(max_length=UUID_LENGTH)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["source", "target", "source_uuid"], name="an_asset_is_paired_once"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.source_uuid} = {self.target_uuid}"
+
+
+class Baseline(models.Model):
+    """What the last run left of an asset on a target: the base of three-way comparison.
+
+    Both are comparison fingerprints in the target's terms: of what was wanted, and of what was read back.
+    """
+
+    target = models.ForeignKey(Environment, on_delete=models.CASCADE, related_name="baselines")
+    uuid = models.CharField(max_length=UUID_LENGTH)
+    wanted = models.CharField(max_length=64)
+    present = models.CharField(max_length=64)
+    run = models.ForeignKey("Run", null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["target", "uuid"], name="one_baseline_per_asset")]
+
+    def __str__(self) -> str:
+        return f"{self.uuid} on {self.target}"
+
+
+class MigrationState(models.TextChoices):
+    DRAFT = "draft", "draft"
+    PLANNED = "planned", "planned"
+    APPLYING = "applying", "applying"
+    VERIFYING = "verifying", "verifying"
+    DONE = "done", "done"
+    ROLLED_BACK = "rolled_back", "rolled back"
+    NEEDS_ATTENTION = "needs_attention", "needs attention"
+    DISCARDED = "discarded", "discarded"
+
+
+#: In these a migration may be planned again, changed and applied.
+OPEN_STATES = (MigrationState.DRAFT, MigrationState.PLANNED)
+BUSY_STATES = (MigrationState.APPLYING, MigrationState.VERIFYING)
+
+
+class MigrationQuerySet(models.QuerySet["Migration"]):
+    def visible_to(self, user: Any) -> Self:
+        """Those whose target `user` may see migrations of (`migration:view`)."""
+        scopes = policy.scopes(user, Permission.MIGRATION_VIEW)
+        if scopes.everything:
+            return self
+        prefix = "environment:"
+        uuids = [name.removeprefix(prefix) for name in scopes.resources if name.startswith(prefix)]
+        return self.filter(target__uuid__in=uuids)
+
+
+class Migration(models.Model):
+    """One change to one environment, from selection to verification.
+
+    ::
+
+        draft --plan--> planned --apply--> applying --> verifying --> done
+          ^               |  ^                |  \\            \\--> rolled back
+          +---- edit -----+  +-- run failed --+   +--> needs attention
+        (draft, planned) --discard--> discarded
+
+    `source_place` says where the assets come from: `env:<slug>`, or `run:<number>:before` for a roll back.
+    `selection` and
+    `left_out` are uuids of the source. `answers`: uuid -> {"answer", "value"}.
+    """
+
+    number = models.BigAutoField(primary_key=True)
+    uuid = models.UUIDField(unique=True, default=uuid_module.uuid4, editable=False)
+    title = models.CharField(max_length=200)
+    state = models.CharField(max_length=20, choices=MigrationState.choices, default=MigrationState.DRAFT)
+    source_place = models.CharField(max_length=200)
+    source = models.ForeignKey(
+        Environment, null=True, blank=True, on_delete=models.PROTECT, related_name="migrations_from"
+    )
+    target = models.ForeignKey(Environment, on_delete=models.PROTECT, related_name="migrations_to")
+    rolls_back = models.ForeignKey(
+        "Run", null=True, blank=True, on_delete=models.PROTECT, related_name="rollbacks"
+    )
+    selection = models.JSONField(default=list, blank=True)
+    with_dependencies = models.BooleanField(default=True)
+    left_out = models.JSONField(default=list, blank=True)
+    answers = models.JSONField(default=dict, blank=True)
+    override_reason = models.CharField(
+        max_length=500, blank=True
+    )  # why failed checks do not stop it; empty: they do
+    verify = models.BooleanField(default=True)
+    roll_back_when_red = models.BooleanField(default=False)
+    plan = models.ForeignKey("Plan", null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    job = models.ForeignKey(
+        Job, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )  # planning or running
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="migrations"
+    )
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects = MigrationQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-number"]
+        indexes = [models.Index(fields=["state", "-number"], name="migrations_by_state")]
+
+    def __str__(self) -> str:
+        return f"Migration {self.number}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("migrations_app:detail", args=[self.number])
+
+    @property
+    def is_open(self) -> bool:
+        return self.state in OPEN_STATES
+
+    @property
+    def is_busy(self) -> bool:
+        return self.state in BUSY_STATES
+
+    @property
+    def is_rollback(self) -> bool:
+        return self.rolls_back_id is not None
+
+    @property
+    def source_name(self) -> str:
+        """How pages call the source: the environment's name, or the restore point."""
+        if self.rolls_back_id is not None:
+            return f"before run {self.rolls_back_id}"
+        return self.source.name if self.source is not None else self.source_place
+
+
+class Plan(models.Model):
+    """What one plan says. Never changed: another answer is another plan with another hash.
+
+    `problems`, `losses`, `affected`: as the engine's dataclasses, in JSON. `databases`: for each source
+    database the datasets
+    that need it, its target, and suggestions. `mapping`: what was mapped how, as used. `hash` binds an
+    apply to this plan.
+    """
+
+    uuid = models.UUIDField(unique=True, default=uuid_module.uuid4, editable=False)
+    migration = models.ForeignKey(Migration, on_delete=models.CASCADE, related_name="plans")
+    hash = models.CharField(max_length=64)
+    counts = models.JSONField(default=dict)
+    problems = models.JSONField(default=list)
+    losses = models.JSONField(default=list)
+    affected = models.JSONField(default=list)
+    databases = models.JSONField(default=list)
+    mapping = models.JSONField(default=dict)
+    source_snapshot = models.ForeignKey(Snapshot, null=True, on_delete=models.SET_NULL, related_name="+")
+    target_snapshot = models.ForeignKey(Snapshot, null=True, on_delete=models.SET_NULL, related_name="+")
+    request_count = models.PositiveIntegerField(default=0)
+    stale_reason = models.CharField(max_length=500, blank=True)  # set when an apply found it stale
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+
+    class Meta:
+        ordering = ["-pk"]
+
+    def __str__(self) -> str:
+        return f"Plan {self.short_hash} of {self.migration}"
+
+    @property
+    def short_hash(self) -> str:
+        return self.hash[:4]
+
+    @property
+    def blocked_count(self) -> int:
+        return int(self.counts.get("blocked", 0))
+
+    @property
+    def write_count(self) -> int:
+        return sum(int(self.counts.get(action, 0)) for action in ("create", "update", "remove"))
+
+    @property
+    def errors(self) -> list[dict[str, Any]]:
+        return [problem for problem in self.problems if problem["severity"] == "error"]
+
+
+class PlanItem(models.Model):
+    """One asset in a plan: `uuid` of the source, `target_uuid` on the target. `changes`: [{"path",
+    "before", "after", "sentence"}].
+    """
+
+    plan = models.ForeignKey(Plan, on_delete=models.CASCADE, related_name="items")
+    position = models.PositiveIntegerField()
+    kind = models.CharField(max_length=20, choices=KIND_CHOICES)
+    uuid = models.CharField(max_length=UUID_LENGTH)
+    target_uuid = models.CharField(max_length=UUID_LENGTH)
+    title = models.CharField(max_length=TITLE_LENGTH)
+    action = models.CharField(max_length=20)  # engine.plan.Action
+    reasons = models.JSONField(
+        default=list
+    )  # [{"uuid", "kind", "title"}] that pulled it in; empty: selected itself
+    changes = models.JSONField(default=list)
+    conflict = models.JSONField(null=True)  # engine.conflicts.Conflict
+    answer = models.JSONField(null=True)
+    blocked_by = models.CharField(max_length=1000, blank=True)
+    wanted = models.ForeignKey(Document, null=True, on_delete=models.PROTECT, related_name="+")
+    present = models.ForeignKey(Document, null=True, on_delete=models.PROTECT, related_name="+")
+    source_sha256 = models.CharField(max_length=64, blank=True)
+
+    class Meta:
+        ordering = ["position"]
+        constraints = [models.UniqueConstraint(fields=["plan", "uuid"], name="an_asset_is_once_in_a_plan")]
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.kind} {self.title}"
+
+
+class RunState(models.TextChoices):
+    WAITING = "waiting", "waiting for the target"
+    RESTORE_POINT = "restore_point", "taking the restore point"
+    WRITING = "writing", "writing"
+    READING_BACK = "reading_back", "reading back"
+    VERIFYING = "verifying", "verifying"
+    APPLIED = "applied", "applied"
+    ROLLED_BACK = "rolled_back", "rolled back"
+    STOPPED = "stopped", "stopped before writing"
+    NEEDS_ATTENTION = "needs_attention", "needs attention"
+
+
+FINISHED_RUNS = (RunState.APPLIED, RunState.ROLLED_BACK, RunState.STOPPED, RunState.NEEDS_ATTENTION)
+
+
+class RunQuerySet(models.QuerySet["Run"]):
+    def visible_to(self, user: Any) -> Self:
+        return self.filter(migration__in=Migration.objects.visible_to(user))
+
+    def unfinished(self) -> Self:
+        return self.exclude(state__in=FINISHED_RUNS)
+
+
+class Run(models.Model):
+    """One attempt to apply a plan.
+
+    `written`: target uuids that were read back as written; `unwritten`: those of the plan that were not.
+    `created`: uuids that
+    did not exist before. `error`: why it did not end as planned. `requests`: number of requests by purpose.
+    """
+
+    number = models.BigAutoField(primary_key=True)
+    uuid = models.UUIDField(unique=True, default=uuid_module.uuid4, editable=False)
+    migration = models.ForeignKey(Migration, on_delete=models.CASCADE, related_name="runs")
+    plan = models.ForeignKey(Plan, on_delete=models.PROTECT, related_name="runs")
+    state = models.CharField(max_length=20, choices=RunState.choices, default=RunState.WAITING)
+    job = models.ForeignKey(Job, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    restore_point = models.ForeignKey(
+        Snapshot, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+    written = models.JSONField(default=list, blank=True)
+    unwritten = models.JSONField(default=list, blank=True)
+    created = models.JSONField(default=list, blank=True)
+    verdict_counts = models.JSONField(default=dict, blank=True)
+    requests = models.JSONField(default=dict, blank=True)
+    error = models.JSONField(null=True, blank=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+
+    objects = RunQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-number"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["migration"],
+                condition=~models.Q(state__in=FINISHED_RUNS),
+                name="one_unfinished_run_per_migration",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"Run {self.number}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("migrations_app:verify", args=[self.migration_id])
+
+    @property
+    def is_finished(self) -> bool:
+        return self.state in FINISHED_RUNS
+
+    @property
+    def place(self) -> str:
+        """How its restore point is named as a source."""
+        return f"run:{self.number}:before"
+
+
+class StepState(models.TextChoices):
+    PENDING = "pending", "to do"
+    RUNNING = "running", "running"
+    DONE = "done", "done"
+    FAILED = "failed", "failed"
+    SKIPPED = "skipped", "not needed"
+
+
+class RunStep(models.Model):
+    """One step of a run. `intent` is written before the step does anything, `result` after: what a
+    successor works from.
+    """
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="steps")
+    position = models.PositiveIntegerField()
+    name = models.CharField(max_length=30)
+    title = models.CharField(max_length=200)
+    state = models.CharField(max_length=10, choices=StepState.choices, default=StepState.PENDING)
+    intent = models.JSONField(default=dict, blank=True)
+    result = models.JSONField(default=dict, blank=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["position"]
+        constraints = [models.UniqueConstraint(fields=["run", "position"], name="a_position_is_one_step")]
+
+    def __str__(self) -> str:
+        return self.title
+
+    @property
+    def seconds(self) -> float | None:
+        if self.started_at is None or self.finished_at is None:
+            return None
+        return (self.finished_at - self.started_at).total_seconds()
+
+
+class Verdict(models.Model):
+    """What the queries of one chart said on source and target. `details`: engine.queries, in JSON; no data rows."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="verdicts")
+    uuid = models.CharField(max_length=UUID_LENGTH)  # of the chart on the target
+    title = models.CharField(max_length=TITLE_LENGTH)
+    viz_type = models.CharField(max_length=250)
+    status = models.CharField(max_length=20)  # ok, differs, failed, not_checkable
+    reason = models.CharField(max_length=2000, blank=True)
+    details = models.JSONField(default=dict, blank=True)
+    source_seconds = models.FloatField(null=True)
+    target_seconds = models.FloatField(null=True)
+
+    class Meta:
+        ordering = ["title"]
+        constraints = [models.UniqueConstraint(fields=["run", "uuid"], name="one_verdict_per_chart")]
+
+    def __str__(self) -> str:
+        return f"{self.status} {self.title}"

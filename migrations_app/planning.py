@@ -1,0 +1,444 @@
+"""Making a plan: reading both sides, asking the target's warehouses, and keeping what the engine decided.
+Runs in a job.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from django.db import transaction
+from rapidfuzz import fuzz
+
+from environments.canonical.comparison import comparison_fingerprint
+from environments.canonical.documents import Document, Documents, Kind
+from environments.connections import connect
+from environments.models import Environment, Snapshot
+from environments.store import EnvironmentReading, put_documents
+from environments.superset.client import SupersetClient
+from environments.superset.errors import SupersetError, SupersetUnreachable
+from environments.superset.versions import Capabilities
+from sstools.jobs.runner import JobContext
+
+from .dialects import dialect_of
+from .engine import plan as engine
+from .engine.checks import GENERAL_LOSSES, DatabaseFacts, Problem, needed_tables, warehouse_problems
+from .engine.conflicts import ConflictCode
+from .engine.mapping import AssetMapping, DatabaseTarget
+from .engine.sentences import sentence
+from .mappings import asset_mapping, backend_of, mapping_to_json
+from .models import Baseline, Migration, MigrationState, Plan, PlanItem
+from .places import SourceReading, read_environment_for_plan, source_of_run
+
+#: Connections that are looked into for a suggestion, at most: each costs a request per schema.
+SUGGESTIONS = 3
+#: Items of which the last editor is asked for singly, when no listing said it.
+EDITS_ASKED = 50
+
+
+@dataclass(frozen=True)
+class TargetReading:
+    reading: EnvironmentReading
+    snapshot: Snapshot
+    capabilities: Capabilities
+
+
+def make_plan(migration: Migration, ctx: JobContext) -> Plan:
+    """Read, compare, check, and keep the plan; the migration is then *planned*. Raises SupersetError, NotReady."""
+    actor = ctx.job.actor
+    requests = 0
+    if migration.is_rollback:
+        assert migration.rolls_back is not None
+        ctx.step("Reading the restore point")
+        source = source_of_run(migration.rolls_back)
+    else:
+        assert migration.source is not None
+        ctx.step(f"Reading {migration.source.name}")
+        with connect(migration.source) as client:
+            reading, snapshot = read_environment_for_plan(client, migration.source, actor=actor)
+            source = SourceReading(reading.documents, reading.ids, reading.notes, snapshot)
+            requests += len(client.log)
+    ctx.step(f"Reading {migration.target.name}")
+    with connect(migration.target) as client:
+        reading, snapshot = read_environment_for_plan(client, migration.target, actor=actor)
+        target = TargetReading(reading, snapshot, client.capabilities)
+        ctx.step("Comparing")
+        given = plan_input(migration, source, target)
+        plan = engine.make_plan(given)
+        if edits := _ask_for_edits(client, plan, target.reading):
+            given = replace(given, target_edits={**given.target_edits, **edits})
+            plan = engine.make_plan(given)
+        ctx.step("Asking the target's connections")
+        facts = warehouse_facts(client, plan, target.reading, ctx)
+        databases = database_rows(client, plan, given, ctx)
+        requests += len(client.log)
+    problems = [*plan.problems, *warehouse_problems(plan.items, facts)]
+    ctx.step("Keeping the plan")
+    return _keep(migration, plan, given, problems, databases, source, target, requests, actor)
+
+
+def plan_input(migration: Migration, source: SourceReading, target: TargetReading) -> engine.PlanInput:
+    """What the engine plans from: for a rollback the restore point in the target's own terms, else the
+    mapped source.
+    """
+    documents = target.reading.documents
+    answers = {
+        uuid: engine.Given(engine.Answer(entry["answer"]), entry.get("value", ""))
+        for uuid, entry in migration.answers.items()
+    }
+    dialect = dialect_of(target.capabilities)
+    common: dict[str, Any] = {
+        "target": documents,
+        "left_out": migration.left_out,
+        "answers": answers,
+        "baselines": baselines_of(migration.target, documents),
+        "target_edits": _edits_of(target.reading),
+        "target_complete": target.reading.complete,
+        "unreadable_target": target.reading.unreadable,
+        "unknown_fields": dialect.unknown_fields,
+    }
+    if migration.rolls_back is not None:
+        run = migration.rolls_back
+        touched = {
+            item.target_uuid for item in run.plan.items.all() if item.action in ("create", "update", "remove")
+        }
+        created = {uuid for uuid in touched if uuid not in source.documents}
+        return engine.PlanInput(
+            source=source.documents,
+            selection=sorted(touched - created),
+            mapping=identity_mapping(source.documents),
+            removals=sorted(created & set(documents)),
+            with_dependencies=False,
+            **common,
+        )
+    assert migration.source is not None
+    return engine.PlanInput(
+        source=source.documents,
+        selection=migration.selection,
+        mapping=asset_mapping(migration.source, migration.target, documents),
+        source_notes=source.notes,
+        with_dependencies=migration.with_dependencies,
+        **common,
+    )
+
+
+def identity_mapping(documents: Documents) -> AssetMapping:
+    """Nothing is mapped: the documents are in the target's terms already. Every connection stands for itself."""
+    used = {
+        str(item.body["database_uuid"])
+        for item in documents.values()
+        if item.kind == Kind.DATASET and item.body.get("database_uuid")
+    }
+    return AssetMapping(databases={uuid: DatabaseTarget(uuid) for uuid in used})
+
+
+def baselines_of(target: Environment, documents: Documents) -> dict[str, engine.Baseline]:
+    rows = Baseline.objects.filter(target=target).values_list("uuid", "wanted", "present")
+    return {uuid: engine.Baseline(wanted, present) for uuid, wanted, present in rows}
+
+
+def _edits_of(reading: EnvironmentReading) -> dict[str, engine.Edit]:
+    edits: dict[str, engine.Edit] = {}
+    for rows in reading.rows.values():
+        for row in rows:
+            when = getattr(row, "changed_on", None)
+            edits[row.uuid] = engine.Edit(
+                str(getattr(row, "changed_by", "") or ""), when.isoformat() if when else ""
+            )
+    return edits
+
+
+def _ask_for_edits(
+    client: SupersetClient, plan: engine.Plan, reading: EnvironmentReading
+) -> dict[str, engine.Edit]:
+    """Who edited what conflicts, and when, where a full export was read and no list said it."""
+    edits: dict[str, engine.Edit] = {}
+    told = (ConflictCode.DRIFTED, ConflictCode.DIVERGED)
+    asked = [
+        item
+        for item in plan.items
+        if item.conflict is not None and item.conflict.code in told and not item.conflict.when
+    ]
+    for item in asked[:EDITS_ASKED]:
+        number = reading.ids.id_of(item.kind, item.target_uuid)
+        if number is None:
+            continue
+        try:
+            found = client.get(item.kind.value, number)
+        except SupersetError:
+            continue  # who it was is a service to the reader; the plan stands without
+        by = found.get("changed_by")
+        who = (
+            " ".join(str(by.get(key) or "") for key in ("first_name", "last_name")).strip()
+            if isinstance(by, Mapping)
+            else str(found.get("changed_by_name") or "")
+        )
+        when = found.get("changed_on_utc") or found.get("changed_on") or ""
+        edits[item.target_uuid] = engine.Edit(who, str(when))
+    return edits
+
+
+# --- The target's warehouses
+# ----------------------------------------------------------------------------------------------
+
+
+def warehouse_facts(
+    client: SupersetClient, plan: engine.Plan, reading: EnvironmentReading, ctx: JobContext
+) -> dict[str, DatabaseFacts]:
+    """Whether the connections answer, and which tables and columns the datasets to be written will find there."""
+    facts: dict[str, DatabaseFacts] = {}
+    for uuid, schemas in needed_tables(plan.items).items():
+        number = reading.ids.id_of(Kind.DATABASE, uuid)
+        name = reading.documents[uuid].title if uuid in reading.documents else uuid
+        if number is None:
+            continue
+        tables: dict[str | None, frozenset[str] | None] = {}
+        columns: dict[tuple[str | None, str], frozenset[str] | None] = {}
+        error = ""
+        for schema, wanted in schemas.items():
+            ctx.checkpoint()
+            try:
+                tables[schema] = frozenset(row.name for row in client.list_tables(number, schema, force=True))
+            except SupersetUnreachable as exc:
+                if exc.code != "server_error":
+                    raise
+                error = exc.message
+                break
+            except SupersetError as exc:
+                error = exc.message
+                break
+            for table in sorted(wanted):
+                ctx.checkpoint()
+                columns[schema, table] = _columns(client, number, table, schema, tables[schema])
+        facts[uuid] = DatabaseFacts(uuid, name, error, tables, columns)
+    return facts
+
+
+def _columns(
+    client: SupersetClient, number: int, table: str, schema: str | None, known: frozenset[str] | None
+) -> frozenset[str] | None:
+    if known is not None and table not in known:
+        return None
+    try:
+        found = client.table_columns(number, table, schema)
+    except SupersetError:
+        return frozenset()  # not known; the table is there
+    return None if found is None else frozenset(column.name for column in found)
+
+
+# --- Which connection for which
+# -------------------------------------------------------------------------------------------
+
+
+def database_rows(
+    client: SupersetClient, plan: engine.Plan, given: engine.PlanInput, ctx: JobContext
+) -> list[dict[str, Any]]:
+    """For each source database of the plan: who needs it, where it goes, and for an unmapped one what it
+    might be there.
+    """
+    members = [
+        given.source[item.uuid]
+        for item in plan.items
+        if item.uuid in given.source and item.action != engine.Action.REMOVE
+    ]
+    datasets: dict[str, list[Document]] = {}
+    for document in members:
+        if document.kind == Kind.DATASET and document.body.get("database_uuid"):
+            datasets.setdefault(str(document.body["database_uuid"]), []).append(document)
+    choices = [document for document in given.target.values() if document.kind == Kind.DATABASE]
+    ids = {row.uuid: row.id for row in client.list_databases()} if plan.unmapped_databases else {}
+    rows: list[dict[str, Any]] = []
+    for uuid, needing in sorted(datasets.items()):
+        database = given.source.get(uuid)
+        target = given.mapping.databases.get(uuid)
+        row: dict[str, Any] = {
+            "uuid": uuid,
+            "name": database.title if database else uuid,
+            "backend": backend_of(database) if database else "",
+            "dataset_count": len(needing),
+            "datasets": sorted(document.title for document in needing)[:20],
+            "schemas": sorted({str(document.body.get("schema") or "") for document in needing}),
+            "catalogs": sorted({str(document.body.get("catalog") or "") for document in needing}),
+            "target": target.uuid if target else "",
+            "target_name": given.target[target.uuid].title if target and target.uuid in given.target else "",
+            "default_catalog": target.default_catalog if target else None,
+            "choices": [
+                {"uuid": choice.uuid, "name": choice.title, "backend": backend_of(choice)}
+                for choice in sorted(choices, key=lambda item: item.title)
+            ],
+            "suggestions": [],
+        }
+        if target is None and database is not None:
+            row["suggestions"] = _suggestions(client, database, needing, choices, ids, ctx)
+        rows.append(row)
+    return rows
+
+
+def _suggestions(
+    client: SupersetClient,
+    database: Document,
+    datasets: Iterable[Document],
+    choices: Iterable[Document],
+    ids: Mapping[str, int],
+    ctx: JobContext,
+) -> list[dict[str, Any]]:
+    """Connections of the target that may be the counterpart, best first: same engine, alike name, and the
+    needed tables are there.
+    """
+    tables: dict[str | None, set[str]] = {}
+    for dataset in datasets:
+        if not dataset.body.get("sql"):
+            tables.setdefault(dataset.body.get("schema"), set()).add(str(dataset.body["table_name"]))
+    needed = sum(len(names) for names in tables.values())
+    ranked = sorted(
+        (
+            (_likeness(database, choice), choice)
+            for choice in choices
+            if backend_of(choice) == backend_of(database)
+        ),
+        key=lambda pair: (-pair[0], pair[1].title),
+    )
+    suggestions: list[dict[str, Any]] = []
+    for likeness, choice in ranked[:SUGGESTIONS]:
+        ctx.checkpoint()
+        found, reached = _count_tables(client, ids.get(choice.uuid), tables)
+        share = found / needed if needed and found is not None else 0.0
+        score = round(0.35 * likeness + 65 * share) if reached else round(0.35 * likeness)
+        reasons = [
+            "same uuid" if choice.uuid == database.uuid else "",
+            f"{backend_of(choice)} as the source",
+            f"name {round(likeness)} % alike",
+        ]
+        reasons.append(f"{found} of {needed} tables found" if reached else "does not answer")
+        suggestions.append(
+            {
+                "uuid": choice.uuid,
+                "name": choice.title,
+                "backend": backend_of(choice),
+                "score": min(100, score),
+                "reason": ", ".join(reason for reason in reasons if reason),
+                "tables_found": found,
+                "tables_needed": needed,
+                "reached": reached,
+            }
+        )
+    return sorted(suggestions, key=lambda item: -item["score"])
+
+
+def _likeness(one: Document, other: Document) -> float:
+    """0 to 100, by name; words that say which environment it is do not count against."""
+    return (
+        100.0 if one.uuid == other.uuid else float(fuzz.token_set_ratio(_bare(one.title), _bare(other.title)))
+    )
+
+
+def _bare(name: str) -> str:
+    words = [
+        word
+        for word in name.lower().replace("_", " ").replace("-", " ").split()
+        if word not in {"dev", "test", "stage", "staging", "prod", "production"}
+    ]
+    return " ".join(words) or name.lower()
+
+
+def _count_tables(
+    client: SupersetClient, number: int | None, tables: Mapping[str | None, set[str]]
+) -> tuple[int | None, bool]:
+    if number is None:
+        return None, False
+    found = 0
+    for schema, names in tables.items():
+        try:
+            found += len(names & {row.name for row in client.list_tables(number, schema, force=True)})
+        except SupersetError:
+            return None, False
+    return found, True
+
+
+# --- Keeping
+# --------------------------------------------------------------------------------------------------------------
+
+
+def _keep(
+    migration: Migration,
+    plan: engine.Plan,
+    given: engine.PlanInput,
+    problems: Iterable[Problem],
+    databases: list[dict[str, Any]],
+    source: SourceReading,
+    target: TargetReading,
+    requests: int,
+    actor: Any,
+) -> Plan:
+    documents = [
+        document for item in plan.items for document in (item.wanted, item.present) if document is not None
+    ]
+    put_documents({document.fingerprint: document for document in documents}.values())
+    names = {**given.target, **given.source}
+    losses = [asdict(loss) for loss in plan.losses] + [
+        {"uuid": "", "code": code, "text": text} for code, text in GENERAL_LOSSES
+    ]
+    with transaction.atomic():
+        row = Plan.objects.create(
+            migration=migration,
+            hash=plan.fingerprint,
+            counts=plan.counts,
+            problems=[asdict(problem) for problem in problems],
+            losses=[] if migration.is_rollback else losses,
+            affected=[asdict(entry) for entry in plan.affected],
+            databases=[] if migration.is_rollback else databases,
+            mapping=mapping_to_json(given.mapping),
+            source_snapshot=source.snapshot,
+            target_snapshot=target.snapshot,
+            request_count=requests,
+            created_by=actor,
+        )
+        PlanItem.objects.bulk_create(
+            (_item_row(row, position, item, names) for position, item in enumerate(plan.items)),
+            batch_size=500,
+        )
+        locked = Migration.objects.select_for_update().get(pk=migration.pk)
+        if locked.is_open:
+            locked.plan = row
+            locked.state = MigrationState.PLANNED
+            locked.save(update_fields=["plan", "state", "updated_at"])
+    return row
+
+
+def _item_row(plan: Plan, position: int, item: engine.PlanItem, names: Documents) -> PlanItem:
+    return PlanItem(
+        plan=plan,
+        position=position,
+        kind=item.kind.value,
+        uuid=item.uuid,
+        target_uuid=item.target_uuid,
+        title=item.title[:500],
+        action=item.action.value,
+        reasons=[
+            {"uuid": uuid, "kind": names[uuid].kind.value, "title": names[uuid].title}
+            for uuid in item.reasons
+            if uuid in names
+        ],
+        changes=[
+            {**change.to_json(), "sentence": sentence(item.kind, change, names)} for change in item.changes
+        ],
+        conflict=asdict(item.conflict) if item.conflict else None,
+        answer={"answer": item.answer.answer.value, "value": item.answer.value} if item.answer else None,
+        blocked_by=item.blocked_by[:1000],
+        wanted_id=item.wanted.fingerprint if item.wanted else None,
+        present_id=item.present.fingerprint if item.present else None,
+        source_sha256=item.source_fingerprint,
+    )
+
+
+def same_for_comparison(one: Document | None, other: Document | None) -> bool:
+    """Equal where it counts; nothing equals nothing."""
+    if one is None or other is None:
+        return one is other
+    return one.fingerprint == other.fingerprint or comparison_fingerprint(one) == comparison_fingerprint(
+        other
+    )
+
+
+Progress = Callable[[str], None]
