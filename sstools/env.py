@@ -6,7 +6,7 @@ reads that line, not a traceback. The value itself is never printed, it may be a
 
 import os
 from pathlib import Path
-from typing import Final, TypeVar, cast
+from typing import Final, TypeVar
 
 T = TypeVar("T")
 
@@ -31,7 +31,7 @@ def env_str(name: str, default: str | _Required = REQUIRED, *, choices: tuple[st
     """
     value = os.environ.get(name, "").strip()
     if not value:
-        return cast(str, _fallback(name, default))
+        return _fallback(name, default)
     if choices and value not in choices:
         raise SettingError(f"{name} must be one of: {', '.join(choices)}.")
     return value
@@ -41,7 +41,7 @@ def env_bool(name: str, default: bool | _Required = REQUIRED) -> bool:
     """true/false, yes/no, on/off, 1/0 in any case. Raises SettingError for anything else."""
     value = os.environ.get(name, "").strip().lower()
     if not value:
-        return cast(bool, _fallback(name, default))
+        return _fallback(name, default)
     if value in TRUE:
         return True
     if value in FALSE:
@@ -53,7 +53,7 @@ def env_int(name: str, default: int | _Required = REQUIRED, *, at_least: int = 0
     """A whole number, not below `at_least`. Raises SettingError for anything else."""
     value = os.environ.get(name, "").strip()
     if not value:
-        return cast(int, _fallback(name, default))
+        return _fallback(name, default)
     try:
         number = int(value)
     except ValueError:
@@ -67,7 +67,7 @@ def env_list(name: str, default: list[str] | _Required = REQUIRED) -> list[str]:
     """Comma-separated values, stripped, empty ones dropped."""
     value = os.environ.get(name, "")
     items = [item.strip() for item in value.split(",") if item.strip()]
-    return items or list(cast("list[str]", _fallback(name, default)))
+    return items or list(_fallback(name, default))
 
 
 def env_secret(name: str, default: str | _Required = REQUIRED) -> str:
@@ -86,7 +86,7 @@ def env_secret(name: str, default: str | _Required = REQUIRED) -> str:
             raise SettingError(f"{name}_FILE cannot be read: {reason}.") from None
         if not value:
             raise SettingError(f"{name}_FILE points to an empty file.")
-    return value or cast(str, _fallback(name, default))
+    return value or _fallback(name, default)
 
 
 def _fallback(name: str, default: T | _Required) -> T:

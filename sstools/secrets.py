@@ -5,7 +5,7 @@ first, run `manage.py rotate_keys`, then drop the old one.
 """
 
 from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.apps import apps
@@ -53,7 +53,15 @@ def decrypt(text: str) -> Secret:
         raise SecretUnreadable from exc
 
 
-class SecretField(models.TextField):
+if TYPE_CHECKING:
+    TextField = models.TextField[
+        Any, Any
+    ]  # a type only for the checker: Django's fields are not subscriptable
+else:
+    TextField = models.TextField
+
+
+class SecretField(TextField):
     """Text that is stored encrypted and read as `Secret`. Empty stays empty. It cannot be searched for."""
 
     def get_prep_value(self, value: Any) -> Any:

@@ -87,7 +87,9 @@ def run_jobs() -> Callable[[], int]:
 
     def run() -> int:
         count = 0
-        while uuids := list(Job.objects.filter(state=State.QUEUED).order_by("pk").values_list("uuid", flat=True)):
+        while uuids := list(
+            Job.objects.filter(state=State.QUEUED).order_by("pk").values_list("uuid", flat=True)
+        ):
             before = count
             for uuid in uuids:
                 count += run_job(str(uuid)) != "nothing to claim"

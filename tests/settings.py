@@ -1,15 +1,19 @@
-"""The product's own settings, in a data folder of the test run. SSTOOLS_TEST_DATABASE=postgres runs on PostgreSQL 16."""
+"""The product's own settings, in a data folder of the test run; SSTOOLS_TEST_DATABASE=postgres for PostgreSQL 16."""
 
 import atexit
 import os
 import shutil
 import tempfile
 
-if "SSTOOLS_TEST_DATA" not in os.environ:  # the first process makes it; workers of xdist and servers inherit it
+if (
+    "SSTOOLS_TEST_DATA" not in os.environ
+):  # the first process makes it; workers of xdist and servers inherit it
     made = tempfile.mkdtemp(prefix="sstools-test-")
     os.environ["SSTOOLS_TEST_DATA"] = made
     atexit.register(shutil.rmtree, made, ignore_errors=True)
-for name in [name for name in os.environ if name.startswith("SSTOOLS_") and not name.startswith("SSTOOLS_TEST_")]:
+for name in [
+    name for name in os.environ if name.startswith("SSTOOLS_") and not name.startswith("SSTOOLS_TEST_")
+]:
     if "SSTOOLS_TEST_KEEP" not in os.environ:  # a developer's own settings must not decide what tests see
         del os.environ[name]
 os.environ.setdefault("SSTOOLS_DATA_DIR", os.environ["SSTOOLS_TEST_DATA"])

@@ -1,12 +1,12 @@
 """Addresses below /api/."""
 
-from django.urls import include, path
+from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularAPIView
 
 from . import views
 
 app_name = "api"
-v1 = [
+v1: list[URLPattern | URLResolver] = [
     path("schema/", SpectacularAPIView.as_view(), name="schema"),
     path("tokens/", views.TokensView.as_view(), name="tokens"),
     path("tokens/<int:pk>/", views.TokenView.as_view(), name="token"),

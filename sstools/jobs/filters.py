@@ -8,7 +8,7 @@ from .models import UNFINISHED, Job, Source, State
 STATES = [("unfinished", "unfinished"), *State.choices]
 
 
-class JobFilter(django_filters.FilterSet):
+class JobFilter(django_filters.FilterSet):  # type: ignore[misc]
     """?state=running (or unfinished) &kind=…&source=…&mine=true&q=words in title, step or kind"""
 
     state = django_filters.ChoiceFilter(choices=STATES, method="by_state", label="State")

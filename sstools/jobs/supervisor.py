@@ -29,8 +29,8 @@ logger = logging.getLogger(__name__)
 STOP_SECONDS = 20  # for requests and steps in progress; what is not done by then is resumed at the next start
 RESTART_PAUSE_SECONDS = 2.0  # before starting again what ended within BRIEF_SECONDS
 BRIEF_SECONDS = 5.0
-STUCK_SECONDS = 15.0  # a claimable job waits, and no worker of this cluster does anything
-WATCH_PAUSE_SECONDS = 60.0  # the watchdog restarts a cluster at most this often
+STUCK_LEASES = 0.5  # so many leases long a claimable job waits while no worker of this cluster does anything
+WATCH_PAUSE_LEASES = 2.0  # the watchdog restarts a cluster at most this often
 TICK_SECONDS = 0.2
 PR_SET_PDEATHSIG = 1
 
@@ -160,7 +160,7 @@ class Supervisor:
                 # The queue library's known fault: a worker killed while idle takes the queue's lock with it, and no
                 # other worker ever reads again. Nothing is running, so nothing is lost by starting over.
                 logger.error("Jobs wait and no worker takes them: the workers are started again")
-                self._next_watch = now + WATCH_PAUSE_SECONDS
+                self._next_watch = now + WATCH_PAUSE_LEASES * settings.JOB_LEASE_SECONDS
                 jobs.kill_group()
         except Exception:  # the database is away; the next round finds it again
             logger.warning("Sweep failed", exc_info=True)
@@ -179,7 +179,8 @@ class Supervisor:
             child.start()
 
     def _is_stuck(self, jobs: Child) -> bool:
-        if jobs.process is None or jobs.age < STUCK_SECONDS or services.oldest_wait_seconds() < STUCK_SECONDS:
+        stuck = STUCK_LEASES * settings.JOB_LEASE_SECONDS
+        if jobs.process is None or min(jobs.age, services.oldest_wait_seconds()) < stuck:
             return False
         pids = {child.pid for child in psutil.Process(jobs.process.pid).children(recursive=True)}
         host = socket.gethostname()

@@ -140,7 +140,7 @@ def _state(request: HttpRequest, job: Job) -> dict[str, Any]:
         "may_retry": job.can_be_retried and services.may_drive(job, request.user),
         "may_answer": job.state == State.NEEDS_INPUT and services.may_drive(job, request.user),
         "retried_as": job.retries.order_by("pk").last(),
-        "result": [(key.replace("_", " "), _shown(value)) for key, value in (job.result or {}).items()],
+        "result": [_shown(key, value) for key, value in (job.result or {}).items()],
         "live_text": f"{job} {finished[State(job.state)]}." if job.is_finished else "",
     }
 
@@ -148,12 +148,18 @@ def _state(request: HttpRequest, job: Job) -> dict[str, Any]:
 def _waits_for(request: HttpRequest, job: Job) -> list[Job | None]:
     """The jobs before this one; None for one that the reader may not see."""
     others = job.waits_for()
-    seen = set(Job.objects.visible_to(request.user).filter(pk__in=[o.pk for o in others]).values_list("pk", flat=True))
+    seen = set(
+        Job.objects.visible_to(request.user)
+        .filter(pk__in=[o.pk for o in others])
+        .values_list("pk", flat=True)
+    )
     return [other if other.pk in seen else None for other in others]
 
 
-def _shown(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=1)
+def _shown(key: str, value: Any) -> tuple[str, str, bool]:
+    """(name, text, whether the text is long) of a value in a job's result."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=1)
+    return key.replace("_", " "), text, "\n" in text
 
 
 @dataclass(frozen=True)
@@ -169,7 +175,7 @@ class Step:
 
 def _steps(job: Job) -> Iterator[Step]:
     lines = list(job.logs.filter(is_step=True).order_by("seq"))
-    for line, after in zip(lines, [*lines[1:], None], strict=True):
+    for line, after in zip(lines, [*lines[1:], None][: len(lines)], strict=True):  # none at all before the first step
         end = after.at if after else job.finished_at
         state = "done"
         if after is None and not job.is_finished:

@@ -57,9 +57,9 @@ def in_threads(number: int, work: Callable[[int], Any]) -> list[Any]:
 
 
 def test_a_job_and_its_message_come_and_go_with_the_transaction(author):
-    with pytest.raises(ZeroDivisionError), transaction.atomic():
+    with transaction.atomic():
         services.enqueue("trial.write", {"name": "a"}, actor=author)
-        _ = 1 / 0
+        transaction.set_rollback(True)
     assert (Job.objects.count(), OrmQ.objects.count()) == (0, 0)
     services.enqueue("trial.write", {"name": "a"}, actor=author)
     assert (Job.objects.count(), OrmQ.objects.count()) == (1, 1)
@@ -87,7 +87,9 @@ def test_many_concurrent_clicks_make_one_job(author):
     assert (Job.objects.count(), OrmQ.objects.count()) == (1, 1)
 
 
-def test_an_idempotency_key_gives_the_first_job_for_good_and_refuses_another_request(author, viewer, run_jobs):
+def test_an_idempotency_key_gives_the_first_job_for_good_and_refuses_another_request(
+    author, viewer, run_jobs
+):
     first = services.enqueue("trial.write", {"name": "a"}, actor=author, idempotency_key="k1")
     run_jobs()
     again = services.enqueue("trial.write", {"name": "a"}, actor=author, idempotency_key="k1")
@@ -333,7 +335,8 @@ def test_a_job_that_waits_for_two_does_not_hold_up_the_rest(author):
 
 def test_many_workers_and_one_target_never_two_at_a_time(author):
     jobs = [
-        services.enqueue("trial.write", {"name": f"{n}"}, actor=author, locks=[PROD, f"other:{n}"]) for n in range(6)
+        services.enqueue("trial.write", {"name": f"{n}"}, actor=author, locks=[PROD, f"other:{n}"])
+        for n in range(6)
     ]
     claims = in_threads(6, lambda index: services.claim(str(jobs[index].uuid)))
     assert not [claim for claim in claims if isinstance(claim, Exception)]
@@ -403,7 +406,11 @@ def test_a_job_that_kills_its_workers_is_given_up_as_worker_lost(author, setting
     assert services.claim(str(job.uuid)) is None
     assert services.sweep().lost == 1
     job.refresh_from_db()
-    assert (job.state, job.error["code"], job.attempt) == (State.FAILED, "worker_lost", settings.JOB_MAX_ATTEMPTS)
+    assert (job.state, job.error["code"], job.attempt) == (
+        State.FAILED,
+        "worker_lost",
+        settings.JOB_MAX_ATTEMPTS,
+    )
     assert not JobLock.objects.exists()
     assert tasks.ended == [(str(job.uuid), "failed")]
 
@@ -500,7 +507,9 @@ def test_log_numbers_have_no_gaps_when_several_write(author):
     job = services.enqueue("trial.write", {"name": "a"}, actor=author)
     mine = services.claim(str(job.uuid))
     in_threads(4, lambda index: [services.log(mine, "info", f"{index}") for _ in range(5)])
-    assert list(JobLog.objects.filter(job=job).order_by("seq").values_list("seq", flat=True)) == list(range(1, 21))
+    assert list(JobLog.objects.filter(job=job).order_by("seq").values_list("seq", flat=True)) == list(
+        range(1, 21)
+    )
 
 
 def test_the_leases_clock_is_the_databases(author):

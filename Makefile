@@ -1,0 +1,72 @@
+# One verb each. Needs nothing but make and Python 3.11 to 3.13 with its venv module; the rest is installed into .venv.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DEFAULT_GOAL := help
+.PHONY: help install run demo test test-quick test-postgres test-live test-browser lint format types lock bench clean
+
+# Any Python from 3.11 to 3.13 will do: the first of these that is one.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && { command -v $$p; break; }; done)
+PY := .venv/bin/python
+WORKERS ?= 2
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t16
+
+.venv/.run: requirements.txt scripts/install.sh
+	@scripts/install.sh "$(PYTHON)" requirements.txt $@
+
+.venv/.dev: requirements-dev.txt scripts/install.sh
+	@scripts/install.sh "$(PYTHON)" requirements-dev.txt $@
+	touch .venv/.run
+
+install: .venv/.dev ## the environment for developing and testing
+
+run: .venv/.run ## ss-tools alone: web server and workers, until Ctrl-C
+	@exec $(PY) manage.py up
+
+demo: ## two real Supersets with ss-tools in front of them, until Ctrl-C
+	@test -n "$(PYTHON)" || { scripts/install.sh "" ""; exit 1; }
+	exec "$(PYTHON)" -m environments.lab demo --prepare "$(MAKE) --no-print-directory .venv/.run"
+
+test: .venv/.dev ## everything that CI runs
+	@$(MAKE) --no-print-directory lint test-quick test-postgres
+	if [ -d tests/live ]; then $(MAKE) --no-print-directory test-live; fi
+	if [ -d tests/browser ]; then $(MAKE) --no-print-directory test-browser; fi
+
+test-quick: .venv/.dev ## without Superset, on SQLite
+	@$(PY) -m pytest -n $(WORKERS) --dist loadgroup
+
+test-postgres: .venv/.dev ## what depends on the database, on PostgreSQL 16
+	@SSTOOLS_TEST_DATABASE=postgres $(PY) -m pytest -n $(WORKERS) --dist loadgroup -m "both_databases and not live and not browser"
+
+test-live: .venv/.dev ## against real Supersets, which the tests start themselves
+	@$(PY) -m pytest -n $(WORKERS) -m live tests/live
+
+test-browser: .venv/.dev ## pages in a headless Chromium
+	@$(PY) -m pytest -m browser tests/browser
+
+lint: .venv/.dev ## style, types, forgotten migrations, the lock
+	@$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+	$(PY) manage.py makemigrations --check --dry-run --verbosity 0
+	$(PY) manage.py check --fail-level WARNING
+
+format: .venv/.dev ## put the code in shape
+	@$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+bench: .venv/.dev ## ss-tools, the raw API and preset-cli side by side
+	@$(PY) -m tests.bench
+
+lock: .venv/.dev ## compile the lock files: hashes, and no address of any index
+	@$(PY) -m pip install --quiet "uv>=0.5,<1"
+	compile() { $(PY) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+		--no-emit-index-url --no-emit-find-links "$$1.in" -o "$$1.txt" $${UPGRADE:+--upgrade}; }
+	compile requirements
+	compile requirements-dev
+
+clean: ## forget the environment and the data of this checkout
+	@rm -rf .venv var
