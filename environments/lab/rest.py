@@ -1,7 +1,7 @@
 """The few REST calls that prepare an instance for a test: accounts, connections, datasets, charts, dashboards.
 
 Not the product's client (environments/superset): that one is on trial here, and must not prepare its own trial.
-Rules of the road from superset-api.md: CSRF token with its session cookie beside the bearer token for every write.
+CSRF token with its session cookie beside the bearer token for every write.
 """
 
 from __future__ import annotations

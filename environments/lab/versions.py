@@ -14,7 +14,7 @@ from pathlib import Path
 
 from environments.lab.errors import LabError
 
-PYTHON = (3, 11)  # 4.1.4 has no wheels' worth of support above 3.11; 6.1.0 runs on 3.10 to 3.12
+PYTHON = (3, 11)  # the one that all four releases run on with these pins
 
 # Beside every version: psycopg2 for the metadata database and PostgreSQL warehouses, gunicorn to serve,
 # pillow because 6.x imports it for thumbnails without asking for it.

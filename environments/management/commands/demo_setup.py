@@ -9,7 +9,7 @@ from django.db.models import Q
 from environments import services
 from environments.models import Environment, Position
 from sstools.env import env_secret
-from sstools.errors import SSToolsError
+from sstools.errors import Invalid, SSToolsError
 from sstools.jobs.models import Source
 
 PASSWORD_VARIABLE = "SSTOOLS_DEMO_SUPERSET_PASSWORD"  # noqa: S105  the name of a variable
@@ -59,4 +59,4 @@ class Command(BaseCommand):
 
 
 def _by_field(error: SSToolsError) -> dict[str, list[str]]:
-    return dict(getattr(error, "errors", None) or {})
+    return error.errors if isinstance(error, Invalid) else {}
