@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+from uuid import UUID, uuid4
 
 from django.db import transaction
 
 from environments.canonical.documents import Kind
 from environments.models import Asset, Environment
 from sstools.audit import services as audit
-from sstools.errors import Invalid, NotFoundError
+from sstools.errors import Conflict, Invalid, NotFoundError
 from sstools.jobs import services as jobs
 from sstools.jobs.models import Job, Source
 from sstools.roles import policy
@@ -46,9 +47,11 @@ def create_migration(
     with_dependencies: bool = True,
     verify: bool = True,
     roll_back_when_red: bool = False,
+    uuid: UUID | None = None,
 ) -> Migration:
     """A draft that brings `selection` (uuids of dashboards, charts or datasets of `source`) to `target`.
 
+    `uuid`: where a request that may be repeated decides it; raises IntegrityError if there is such a migration already.
     Raises NotAllowed; Invalid("same_environment"), Invalid for a selection that the inventory of the
     source does not know.
     """
@@ -62,6 +65,7 @@ def create_migration(
         )
     chosen = _known_selection(source, selection)
     migration = Migration.objects.create(
+        uuid=uuid or uuid4(),
         title=(title or _title(source, target, chosen))[:200],
         source_place=f"env:{source.slug}",
         source=source,
@@ -256,6 +260,9 @@ def request_plan(
 ) -> Job:
     """Queue the making of a plan. Asking while one is being made joins that one. Raises NotReady, NotAllowed."""
     migration = _locked(migration, actor, Permission.MIGRATION_PLAN)
+    known = jobs.of_request(actor, idempotency_key)
+    if known is not None and (known.kind, known.params) == (PLAN, {"migration": str(migration.uuid)}):
+        return known  # asked again, whatever became of the migration since
     _must_be_open(migration)
     job = jobs.enqueue(
         PLAN,
@@ -291,6 +298,8 @@ def request_apply(
     permission = Permission.MIGRATION_ROLLBACK if migration.is_rollback else Permission.MIGRATION_APPLY
     migration = _locked(migration, actor, permission)
     plan = migration.plan
+    if (known := _apply_of_request(migration, plan_hash, actor, idempotency_key)) is not None:
+        return known
     running = migration.runs.unfinished().select_related("job").first()
     if running is not None and running.job is not None and plan is not None and running.plan_id == plan.pk:
         return running.job
@@ -332,6 +341,23 @@ def request_apply(
             "override_reason": migration.override_reason,
         },
     )
+    return job
+
+
+def _apply_of_request(
+    migration: Migration, plan_hash: str, actor: Any, idempotency_key: str | None
+) -> Job | None:
+    """The job that this very request got before. Raises Conflict if its key belongs to another one."""
+    job = jobs.of_request(actor, idempotency_key)
+    if job is None:
+        return None
+    run = Run.objects.select_related("plan").filter(number=job.params.get("run"), migration=migration).first()
+    if job.kind != APPLY or run is None or not plan_hash or not run.plan.hash.startswith(plan_hash):
+        raise Conflict(
+            "This idempotency key was used for another request.",
+            code="idempotency_key_reused",
+            remedy="Use a new key for a new request.",
+        )
     return job
 
 
@@ -383,7 +409,9 @@ def create_rollback(run: Run, *, actor: Any) -> Migration:
 
 
 @transaction.atomic
-def request_verification(run: Run, *, actor: Any, source: str = Source.PAGE) -> Job:
+def request_verification(
+    run: Run, *, actor: Any, source: str = Source.PAGE, idempotency_key: str | None = None
+) -> Job:
     """Queue the verification of a finished run once more. Reads only."""
     policy.require(actor, Permission.MIGRATION_PLAN, run.migration.target)
     if run.state != RunState.APPLIED:
@@ -394,6 +422,7 @@ def request_verification(run: Run, *, actor: Any, source: str = Source.PAGE) -> 
         actor=actor,
         about=[run.migration.target],
         join_key=f"verify:{run.number}",
+        idempotency_key=idempotency_key,
         title=f"Verify run {run.number}",
         source=source,
     )

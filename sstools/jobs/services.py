@@ -76,7 +76,7 @@ def enqueue(
     known = registry.kind(kind)
     params = params or {}
     _check_params(params)
-    key = f"{getattr(actor, 'pk', None) or '-'}:{idempotency_key}" if idempotency_key else None
+    key = _request_key(actor, idempotency_key)
     if job := _same_request(kind, params, key) or _joinable(join_key):
         return job
     exclusive = {resource_name(obj) for obj in locks}
@@ -104,6 +104,16 @@ def enqueue(
     )
     _send(job)
     return job
+
+
+def of_request(actor: Any, idempotency_key: str | None) -> Job | None:
+    """The job that `actor` asked for with this key before. For services whose params exist only once they are asked."""
+    key = _request_key(actor, idempotency_key)
+    return Job.objects.filter(idempotency_key=key).first() if key else None
+
+
+def _request_key(actor: Any, idempotency_key: str | None) -> str | None:
+    return f"{getattr(actor, 'pk', None) or '-'}:{idempotency_key}" if idempotency_key else None
 
 
 def _same_request(kind: str, params: dict[str, Any], key: str | None) -> Job | None:
