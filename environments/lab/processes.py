@@ -222,6 +222,7 @@ def inherited_environment(**extra: str) -> dict[str, str]:
     kept = {
         name: value
         for name, value in os.environ.items()
-        if name not in misleading and not name.startswith(("PYTHON", "SUPERSET_", "PG", "GUNICORN_"))
+        if name == "PYTHON"  # which one the Makefile should take
+        or (name not in misleading and not name.startswith(("PYTHON", "SUPERSET_", "PG", "GUNICORN_")))
     }
     return {**kept, **extra}
