@@ -376,25 +376,24 @@ class _Applying:
             return
         assert self.before is not None
         self._state(RunState.WRITING)
-        for item in sorted(removals, key=lambda item: -DEPENDENCY_ORDER.index(item.kind)):
-            number = self.before.ids.id_of(item.kind, item.uuid)
-            if number is None or item.uuid not in self.before.documents:
+        for kind in reversed(DEPENDENCY_ORDER):
+            there = {
+                item.uuid: number
+                for item in removals
+                if item.kind == kind
+                and item.uuid in self.before.documents
+                and (number := self.before.ids.id_of(kind, item.uuid)) is not None
+            }
+            if not there:
                 continue
-            with self._step(
-                "remove",
-                f"Remove {item.kind.value} {item.row.title}"[:200],
-                intent={"uuids": [item.uuid], "id": number},
-            ):
+            title = f"Remove {len(there)} {kind.plural if len(there) > 1 else kind.value}"
+            with self._step("remove", title, intent={"uuids": sorted(there)}) as result:
                 self.may_have_written = True
                 try:
-                    self.target.delete(item.kind.value, number)
-                except SupersetRefused as error:
-                    if error.code != "not_found":
-                        raise
+                    self.target.delete_many(kind.value, there.values())
                 except AmbiguousWrite:
-                    self.ctx.log(
-                        "warning", f"No answer to the removal of {item.row.title}; the re-read will tell."
-                    )
+                    self.ctx.log("warning", "No answer to the removal; the re-read will tell what happened.")
+                result.update(removed=len(there))
 
     def _read_back(self) -> None:
         """Read what was written and hold it against the plan; prove that connections and bystanders are as before."""

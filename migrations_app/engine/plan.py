@@ -254,6 +254,7 @@ class _Builder:
         self.problems: list[Problem] = []
         #: target uuids that are there, or will be
         self.exists: set[str] = set(given.target)
+        self.blocked: set[str] = set()
         self.done: dict[str, PlanItem] = {}
 
     def items(self) -> list[PlanItem]:
@@ -265,6 +266,8 @@ class _Builder:
             self.done[uuid] = item
             if item.action == Action.CREATE:
                 self.exists.add(item.target_uuid)
+            elif item.action == Action.BLOCKED:
+                self.blocked.add(item.target_uuid)
         removed = [self._removal(uuid) for uuid in sorted(self.given.removals) if uuid in self.given.target]
         return [*self.done.values(), *sorted(removed, key=lambda item: (-order[item.kind], item.title))]
 
@@ -364,7 +367,10 @@ class _Builder:
             if reference.how != "needs" or reference.kind in (Kind.DATABASE,):
                 continue
             if wanted.kind == Kind.DASHBOARD and reference.kind == Kind.CHART:
-                continue  # a layout can be without a chart: `_without_what_stays_away`
+                # A layout can be without a chart (`_without_what_stays_away`), but not because nobody answered yet.
+                if reference.uuid in self.blocked:
+                    return f"Its chart {self._name(reference.uuid)} is blocked."
+                continue
             if reference.uuid in self.exists:
                 continue
             name = self._name(reference.uuid)
