@@ -18,6 +18,20 @@ from .superset.versions import Capabilities
 from .words import fold
 
 UUID_LENGTH = 36
+# Codes of SupersetUnreachable: later may help.
+UNREACHABLE_CODES = frozenset(
+    {
+        "name_not_resolved",
+        "connection_refused",
+        "host_unreachable",
+        "tls_failed",
+        "proxy_failed",
+        "timeout",
+        "connection_lost",
+        "server_error",
+        "rate_limited",
+    }
+)
 TITLE_LENGTH = 500  # Superset's longest: dashboards.dashboard_title
 KIND_CHOICES = [(kind.value, kind.value) for kind in Kind]
 
@@ -150,6 +164,27 @@ class Environment(models.Model):
     def credential(self) -> str:
         """Where the secret is, in words; never the secret."""
         return self.secret_reference or "stored, encrypted"
+
+    @property
+    def state(self) -> str:
+        """How it is shown: reached, warning, unreachable, refused or untested."""
+        if self.check_state == CheckState.FAILED:
+            failed = (stage for stage in self.check_report.get("stages", ()) if stage.get("ok") is False)
+            codes = {stage.get("code") for stage in failed}
+            return "unreachable" if codes & UNREACHABLE_CODES else "refused"
+        return {CheckState.OK: "reached", CheckState.WARNING: "warning"}.get(
+            CheckState(self.check_state), "untested"
+        )
+
+    @property
+    def state_word(self) -> str:
+        return {"warning": "reached, with warnings", "untested": "not tested"}.get(self.state, self.state)
+
+    @property
+    def problem(self) -> dict[str, Any] | None:
+        """The stage at which the last test failed: {"name", "text", "remedy", "code", …}."""
+        stages = self.check_report.get("stages", ())
+        return next((stage for stage in stages if stage.get("ok") is False), None)
 
     @property
     def asset_total(self) -> int | None:

@@ -1,0 +1,82 @@
+"""One set of filters for the pages and the API."""
+
+from typing import Any
+
+import django_filters
+from django import forms
+from django.db.models import F, OrderBy, QuerySet
+
+from .canonical.documents import Kind
+from .models import Asset, CheckState, Environment, Position
+from .words import fold
+
+KINDS = [(kind.value, f"{kind.plural}") for kind in reversed(Kind)]
+SORTS = {
+    "title": "sort_key",
+    "type": "kind",
+    "env": "environment__name",
+    "owner": "owner_text",
+    "changed": "changed_on",
+}
+SORT_CHOICES = [(f"{sign}{name}", f"{sign}{name}") for name in SORTS for sign in ("", "-")]
+
+
+class AssetFilter(django_filters.FilterSet):  # type: ignore[misc]
+    """?type=dashboard&env=prod&owner=words&q=words in title, slug, uuid, owner&sort=-changed, and by what is used.
+
+    `dataset`, `database`: uuid of what it stands on; `dashboard`: uuid of a dashboard that the chart is on.
+    """
+
+    q = django_filters.CharFilter(
+        method="by_words",
+        label="Search",
+        widget=forms.TextInput(attrs={"type": "search", "placeholder": "Title, slug, uuid, owner"}),
+    )
+    type = django_filters.ChoiceFilter(field_name="kind", choices=KINDS, label="Type", empty_label="all")
+    env = django_filters.CharFilter(field_name="environment__slug", label="Environment")
+    owner = django_filters.CharFilter(method="by_owner", label="Owner")
+    dataset = django_filters.CharFilter(field_name="dataset_uuid", label="Dataset", widget=forms.HiddenInput)
+    database = django_filters.CharFilter(
+        field_name="database_uuid", label="Database", widget=forms.HiddenInput
+    )
+    dashboard = django_filters.UUIDFilter(method="by_dashboard", label="Dashboard", widget=forms.HiddenInput)
+    sort = django_filters.ChoiceFilter(
+        choices=SORT_CHOICES, method="by_sort", label="Sort", widget=forms.HiddenInput
+    )
+
+    class Meta:
+        model = Asset
+        fields: list[str] = []
+
+    def by_words(self, rows: QuerySet[Asset], name: str, value: str) -> QuerySet[Asset]:
+        for word in fold(value).split():
+            rows = rows.filter(search_text__contains=word)
+        return rows
+
+    def by_owner(self, rows: QuerySet[Asset], name: str, value: str) -> QuerySet[Asset]:
+        return rows.filter(owner_text__contains=fold(value))
+
+    def by_dashboard(self, rows: QuerySet[Asset], name: str, value: Any) -> QuerySet[Asset]:
+        return rows.filter(dashboard_uuids__icontains=str(value))
+
+    def by_sort(self, rows: QuerySet[Asset], name: str, value: str) -> QuerySet[Asset]:
+        return rows.order_by(*ordering(value))
+
+
+def ordering(sort: str) -> list[OrderBy]:
+    """The order that `sort` names; by title where it names none. Always total, so that pages do not overlap."""
+    field = F(SORTS.get(sort.removeprefix("-"), SORTS["title"]))
+    first = field.desc(nulls_last=True) if sort.startswith("-") else field.asc(nulls_last=True)
+    return [first, F("sort_key").asc(), F("pk").asc()]
+
+
+class EnvironmentFilter(django_filters.FilterSet):  # type: ignore[misc]
+    """?slug=prod&position=3&state=failed"""
+
+    slug = django_filters.CharFilter(label="Slug")
+    position = django_filters.ChoiceFilter(choices=Position.choices, label="Position")
+    state = django_filters.ChoiceFilter(field_name="check_state", choices=CheckState.choices, label="State")
+
+    class Meta:
+        model = Environment
+        fields: list[str] = []

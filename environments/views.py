@@ -1,0 +1,294 @@
+"""Pages of environments and their inventory."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.core.paginator import Paginator
+from django.db.models import Count, Q, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
+from django.shortcuts import get_object_or_404
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from sstools.errors import Conflict, Invalid
+from sstools.roles import policy
+from sstools.roles.permissions import Permission
+from sstools.web.htmx import go_to, render_page, wants_fragment
+from sstools.web.navigation import first_url
+
+from . import services
+from .canonical.documents import Kind
+from .certificates import Certificate, read_certificates
+from .filters import KINDS, AssetFilter, ordering
+from .forms import EnvironmentForm
+from .models import Asset, AuthKind, Environment
+
+PAGE_SIZE = 50
+NEW_MIGRATION = ("migrations_app:create", "migrations_app:new")  # takes ?asset=<slug>:<kind>:<uuid>, repeated
+
+
+def _find(request: HttpRequest, slug: str) -> Environment:
+    environment: Environment = get_object_or_404(Environment.objects.visible_to(request.user), slug=slug)
+    return environment
+
+
+# --- Environments -----------------------------------------------------------------------------------------------------
+
+
+@require_safe
+@login_required
+def environment_list(request: HttpRequest) -> HttpResponse:
+    rows = list(Environment.objects.visible_to(request.user).in_order())
+    context = {"environments": rows, "can_add": policy.can(request.user, Permission.ENVIRONMENT_EDIT)}
+    return render_page(request, "environments/list.html", None, context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@login_required
+def environment_create(request: HttpRequest) -> HttpResponse:
+    policy.require(request.user, Permission.ENVIRONMENT_EDIT)
+    form = EnvironmentForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        try:
+            environment = services.register_environment(form.values(), actor=request.user)
+        except Invalid as exc:
+            form.add_invalid(exc)
+        else:
+            # Whoever registers one wants to know whether it works, and what is in it.
+            services.request_check(environment, actor=request.user)
+            services.request_reading(environment, actor=request.user)
+            messages.success(request, f"{environment.name} is registered. It is being tested and read.")
+            return go_to(request, environment)
+    return _form_page(request, form, None)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@login_required
+def environment_edit(request: HttpRequest, slug: str) -> HttpResponse:
+    environment = _find(request, slug)
+    policy.require(request.user, Permission.ENVIRONMENT_EDIT, environment)
+    form = EnvironmentForm(request.POST or None, environment=environment)
+    if request.method == "POST" and form.is_valid():
+        try:
+            changed = services.update_environment(environment, form.values(), actor=request.user)
+        except Invalid as exc:
+            form.add_invalid(exc)
+        else:
+            if changed.last_checked_at is None:
+                services.request_check(changed, actor=request.user)
+            messages.success(request, f"{changed.name} is saved.")
+            return go_to(request, changed)
+    return _form_page(request, form, environment)
+
+
+def _form_page(request: HttpRequest, form: EnvironmentForm, environment: Environment | None) -> HttpResponse:
+    context = {
+        "form": form,
+        "environment": environment,
+        "secret_error": next(iter(form["secret"].errors), ""),
+    }
+    return render_page(request, "environments/form.html", None, context, status=422 if form.errors else 200)
+
+
+@require_safe
+@login_required
+def environment_detail(request: HttpRequest, slug: str) -> HttpResponse:
+    environment = _find(request, slug)
+    context = _state(request, environment) | {
+        "can_edit": policy.can(request.user, Permission.ENVIRONMENT_EDIT, environment),
+        "certificates": _certificates(environment),
+        "auth_kind": AuthKind(environment.auth_kind).label,
+    }
+    return render_page(request, "environments/detail.html", "environments/_state.html", context)
+
+
+@require_POST
+@login_required
+def environment_check(request: HttpRequest, slug: str) -> HttpResponse:
+    environment = _find(request, slug)
+    services.request_check(environment, actor=request.user)
+    return _asked(request, environment)
+
+
+@require_POST
+@login_required
+def environment_read(request: HttpRequest, slug: str) -> HttpResponse:
+    environment = _find(request, slug)
+    services.request_reading(environment, actor=request.user)
+    return _asked(request, environment)
+
+
+def _asked(request: HttpRequest, environment: Environment) -> HttpResponse:
+    if wants_fragment(request):
+        context = _state(request, environment)
+        return render_page(request, "environments/detail.html", "environments/_state.html", context)
+    return go_to(request, environment)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@login_required
+def environment_remove(request: HttpRequest, slug: str) -> HttpResponse:
+    environment = _find(request, slug)
+    policy.require(request.user, Permission.ENVIRONMENT_EDIT, environment)
+    error: Invalid | Conflict | None = None
+    if request.method == "POST":
+        try:
+            services.remove_environment(
+                environment, actor=request.user, confirm=request.POST.get("confirm", "")
+            )
+        except (Invalid, Conflict) as exc:
+            error = exc
+        else:
+            messages.success(request, f"{environment.name} is removed. Nothing was changed in its Superset.")
+            return go_to(request, "environments:list")
+    context = {
+        "environment": environment,
+        "error": error,
+        "snapshots": environment.snapshots.count(),
+        "assets": environment.assets.count(),
+    }
+    return render_page(
+        request, "environments/remove.html", None, context, status=error.status if error else 200
+    )
+
+
+def _state(request: HttpRequest, environment: Environment) -> dict[str, Any]:
+    """What changes while a job is at work: facts, the last test, databases."""
+    jobs = [services.latest_job(environment, kind) for kind in (services.CHECK, services.READING)]
+    sees_assets = policy.can(request.user, Permission.ASSET_VIEW, environment)
+    at_work = [job for job in jobs if job is not None and not job.is_finished]
+    report = environment.check_report
+    return {
+        "environment": environment,
+        "jobs_at_work": at_work,
+        "stages": [_stage(stage) for stage in report.get("stages", ())],
+        "report": report,
+        "counts": _counts(environment) if environment.inventory_at else [],
+        "databases": _databases(environment) if sees_assets else None,
+        "can_test": policy.can(request.user, Permission.ENVIRONMENT_TEST, environment),
+        "live_text": ""
+        if at_work or not wants_fragment(request)
+        else f"{environment.name}: {environment.state_word}.",
+    }
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One line of the test as the page shows it."""
+
+    title: str
+    state: str  # ok, warning, error, of sstools.web.states
+    text: str
+    remedy: str
+    seconds: float
+
+
+STAGE_TITLES = {
+    "credentials": "Credential",
+    "reached": "Network",
+    "tls": "Encryption",
+    "superset": "Superset",
+    "version": "Version",
+    "signed_in": "Sign-in",
+    "rights": "Rights",
+    "bearer": "Visibility",
+    "speed": "Speed",
+}
+
+
+def _stage(stage: dict[str, Any]) -> Stage:
+    state = {True: "ok", False: "failed", None: "warning"}[stage.get("ok")]
+    if stage["name"] == "tls" and stage.get("ok") is None:
+        state = "info"
+    title = STAGE_TITLES.get(stage["name"], stage["name"])
+    return Stage(title, state, stage["text"], stage.get("remedy", ""), stage.get("seconds", 0.0))
+
+
+def _counts(environment: Environment) -> list[tuple[str, str, int]]:
+    """(kind, its plural, number), dashboards first."""
+    return [(kind, plural, environment.asset_counts.get(kind, 0)) for kind, plural in KINDS]
+
+
+def _databases(environment: Environment) -> list[Asset]:
+    """The connections, each with the number of datasets and charts that stand on it."""
+    rows = list(environment.assets.filter(kind=Kind.DATABASE))
+    used = environment.assets.exclude(database_uuid="").values("database_uuid")
+    numbers = used.annotate(
+        datasets=Count("pk", filter=Q(kind=Kind.DATASET)), charts=Count("pk", filter=Q(kind=Kind.CHART))
+    )
+    by_uuid = {row["database_uuid"]: (row["datasets"], row["charts"]) for row in numbers}
+    for asset in rows:
+        datasets, charts = by_uuid.get(asset.uuid, (0, 0))
+        asset.dataset_count, asset.chart_count = datasets, charts  # type: ignore[attr-defined]
+    return rows
+
+
+def _certificates(environment: Environment) -> list[Certificate]:
+    try:
+        return read_certificates(environment.ca_certificate) if environment.ca_certificate else []
+    except ValueError:  # expired since it was entered
+        return []
+
+
+# --- Assets -----------------------------------------------------------------------------------------------------------
+
+
+@require_safe
+@login_required
+def asset_list(request: HttpRequest) -> HttpResponse:
+    rows = (
+        Asset.objects.visible_to(request.user)
+        .select_related("environment")
+        .defer("search_text", "dashboard_uuids")
+    )
+    environments = list(Environment.objects.visible_to(request.user).in_order())
+    found = AssetFilter(request.GET, queryset=rows, request=request)
+    choices = [("", "all"), *((row.slug, row.name) for row in environments)]
+    found.form.fields["env"].widget = forms.Select(choices=choices)
+    page = Paginator(_ordered(found.qs, found), PAGE_SIZE).get_page(request.GET.get("page"))
+    total = page.paginator.count
+    context = {
+        "filter": found,
+        "page": page,
+        "chips": _chips(request, found, environments),
+        "environments": environments,
+        "read_any": any(row.inventory_at for row in environments),
+        "new_migration_url": first_url(*NEW_MIGRATION),
+        "can_plan": policy.can_anywhere(request.user, Permission.MIGRATION_PLAN),
+        "sort": request.GET.get("sort", ""),
+        "live_text": f"{total} asset{'' if total == 1 else 's'}" if wants_fragment(request) else "",
+    }
+    return render_page(request, "environments/assets.html", "environments/_assets.html", context)
+
+
+def _ordered(rows: QuerySet[Asset], found: AssetFilter) -> QuerySet[Asset]:
+    is_sorted = found.form.is_valid() and found.form.cleaned_data.get("sort")
+    return rows if is_sorted else rows.order_by(*ordering(""))
+
+
+def _chips(request: HttpRequest, found: AssetFilter, environments: list[Environment]) -> list[dict[str, str]]:
+    """The filters that are on, each with the address without it."""
+    names = {row.slug: row.name for row in environments}
+    words = {"type": dict(KINDS), "env": names}
+    chips = []
+    for name, field in found.form.fields.items():
+        value = request.GET.get(name, "").strip()
+        if name == "sort" or not value:
+            continue
+        rest: QueryDict = request.GET.copy()
+        rest.pop(name, None)
+        rest.pop("page", None)
+        shown = words.get(name, {}).get(value, value)
+        chips.append({"label": f"{field.label}: {shown}", "remove_url": f"?{rest.urlencode()}"})
+    return chips
+
+
+@require_safe
+@login_required
+def go(request: HttpRequest, slug: str, kind: str, uuid: str) -> HttpResponse:
+    """To an asset in its Superset. The id is looked up now, so links in chats outlive a change of it."""
+    rows = Asset.objects.visible_to(request.user).select_related("environment")
+    asset = get_object_or_404(rows, environment__slug=slug, kind=kind, uuid=uuid.lower())
+    return HttpResponseRedirect(asset.environment.url + asset.url_path)
