@@ -21,7 +21,7 @@ Faults: "refused" (no connection), "reset" (before anything happened), "reset_af
 "timeout", "timeout_after", "truncated" (done, half of the answer), "login" (302 to the login page), "html_500",
 "html_200" (a page of something else), "429", an httpx.Response, or a callable(request) -> Response | None.
 
-Settings: `page_cap`, `public_may_read` (bearer tokens are ignored on lists), `role` ("Admin", "Alpha", "Gamma"),
+Settings: `page_cap`, `databases_are_capped`, `public_may_read` (bearer tokens are ignored on lists), `role` ("Admin", "Alpha", "Gamma"),
 `token_seconds`, `auth_type`. Every request is kept in `requests`; `writes` are those that may change an asset.
 """
 
@@ -99,6 +99,7 @@ class FakeSuperset(Bundles, Sessions, httpx.BaseTransport):
         self.role = "Admin"
         self.public_may_read = False
         self.page_cap = 100
+        self.databases_are_capped = False
         self.auth_type = 1
         self.feature_flags: dict[str, bool] = {"TAGGING_SYSTEM": False}
         self.answers: dict[str, Any] = {}  # dataset uuid -> rows, an error text, or callable(payload) -> rows
@@ -384,7 +385,7 @@ class FakeSuperset(Bundles, Sessions, httpx.BaseTransport):
             key=lambda record: record["changed_on"], reverse=True
         )  # base_order of all of Superset's lists
         size = asked.get("page_size", 20) or 20
-        if kind != "database" or size != -1:
+        if kind != "database" or size != -1 or self.databases_are_capped:
             size = size if 1 <= size <= self.page_cap else self.page_cap
         else:
             size = max(1, len(records))
