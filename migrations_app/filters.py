@@ -29,7 +29,7 @@ ACTIONS = [
 WRITTEN = tuple(action.value for action in Action if action.writes)
 
 
-class EnvironmentFilter(django_filters.CharFilter):
+class EnvironmentFilter(django_filters.CharFilter):  # type: ignore[misc]
     """The slug or the uuid of an environment, compared in each of `paths`."""
 
     def __init__(self, *paths: str, **kwargs: Any) -> None:
@@ -60,7 +60,7 @@ def looks_like_uuid(text: str) -> bool:
     )
 
 
-class MigrationFilter(django_filters.FilterSet):
+class MigrationFilter(django_filters.FilterSet):  # type: ignore[misc]
     """?state=planned (or open, busy)
     &source=dev&target=prod&env=prod&mine=true&rollback=false&asset=<uuid>&q=words or a number
     """
@@ -103,7 +103,7 @@ class MigrationFilter(django_filters.FilterSet):
         return rows
 
 
-class RunFilter(django_filters.FilterSet):
+class RunFilter(django_filters.FilterSet):  # type: ignore[misc]
     """?state=needs_attention (or unfinished) &migration=<number or uuid>&target=prod&mine=true"""
 
     state = django_filters.ChoiceFilter(choices=RUN_STATES, method="by_state", label="State")
@@ -128,7 +128,7 @@ class RunFilter(django_filters.FilterSet):
         return rows.filter(created_by=self.request.user) if value else rows
 
 
-class PlanItemFilter(django_filters.FilterSet):
+class PlanItemFilter(django_filters.FilterSet):  # type: ignore[misc]
     """?action=update (or writes, conflict) &kind=chart&q=words of the title, or a uuid"""
 
     action = django_filters.ChoiceFilter(choices=ACTIONS, method="by_action", label="Action")

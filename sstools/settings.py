@@ -225,6 +225,17 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "sstools.api.schema.add_problems",
+    ],
+    "ENUM_NAME_OVERRIDES": {  # several things have a `state`
+        "AnswerEnum": ["take", "keep", "leave_out", "adopt", "rename"],
+        "JobStateEnum": "sstools.jobs.models.State",
+        "MigrationStateEnum": "migrations_app.models.MigrationState",
+        "RunStateEnum": "migrations_app.models.RunState",
+        "StepStateEnum": "migrations_app.models.StepState",
+    },
 }
 
 # --- Logs ---------------------------------------------------------------------------------------------------------
