@@ -203,6 +203,10 @@ def test_very_long_texts_are_not_compared_word_by_word():
     assert right.count("<ins>") == 1
 
 
+def test_a_path_may_break_at_its_dots_and_stays_escaped():
+    assert web.dotted("params.metrics[0].<x>") == "params<wbr>.metrics<wbr>[0]<wbr>.&lt;x&gt;"
+
+
 def test_a_bar_shows_shares_and_says_them():
     html = web.stack_bar([("same", 3), ("behind", 1), ("drifted", 0)], "3 same, 1 behind")
     assert 'x="0.00" width="75.00"' in html

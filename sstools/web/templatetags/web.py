@@ -1,5 +1,6 @@
 """{% load web %}: icons, states, environments, times, counts, sorting. docs/pages.md shows each in use."""
 
+import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -10,7 +11,7 @@ from django.contrib.humanize.templatetags.humanize import intcomma
 from django.core.paginator import Paginator
 from django.templatetags.static import static
 from django.utils import timezone
-from django.utils.html import format_html, format_html_join
+from django.utils.html import escape, format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
 from sstools.web import states, words
@@ -239,6 +240,12 @@ def swaps(url: str, target: str) -> SafeString:
     return format_html(
         ' hx-get="{}" hx-target="{}" hx-swap="outerHTML show:none" hx-push-url="true"', url, target
     )
+
+
+@register.filter
+def dotted(path: str) -> SafeString:
+    """A path of fields that may break at its dots and brackets, and is still copied as it is."""
+    return mark_safe(re.sub(r"([.\[])", r"<wbr>\1", escape(path)))  # noqa: S308  escaped
 
 
 # --- Changes and pictures -----------------------------------------------------------------------------------------
