@@ -30,11 +30,10 @@ class RequestIdMiddleware:
         given = request.headers.get("X-Request-ID", "")
         value = given if _ACCEPTABLE_ID.fullmatch(given) else secrets.token_hex(8)
         request.request_id = value  # type: ignore[attr-defined]
-        token = request_id.set(value)
-        try:
-            response = self.get_response(request)
-        finally:
-            request_id.reset(token)
+        request_id.set(
+            value
+        )  # not reset: Django logs 4xx and 5xx after the last middleware; the next request sets its own
+        response = self.get_response(request)
         response["X-Request-ID"] = value
         return response
 

@@ -25,7 +25,7 @@ if os.environ.get("SSTOOLS_TEST_DATABASE") == "postgres" and "SSTOOLS_DATABASE_U
     os.environ["SSTOOLS_DATABASE_URL"] = server_url(os.environ["SSTOOLS_TEST_DATA"])
 
 from sstools.settings import *  # noqa: E402, F403
-from sstools.settings import DATABASES, INSTALLED_APPS, STORAGES  # noqa: E402
+from sstools.settings import DATABASES, INSTALLED_APPS, STATIC_ROOT, STORAGES  # noqa: E402
 
 INSTALLED_APPS = [*INSTALLED_APPS, "tests.trial"]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
@@ -37,3 +37,4 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     # A file and not memory: threads of a test (heartbeats, servers) have connections of their own.
     DATABASES["default"]["TEST"] = {"NAME": os.path.join(os.environ["SSTOOLS_TEST_DATA"], "test.sqlite3")}
     DATABASES["default"]["OPTIONS"]["init_command"] += " PRAGMA synchronous=OFF;"
+os.makedirs(STATIC_ROOT, exist_ok=True)

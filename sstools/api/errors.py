@@ -13,7 +13,6 @@ from typing import Any
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponseBase, JsonResponse
 from rest_framework import exceptions
-from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
 from sstools import logs
@@ -76,7 +75,7 @@ def from_error(error: SSToolsError) -> dict[str, Any]:
     )
 
 
-def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:
+def exception_handler(exc: Exception, context: dict[str, Any]) -> JsonResponse | None:
     """DRF's exception handler. None (a bug) leads to `handler500`, after Django logged it whole."""
     if isinstance(exc, Http404):
         exc = exceptions.NotFound("There is no such thing, or you may not see it.")
@@ -96,7 +95,8 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
     else:
         return None
     set_rollback()
-    return Response(body, status=body["status"], headers=headers, content_type=PROBLEM_JSON)
+    # Not DRF's Response: its renderer is what the client asked for, and a schema as YAML has no problem+json.
+    return JsonResponse(body, status=body["status"], headers=headers, content_type=PROBLEM_JSON)
 
 
 def _words(exc: exceptions.APIException) -> tuple[str, dict[str, Any] | None]:

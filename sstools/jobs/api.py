@@ -119,11 +119,10 @@ class JobViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.Gene
     @action(detail=True, methods=["post"])
     def answer(self, request: Request, uuid: str) -> Response:
         """Give a job in state needs_input what it asks for."""
+        job = self.get_object()
         given = AnswerSerializer(data=request.data)
         given.is_valid(raise_exception=True)
-        job = services.answer(
-            self.get_object(), given.validated_data["answer"], actor=request.user, source=Source.API
-        )
+        job = services.answer(job, given.validated_data["answer"], actor=request.user, source=Source.API)
         return accepted(job, request)
 
 

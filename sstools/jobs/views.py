@@ -175,7 +175,9 @@ class Step:
 
 def _steps(job: Job) -> Iterator[Step]:
     lines = list(job.logs.filter(is_step=True).order_by("seq"))
-    for line, after in zip(lines, [*lines[1:], None][: len(lines)], strict=True):  # none at all before the first step
+    for line, after in zip(
+        lines, [*lines[1:], None][: len(lines)], strict=True
+    ):  # none at all before the first step
         end = after.at if after else job.finished_at
         state = "done"
         if after is None and not job.is_finished:

@@ -1,0 +1,162 @@
+"""/healthz, /readyz, security headers, logs, the web server's small questions."""
+
+import json
+import logging
+import re
+import socket
+from datetime import timedelta
+
+import pytest
+from django.db import DatabaseError
+from django.db.models import F
+from django.test import Client
+
+from sstools import health, logs
+from sstools.jobs import services
+from sstools.jobs.checks import queue_settings
+from sstools.jobs.models import Job, Worker
+from sstools.keys import new_field_key
+from sstools.web_server import bind_problem, split_bind, url_of
+
+pytestmark = pytest.mark.django_db
+
+
+def parts(client=None):
+    response = (client or Client()).get("/readyz")
+    return response.status_code, response.json()["parts"]
+
+
+def test_the_process_answers_without_the_database(django_assert_num_queries):
+    with django_assert_num_queries(0):
+        assert Client().get("/healthz").json() == {"status": "ok"}
+
+
+def test_ready_when_everything_is_in_order():
+    Worker.objects.create(host="h", pid=1, workers=4, seen_at=services.db_now())
+    assert parts() == (200, dict.fromkeys(["database", "migrations", "keys", "queue", "workers"], "ok"))
+
+
+def test_without_workers_the_pages_are_ready_all_the_same():
+    Worker.objects.create(host="h", pid=1, workers=4, seen_at=services.db_now() - timedelta(minutes=2))
+    status, found = parts()
+    assert (status, found["workers"]) == (200, "none seen")
+
+
+def test_wrong_keys_are_not_ready(settings):
+    assert parts()[0] == 200
+    settings.FIELD_KEYS = [new_field_key()]
+    status, found = parts()
+    assert (status, found["keys"]) == (503, "do not fit the stored secrets")
+
+
+def test_a_queue_that_does_not_move_is_not_ready(author):
+    services.enqueue("trial.write", {"name": "a"}, actor=author)
+    assert parts()[0] == 200
+    Job.objects.update(ready_at=F("ready_at") - timedelta(minutes=5))
+    status, found = parts()
+    assert (status, found["queue"]) == (503, "does not move")
+
+
+def test_a_database_that_fails_is_not_ready_and_gives_no_details_away(monkeypatch):
+    def fail():
+        raise DatabaseError("password=hunter2 host=db.example.com")
+
+    monkeypatch.setitem(health.CHECKS, "database", fail)
+    response = Client().get("/readyz")
+    assert response.status_code == 503
+    assert response.json()["parts"]["database"] == "failed"
+    assert "example.com" not in response.content.decode()
+
+
+def test_migrations_that_are_not_applied_are_not_ready(monkeypatch):
+    monkeypatch.setattr(health, "_migrated", False)
+    monkeypatch.setattr(health.MigrationExecutor, "migration_plan", lambda self, targets: [("jobs", "0002")])
+    assert parts()[1]["migrations"] == "not applied"
+
+
+@pytest.mark.parametrize("address", ["/login/", "/healthz", "/nothing/here/", "/api/v1/jobs/"])
+def test_every_answer_carries_the_security_headers_and_allows_nothing_unsafe(address):
+    headers = Client().get(address).headers
+    policy = headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "*" not in policy
+    assert headers["X-Frame-Options"] == "DENY"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert re.fullmatch(r"[0-9a-f]{16}", headers["X-Request-ID"])
+
+
+def test_cookies_are_not_readable_by_scripts(author):
+    client = Client()
+    client.get("/login/")
+    client.post("/login/", {"username": "author", "password": "a long password 1"})
+    assert client.cookies["sstools_session"]["httponly"]
+    assert client.cookies["sstools_csrf"]["httponly"]
+    assert client.cookies["sstools_session"]["samesite"] == "Lax"
+
+
+# --- Logs
+
+
+def line(formatter, message, *args, exc_info=None):
+    record = logging.LogRecord("sstools.x", logging.INFO, __file__, 1, message, args, exc_info)
+    for one in (logs.ContextFilter(), logs.RedactingFilter()):
+        one.filter(record)
+    return formatter.format(record)
+
+
+def test_log_lines_name_request_and_job_and_hold_no_secret(settings):
+    request, job = logs.request_id.set("r1"), logs.job_id.set("j1")
+    try:
+        text = line(
+            logging.Formatter(settings.LOGGING["formatters"]["text"]["format"]), "password=%s", "hunter2"
+        )
+        found = json.loads(line(logs.JsonFormatter(), "url %s", "postgresql://a:hunter2@db/x"))
+    finally:
+        logs.request_id.reset(request)
+        logs.job_id.reset(job)
+    assert "[r1 j1]" in text
+    assert (found["request"], found["job"], found["level"]) == ("r1", "j1", "INFO")
+    assert "hunter2" not in text + json.dumps(found)
+
+
+def test_tracebacks_hold_no_secret_either():
+    import sys
+
+    try:
+        raise ValueError("token=hunter2hunter2")
+    except ValueError:
+        exc_info = sys.exc_info()
+    for formatter in (logging.Formatter("%(message)s"), logs.JsonFormatter()):
+        out = line(formatter, "It broke", exc_info=exc_info)
+        assert "ValueError" in out
+        assert "hunter2" not in out
+
+
+# --- Small things
+
+
+def test_queue_settings_that_lose_or_double_jobs_are_errors(settings):
+    assert queue_settings(None) == []
+    good = settings.Q_CLUSTER
+    for spoilt, number in [
+        ({"orm": "other"}, 1),
+        ({"retry": 10}, 2),
+        ({"queue_limit": 50}, 3),
+        ({"ack_failures": False}, 4),
+        ({"save_limit": 250}, 5),
+    ]:
+        settings.Q_CLUSTER = {**good, **spoilt}
+        assert [found.id for found in queue_settings(None)] == [f"jobs.E{number:03}"]
+
+
+def test_addresses_to_listen_on():
+    assert split_bind("127.0.0.1:8140") == ("127.0.0.1", 8140)
+    assert split_bind("[::1]:80") == ("::1", 80)
+    assert url_of("0.0.0.0:8140") == "http://localhost:8140/"
+    for wrong in ("8140", "host:", "host:99999", "host:x"):
+        assert "SSTOOLS_BIND" in bind_problem(wrong)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        assert "taken by another program" in bind_problem(f"127.0.0.1:{taken.getsockname()[1]}")
