@@ -21,7 +21,8 @@ Faults: "refused" (no connection), "reset" (before anything happened), "reset_af
 "timeout", "timeout_after", "truncated" (done, half of the answer), "login" (302 to the login page), "html_500",
 "html_200" (a page of something else), "429", an httpx.Response, or a callable(request) -> Response | None.
 
-Settings: `page_cap`, `databases_are_capped`, `public_may_read` (bearer tokens are ignored on lists), `role` ("Admin", "Alpha", "Gamma"),
+Settings: `page_cap`, `databases_are_capped`, `public_may_read` (bearer tokens are ignored on lists), `role` ("Admin",
+"Alpha", "Gamma"),
 `token_seconds`, `auth_type`. Every request is kept in `requests`; `writes` are those that may change an asset.
 """
 
@@ -424,8 +425,8 @@ class FakeSuperset(Bundles, Sessions, httpx.BaseTransport):
         else:
             full["changed_on_utc"] = changed.strftime("%Y-%m-%dT%H:%M:%S.%f+0000")
         if kind == "dashboard":
-            full |= {"slug": data["slug"], "published": data["published"], "roles": record["roles"]}
-            full |= {"url": f"/superset/dashboard/{data['slug'] or record['id']}/", "certified_by": None}
+            full |= {"slug": data.get("slug"), "published": data.get("published"), "roles": record["roles"]}
+            full |= {"url": f"/superset/dashboard/{data.get('slug') or record['id']}/", "certified_by": None}
             if self.number < (5, 0):
                 full |= {"position_json": json.dumps(data["position"]), "json_metadata": "{}"}
         if kind == "chart":
@@ -440,8 +441,8 @@ class FakeSuperset(Bundles, Sessions, httpx.BaseTransport):
             full["dashboards"] = [{"id": id} for id in on]
         if kind == "dataset":
             database = self.find("database", data["database_uuid"])
-            full |= {"schema": data["schema"], "catalog": data["catalog"], "sql": data["sql"]}
-            full["kind"] = "virtual" if data["sql"] else "physical"
+            full |= {"schema": data.get("schema"), "catalog": data.get("catalog"), "sql": data.get("sql")}
+            full["kind"] = "virtual" if data.get("sql") else "physical"
             full["database"] = {"id": database["id"] if database else None, "database_name": "…"}
             if self.number >= (6, 0):
                 full["database"]["uuid"] = data["database_uuid"]
