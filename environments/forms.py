@@ -9,6 +9,10 @@ from sstools.errors import Invalid
 from .models import AuthKind, Colour, Environment, Position
 from .validation import PLAIN_FIELDS
 
+PLACES = [
+    (place.value, place.label) for place in (Position.DEV, Position.STAGE, Position.PROD, Position.OTHER)
+]
+
 
 class EnvironmentForm(forms.Form):
     """Registering and editing. Never shows a stored secret: it has an input of its own in the template."""
@@ -22,7 +26,7 @@ class EnvironmentForm(forms.Form):
     )
     position = forms.TypedChoiceField(
         label="Place on the way to production",
-        choices=Position.choices,
+        choices=PLACES,
         coerce=int,
         required=False,
         help_text="Migrations go from a lower place to a higher one unless you say otherwise.",
@@ -113,6 +117,7 @@ class EnvironmentForm(forms.Form):
             assert isinstance(colour, forms.ChoiceField)
             colour.choices = [("", "as usual for its place"), *Colour.choices]
             self.initial["colour"] = ""
+            self.initial["position"] = _next_place()
 
     def values(self) -> dict[str, Any]:
         """What the service takes: empty numbers and, for a new one, an empty colour mean its defaults."""
@@ -144,3 +149,9 @@ class EnvironmentForm(forms.Form):
         )
         filled = any(self[name].value() for name in names[:2])
         return filled or any(name in self.errors for name in names)
+
+
+def _next_place() -> Position:
+    """What people register next: development first, then production."""
+    taken = set(Environment.objects.values_list("position", flat=True))
+    return next((place for place in (Position.DEV, Position.PROD) if place not in taken), Position.OTHER)

@@ -73,7 +73,11 @@ class EnvironmentQuerySet(models.QuerySet["Environment"]):
 
     def in_order(self) -> Self:
         """Along the way to production, those outside of it last."""
-        rank = models.Case(models.When(position=Position.OTHER, then=9), default="position")
+        rank = models.Case(
+            models.When(position=Position.OTHER, then=9),
+            default="position",
+            output_field=models.IntegerField(),
+        )
         return self.annotate(rank=rank).order_by("rank", "name")
 
 

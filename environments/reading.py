@@ -308,7 +308,7 @@ class _Facts:
             facts += [row.name, row.schema, row.catalog, row.sql, database]
         else:
             facts += [row.name, row.backend, row.extra, row.allow_run_async, row.expose_in_sqllab]
-            facts += [getattr(row, "changed_on_local", "")]
+            facts += [row.changed_on_local]
         return hashlib.sha1(
             canonical_json(facts).encode("utf-8", "surrogatepass"), usedforsecurity=False
         ).hexdigest()

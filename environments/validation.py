@@ -38,6 +38,7 @@ CREDENTIAL_FIELDS = ("secret", "secret_reference")
 RESERVED_SLUGS = frozenset({"new", "add", "edit", "all"})  # words in addresses of pages
 Errors = dict[str, list[str]]
 
+_USUAL_TAGS = {1: "DEV", 2: "STAGE", 3: "PROD"}
 _DEFAULT_COLOURS = {1: "dev", 2: "stage", 3: "prod"}
 
 
@@ -85,7 +86,9 @@ def _fill_in(environment: Environment, data: Mapping[str, Any]) -> None:
     if not environment.slug:
         environment.slug = slugify(environment.name)[:50].strip("-")
     if not environment.tag:
-        environment.tag = environment.name.upper()[:12].strip()
+        usual = _USUAL_TAGS.get(environment.position)
+        taken = usual is None or Environment.objects.exclude(pk=environment.pk).filter(tag=usual).exists()
+        environment.tag = environment.name.upper()[:12].strip() if taken else str(usual)
     if environment.pk is None:
         if "colour" not in data:
             environment.colour = _DEFAULT_COLOURS.get(environment.position, "dev")

@@ -69,7 +69,10 @@ class DatasetRow:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseRow:
-    """`changed_on` is None: the list has only the server's local time without its offset (4.1.4 to 6.1.0)."""
+    """`changed_on` is None: the list has only the server's local time without its offset (4.1.4 to 6.1.0).
+
+    That text is `changed_on_local`: good for nothing but to see whether it is still the same.
+    """
 
     id: int
     uuid: str
@@ -81,6 +84,7 @@ class DatabaseRow:
     allow_run_async: bool = False
     expose_in_sqllab: bool = False
     extra: str = ""
+    changed_on_local: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,4 +287,5 @@ def database_row(data: Mapping[str, Any]) -> DatabaseRow:
         allow_run_async=bool(data.get("allow_run_async")),
         expose_in_sqllab=bool(data.get("expose_in_sqllab")),
         extra=str(data.get("extra") or ""),
+        changed_on_local=str(data.get("changed_on") or ""),
     )
