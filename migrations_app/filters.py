@@ -48,9 +48,10 @@ class EnvironmentFilter(django_filters.CharFilter):  # type: ignore[misc]
 
 def find_environments(key: str) -> QuerySet[Environment]:
     """The environment that `key` names, by slug or uuid: a queryset of one row or none."""
-    return (
-        Environment.objects.filter(uuid=key) if looks_like_uuid(key) else Environment.objects.filter(slug=key)
+    rows: QuerySet[Environment] = Environment.objects.filter(
+        **{"uuid" if looks_like_uuid(key) else "slug": key}
     )
+    return rows
 
 
 def looks_like_uuid(text: str) -> bool:

@@ -1,0 +1,195 @@
+from argparse import ArgumentParser
+from typing import Any
+
+from django.db import transaction
+
+from environments import services as environments
+from environments.canonical.documents import Kind
+from environments.models import Environment
+from migrations_app import naming, services
+from migrations_app.api.shapes import MigrationSerializer, PlanSerializer
+from migrations_app.filters import looks_like_uuid
+from migrations_app.management.base import DONE, PENDING, MigrationCommand, Outcome, queued
+from migrations_app.management.texts import plan_text
+from migrations_app.models import Migration, Plan
+from sstools.errors import Invalid
+from sstools.jobs.models import Source
+
+NAMED = {"dashboard": Kind.DASHBOARD, "chart": Kind.CHART, "dataset": Kind.DATASET}
+
+
+class Command(MigrationCommand):
+    help = (
+        "Plan what it takes to bring assets from one environment to another; writes to neither. "
+        "Exit codes: 0 nothing to do, 1 failed, 2 changes pending or blocked."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--from", dest="source", required=True, metavar="env:SLUG", help="where the assets are"
+        )
+        parser.add_argument(
+            "--to", dest="target", required=True, metavar="env:SLUG", help="where they shall be"
+        )
+        parser.add_argument(
+            "--all", action="store_true", help="every dashboard, chart and dataset of the source"
+        )
+        for name in NAMED:
+            words = "title, slug or uuid" if name == "dashboard" else "title or uuid"
+            parser.add_argument(
+                f"--{name}", action="append", default=[], metavar="NAME", help=f"{words}; as often as wanted"
+            )
+        parser.add_argument(
+            "--leave-out",
+            action="append",
+            default=[],
+            metavar="UUID",
+            help="not this one, though another needs it",
+        )
+        parser.add_argument("--without-dependencies", action="store_true", help="only what is named")
+        parser.add_argument(
+            "--map",
+            action="append",
+            default=[],
+            metavar="SOURCE=TARGET",
+            help="database connections by name or uuid; remembered for the two environments",
+        )
+        parser.add_argument(
+            "--accept-suggestions",
+            action="store_true",
+            help="map what is not mapped to the connection that has all needed tables, if there is exactly one best",
+        )
+        parser.add_argument(
+            "--answer",
+            action="append",
+            default=[],
+            metavar="UUID=ANSWER",
+            help="answer a conflict: keep, take, leave_out, adopt, rename or rename:NEW NAME",
+        )
+        parser.add_argument("--title", default="", help="of the migration")
+        parser.add_argument(
+            "--no-verify", action="store_true", help="an apply shall not run the charts' queries"
+        )
+        parser.add_argument(
+            "--no-read",
+            action="store_true",
+            help="take the names from the last reading of the source, do not read it first",
+        )
+        super().add_arguments(parser)
+
+    def run(self, options: dict[str, Any]) -> Outcome:
+        source, target = self.environment(options["source"]), self.environment(options["target"])
+        mapped = dict(_pair(text, "--map") for text in options["map"])
+        answers = {
+            uuid: _answer(text) for uuid, text in (_pair(text, "--answer") for text in options["answer"])
+        }
+        if not self.wait and (answers or options["accept_suggestions"]):
+            raise Invalid("--answer and --accept-suggestions need the plan: leave out --no-wait.")
+        self._read(source, target, mapped, options)
+        with transaction.atomic():
+            migration = self._create(source, target, mapped, options)
+            job = services.request_plan(migration, actor=self.actor, source=Source.COMMAND)
+        if not self.wait:
+            return queued(job, migration=MigrationSerializer(migration).data)
+        self.do(job)
+        plan = self._current(migration)
+        if options["accept_suggestions"] and (found := self._suggested(plan)):
+            services.save_mapping(source, target, actor=self.actor, databases=found)
+            plan = self._again(migration)
+        if answers:
+            services.answer_conflicts(migration, answers, actor=self.actor)
+            plan = self._again(migration)
+        migration.refresh_from_db()
+        return outcome_of(migration, plan)
+
+    def _read(
+        self, source: Environment, target: Environment, mapped: dict[str, str], options: dict[str, Any]
+    ) -> None:
+        """Names mean what is there now, and "all" means all of it."""
+        wanted = [] if options["no_read"] else [source]
+        if target.inventory_at is None and not all(looks_like_uuid(name) for name in mapped.values()):
+            wanted.append(target)
+        for environment in wanted:
+            if not self.wait and environment.inventory_at is not None:
+                continue
+            self.do(environments.request_reading(environment, actor=self.actor, source=Source.COMMAND))
+            environment.refresh_from_db()
+
+    def _create(
+        self, source: Environment, target: Environment, mapped: dict[str, str], options: dict[str, Any]
+    ) -> Migration:
+        names = [(kind, text) for name, kind in NAMED.items() for text in options[name]]
+        if options["all"] == bool(names):
+            raise Invalid("Say what to bring: --all, or --dashboard, --chart and --dataset by name.")
+        naming.must_be_read(source)
+        selection = naming.all_assets(source) if options["all"] else naming.find_assets(source, names)
+        if mapped:
+            databases = naming.name_databases(source, target, mapped)
+            services.save_mapping(source, target, actor=self.actor, databases=databases)
+        return services.create_migration(
+            source,
+            target,
+            selection=selection,
+            actor=self.actor,
+            title=options["title"],
+            left_out=[uuid.lower() for uuid in options["leave_out"]],
+            with_dependencies=not options["without_dependencies"],
+            verify=not options["no_verify"],
+        )
+
+    def _again(self, migration: Migration) -> Plan:
+        self.do(services.request_plan(migration, actor=self.actor, source=Source.COMMAND))
+        return self._current(migration)
+
+    def _current(self, migration: Migration) -> Plan:
+        migration.refresh_from_db()
+        assert migration.plan is not None  # the job succeeded, and nobody else knows this migration yet
+        return migration.plan
+
+    def _suggested(self, plan: Plan) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for row in plan.databases:
+            if row["target"]:
+                continue
+            fitting = [
+                one
+                for one in row["suggestions"]
+                if one["reached"] and one["tables_found"] == one["tables_needed"]
+            ]
+            best = [one for one in fitting if one["score"] == fitting[0]["score"]]
+            if len(best) == 1:
+                found[row["uuid"]] = best[0]["uuid"]
+                self.say(f"  {row['name']} → {best[0]['name']} ({best[0]['reason']})")
+            else:
+                why = "several connections fit alike" if best else "no connection has all its tables"
+                self.say(f"  {row['name']}: {why}")
+        return found
+
+
+def outcome_of(migration: Migration, plan: Plan) -> Outcome:
+    """What a plan means for a pipeline: pending or blocked is 2, nothing to do is 0."""
+    data = {"migration": MigrationSerializer(migration).data, "plan": PlanSerializer(plan).data}
+    reason = services.why_not_applicable(migration)
+    text = plan_text(migration, plan)
+    is_to_write = bool(plan.write_count or plan.counts.get("keep"))
+    if not is_to_write and not plan.blocked_count:
+        return Outcome(
+            DONE, "nothing_to_do", f"{text}\nNothing to do: the target holds what it should.", data
+        )
+    if reason:
+        return Outcome(PENDING, "blocked", f"{text}\nBlocked: {reason}", data)
+    confirm = f" --confirm {migration.target.slug}" if migration.target.protected else ""
+    hint = f"manage.py apply {migration.number} --plan-hash {plan.hash[:12]}{confirm}"
+    return Outcome(PENDING, "changes", f"{text}\nTo apply it: {hint}", data)
+
+
+def _pair(text: str, option: str) -> tuple[str, str]:
+    left, sign, right = text.partition("=")
+    if not sign or not left.strip() or not right.strip():
+        raise Invalid(f"{option} takes NAME=VALUE, not “{text}”.")
+    return left.strip(), right.strip()
+
+
+def _answer(text: str) -> dict[str, str]:
+    answer, _, value = text.partition(":")
+    return {"answer": answer.strip().replace("-", "_"), "value": value.strip()}

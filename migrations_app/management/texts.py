@@ -1,0 +1,99 @@
+"""Plans and runs as text for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from migrations_app.models import Migration, Plan, Run
+
+SIGNS = {
+    "create": "+",
+    "update": "~",
+    "remove": "-",
+    "blocked": "!",
+    "keep": "=",
+    "leave_out": "·",
+    "unchanged": " ",
+}
+CHANGES_SHOWN = 5  # per asset
+LINES_SHOWN = 200  # assets
+
+
+def counts_text(counts: Mapping[str, int]) -> str:
+    """ "3 create · 1 update"; what is zero is left out."""
+    return (
+        " · ".join(f"{number} {action.replace('_', ' ')}" for action, number in counts.items() if number)
+        or "empty"
+    )
+
+
+def plan_text(migration: Migration, plan: Plan) -> str:
+    return "\n".join(_plan_lines(migration, plan))
+
+
+def _plan_lines(migration: Migration, plan: Plan) -> Iterator[str]:
+    yield f"Migration {migration.number}: {migration.title}"
+    yield f"{migration.source_name} → {migration.target.name} · plan {plan.hash[:12]} · {counts_text(plan.counts)}"
+    shown = [item for item in plan.items.all() if item.action != "unchanged"]
+    for item in shown[:LINES_SHOWN]:
+        yield f"  {SIGNS.get(item.action, '?')} {item.kind:<9} {item.title}  [{item.uuid}]"
+        if item.blocked_by:
+            yield f"      {item.blocked_by}"
+            if item.conflict:
+                yield f"      answers: {', '.join(item.conflict['options'])}"
+        if item.action in ("update", "keep"):
+            for change in item.changes[:CHANGES_SHOWN]:
+                yield f"      {change['sentence']}"
+            if len(item.changes) > CHANGES_SHOWN:
+                yield f"      and {len(item.changes) - CHANGES_SHOWN} more fields"
+    if len(shown) > LINES_SHOWN:
+        yield f"  and {len(shown) - LINES_SHOWN} more"
+    for row in plan.databases:
+        if row["target"]:
+            yield f"  database {row['name']} → {row['target_name']}"
+        else:
+            best = row["suggestions"][0] if row["suggestions"] else None
+            hint = (
+                f"perhaps {best['name']} ({best['reason']})"
+                if best
+                else "nothing on the target looks like it"
+            )
+            yield f"  database {row['name']} is not mapped: {hint}"
+    for problem in plan.problems:
+        yield f"  {problem['severity']}: {problem['text']}"
+    for entry in plan.affected:
+        yield f"  also changes: {entry['kind']} {entry['title']}"
+    for loss in plan.losses:
+        yield f"  not carried: {loss['text']}"
+
+
+def run_text(run: Run) -> str:
+    return "\n".join(_run_lines(run))
+
+
+def _run_lines(run: Run) -> Iterator[str]:
+    yield f"Run {run.number} to {run.migration.target.name}: {run.get_state_display()}"
+    if run.written:
+        yield f"  written: {len(run.written)} ({len(run.created)} of them new)"
+    if run.unwritten:
+        yield f"  not written: {len(run.unwritten)}"
+    if run.requests:
+        yield f"  requests: {', '.join(f'{name} {number}' for name, number in run.requests.items())}"
+    yield from verdict_lines(run)
+
+
+def verdict_lines(run: Run) -> Iterator[str]:
+    if not run.verdict_counts:
+        return
+    counts = ", ".join(
+        f"{number} {status.replace('_', ' ')}" for status, number in sorted(run.verdict_counts.items())
+    )
+    yield f"  charts: {counts}"
+    for verdict in run.verdicts.exclude(status="ok").order_by("status", "title"):
+        yield f"    {verdict.status.replace('_', ' ')}: {verdict.title} ({verdict.viz_type}): {verdict.reason}"
+
+
+def red_count(counts: Mapping[str, Any], *, strict: bool) -> int:
+    """Charts that count as failed: those that fail on the target, with `strict` also those whose answers differ."""
+    return int(counts.get("failed", 0)) + (int(counts.get("differs", 0)) if strict else 0)
