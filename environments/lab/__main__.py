@@ -28,9 +28,11 @@ def main(arguments: list[str] | None = None) -> int:
     except LabError as error:
         # The client of a server that did not start tells a missing tool from a failure by the first word.
         prefix = "missing: " if isinstance(error, ToolMissing) else ""
-        print(f"\n{prefix}{error.message}", file=sys.stderr)  # noqa: T201
-        if error.remedy:
-            print(error.remedy, file=sys.stderr)  # noqa: T201
+        sys.stderr.write(f"\n{prefix}{error.message}\n" + (f"{error.remedy}\n" if error.remedy else ""))
+        return 1
+    except OSError as error:
+        # The disk is full, the folder is somebody else's: what and where is in its words.
+        sys.stderr.write(f"\n{error}\nThe lab's files are in {Places.default().root} (SSTOOLS_LAB_DIR).\n")
         return 1
     except KeyboardInterrupt:
         return 130

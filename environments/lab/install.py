@@ -99,11 +99,12 @@ class Installer:
         with self.places.locked(folder.name):
             if not is_complete(folder):
                 shutil.rmtree(folder, ignore_errors=True)
-                self._new_environment(python, folder)
-                if not _uv_around():
-                    # pip does it all where that fails; without internet the next step says so
-                    with contextlib.suppress(LabError):
-                        self._pip_install(folder / "bin" / "python", None, [_UV], "Installing uv")
+                with self.progress.step("Getting the installer ready (first time)", "The installer is ready"):
+                    self._new_environment(python, folder)
+                    if not _uv_around():
+                        # pip does it all where that fails; without internet the next step says so
+                        with contextlib.suppress(LabError):
+                            self._pip_install(folder / "bin" / "python", None, [_UV], "Installing uv")
                 mark_complete(folder)
         own = folder / "bin" / "uv"
         return folder / "bin" / "python", _uv_around() or (own if own.is_file() else None)
