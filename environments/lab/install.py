@@ -182,7 +182,8 @@ def _uv_around() -> Path | None:
 
 def _all_on_path(name: str) -> list[str]:
     folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
-    return [str(Path(folder) / name) for folder in folders if folder and (Path(folder) / name).is_file()]
+    # os.path: unlike Path.is_file it answers no for a folder that we may not look into
+    return [path for folder in folders if folder and os.path.isfile(path := os.path.join(folder, name))]
 
 
 def _digest(text: str) -> str:

@@ -45,6 +45,15 @@ def test_a_shim_for_another_version_is_no_python_3_11(no_python_here: Path) -> N
         find_python()
 
 
+def test_a_python_that_cannot_be_run_is_passed_over(
+    no_python_here: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (no_python_here / "python3.11").write_text("not executable")
+    other = program(tmp_path / "other", "python3.11", 'echo "(3, 11) /opt/real/python3.11"')
+    monkeypatch.setenv("PATH", f"{tmp_path / 'absent'}:{no_python_here}:{other.parent}")
+    assert find_python() == Path("/opt/real/python3.11")
+
+
 def test_a_python_without_venv_is_said_to_lack_it(no_python_here: Path) -> None:
     program(no_python_here, "python3.11", 'echo "(3, 11) /usr/bin/python3.11"; exit 1')
     with pytest.raises(ToolMissing, match=r"not its venv module.*apt install python3\.11-venv"):
