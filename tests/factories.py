@@ -183,9 +183,9 @@ def conflict(code: str = "drifted", **fields: Any) -> dict[str, Any]:
         "in_use": ["keep", "take"],
     }[code]
     texts = {
-        "drifted": "The target's was edited by J. Doe on 2026-11-20 09:40 UTC after the last run; the source's is as it was.",
-        "diverged": "Edited on both sides since the last run: the source's changed, and the target's was edited by J. Doe.",
-        "slug_taken": "The slug “sales” belongs to another dashboard of the target, “Sales (old)”. An import would overwrite that one.",
+        "drifted": "The target's was edited by J. Doe on 2026-11-20 09:40 UTC after the last run.",
+        "diverged": "Edited on both sides since the last run: the target's by J. Doe.",
+        "slug_taken": "The slug “sales” belongs to another dashboard of the target, “Sales (old)”.",
     }
     return {
         "code": code,
@@ -238,7 +238,7 @@ def make_plan(
     items: Iterable[tuple[str, str, str] | tuple[str, str, str, dict[str, Any]]] | None = None,
     **fields: Any,
 ) -> Plan:
-    """The current plan of a migration: `items` are (kind, title, action[, fields]). By default one update, one create, one unchanged."""
+    """The current plan of a migration: `items` are (kind, title, action[, fields])."""
     number = next(_numbers)
     defaults: dict[str, Any] = {
         "hash": f"{number:064x}",

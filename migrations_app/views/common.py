@@ -1,0 +1,222 @@
+"""What every page of one migration needs: finding it, its steps, what the reader may do, the job in the background."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urljoin
+
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+
+from environments.models import Asset, Environment
+from migrations_app import services
+from migrations_app.models import Migration, MigrationState, Run, RunState
+from sstools.jobs import services as jobs
+from sstools.jobs.models import Job
+from sstools.jobs.models import State as JobState
+from sstools.roles import policy
+from sstools.roles.permissions import Permission
+
+KINDS = ("dashboard", "chart", "dataset", "database")
+KIND_LABELS = {"dashboard": "Dashboards", "chart": "Charts", "dataset": "Datasets", "database": "Databases"}
+_STEPS = (("select", "Select"), ("map", "Map"), ("plan", "Plan"), ("apply", "Apply"), ("verify", "Verify"))
+
+
+def find_migration(request: HttpRequest, number: int) -> Migration:
+    """Raises NotFoundError for what is absent or not visible, which the middleware shows as 404."""
+    return services.find_migration(number, request.user)
+
+
+# --- Rights ---------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Right:
+    """Whether somebody may do something; if not, `reason` names the missing right and the roles that have it."""
+
+    allowed: bool
+    reason: str = ""
+
+    def __bool__(self) -> bool:
+        return self.allowed
+
+
+def right(user: Any, permission: Permission, environment: Environment) -> Right:
+    if policy.can(user, permission, environment):
+        return Right(True)
+    return Right(False, policy.explain(user, permission, environment).sentence)
+
+
+# --- The job in the background --------------------------------------------------------------------------------------
+def planning_job(migration: Migration) -> Job | None:
+    """The job that makes the next plan, or the last try if that failed and no plan came after it."""
+    job = migration.job
+    if job is None or job.kind != services.PLAN or not migration.is_open:
+        return None
+    if not job.is_finished:
+        return job
+    if job.state == JobState.SUCCEEDED:
+        return None
+    plan = migration.plan
+    return job if plan is None or plan.created_at < job.created_at else None
+
+
+def job_steps(job: Job) -> Iterator[dict[str, Any]]:
+    """What a job said it is doing, as `_job_progress.html` wants it."""
+    lines = list(job.logs.filter(is_step=True).order_by("seq"))
+    for line, after in zip(lines, [*lines[1:], None], strict=True):
+        state = "done"
+        if after is None and not job.is_finished:
+            state = "running" if job.state == JobState.RUNNING else "waiting"
+        elif after is None and job.state != JobState.SUCCEEDED:
+            state = "failed" if job.state == JobState.FAILED else "skipped"
+        end = after.at if after else job.finished_at or timezone.now()
+        yield {"title": line.text, "state": state, "seconds": max(0.0, (end - line.at).total_seconds())}
+
+
+def planning_context(request: HttpRequest, migration: Migration) -> dict[str, Any]:
+    job = planning_job(migration)
+    if job is None:
+        return {"planning": None}
+    if not job.is_finished and not job.logs.filter(is_step=True).exists():
+        steps = [{"title": "Waiting for a worker", "state": "waiting", "seconds": None}]
+    else:
+        steps = list(job_steps(job))
+    return {
+        "planning": job,
+        "planning_steps": steps,
+        "planning_failed": job.is_finished,
+        "may_cancel": jobs.may_cancel(job, request.user),
+        "waits_for": job.waits_for(),
+    }
+
+
+# --- The page around a step -----------------------------------------------------------------------------------------
+def unmapped_count(migration: Migration) -> int:
+    return sum(not row["target"] for row in migration.plan.databases) if migration.plan else 0
+
+
+def steps_of(migration: Migration, current: str, has_run: bool) -> list[dict[str, str]]:
+    """The stepper: done, current, failed or blocked; without an address where there is nothing to see yet."""
+    plan = migration.plan
+    unmapped = unmapped_count(migration)
+    states = {"select": "done", "map": "todo", "plan": "todo", "apply": "todo", "verify": "todo"}
+    notes = dict.fromkeys(states, "")
+    if plan is not None:
+        states["map"] = "blocked" if unmapped else "done"
+        notes["map"] = f"{unmapped} open" if unmapped else ""
+        stuck = plan.blocked_count or (plan.errors and not migration.override_reason)
+        states["plan"] = "failed" if plan.stale_reason else "blocked" if stuck else "done"
+        notes["plan"] = (
+            "stale" if plan.stale_reason else f"{plan.blocked_count} blocked" if plan.blocked_count else ""
+        )
+    if migration.state in (MigrationState.VERIFYING, MigrationState.DONE, MigrationState.ROLLED_BACK):
+        states["apply"] = "done"
+    if migration.state == MigrationState.DONE:
+        states["verify"] = "done"
+    if migration.state == MigrationState.NEEDS_ATTENTION:
+        states["apply"], states["verify"] = "failed", "failed"
+    reachable = {"select", "map", "plan"}
+    if plan is not None and migration.state == MigrationState.PLANNED:
+        reachable.add("apply")
+    if has_run:
+        reachable.add("verify")
+    out = []
+    for name, label in _STEPS:
+        if name == "map" and migration.is_rollback:
+            continue  # a restore point is in the target's own terms
+        out.append(
+            {
+                "label": label,
+                "url": reverse(f"migrations_app:{name}", args=[migration.number])
+                if name in reachable
+                else "",
+                "state": "current" if name == current else states[name],
+                "note": "" if name == current else notes[name],
+            }
+        )
+    return out
+
+
+def page_context(request: HttpRequest, migration: Migration, step: str) -> dict[str, Any]:
+    """What `migrations_app/step.html` and everything on it stands on."""
+    user, target = request.user, migration.target
+    last_run = migration.runs.order_by("-number").first()
+    apply_permission = Permission.MIGRATION_ROLLBACK if migration.is_rollback else Permission.MIGRATION_APPLY
+    return {
+        "migration": migration,
+        "plan": migration.plan,
+        "source": migration.source,
+        "target": target,
+        "step": step,
+        "steps": steps_of(migration, step, last_run is not None),
+        "last_run": last_run,
+        "can_plan": right(user, Permission.MIGRATION_PLAN, target),
+        "can_apply": right(user, apply_permission, target),
+        "can_roll_back": right(user, Permission.MIGRATION_ROLLBACK, target),
+        "unmapped": unmapped_count(migration),
+        **planning_context(request, migration),
+    }
+
+
+def where_it_stands(migration: Migration) -> str:
+    """The name of the step that a migration is at: where its bare address leads to."""
+    if migration.is_busy or migration.state in (
+        MigrationState.DONE,
+        MigrationState.ROLLED_BACK,
+        MigrationState.NEEDS_ATTENTION,
+    ):
+        return "verify"
+    if planning_job(migration) is not None:
+        return "plan"
+    if migration.plan is None:
+        return "select"
+    return "map" if unmapped_count(migration) and not migration.is_rollback else "plan"
+
+
+# --- Links into Superset --------------------------------------------------------------------------------------------
+def superset_links(environment: Environment | None, uuids: Iterable[str]) -> dict[str, str]:
+    """Addresses of assets in their Superset, by uuid, for those that the inventory knows."""
+    if environment is None:
+        return {}
+    rows = Asset.objects.filter(environment=environment, uuid__in=list(uuids)).exclude(url_path="")
+    base = environment.url.rstrip("/") + "/"
+    return {uuid: urljoin(base, path.lstrip("/")) for uuid, path in rows.values_list("uuid", "url_path")}
+
+
+def superset_link(environment: Environment, kind: str, uuid: str, links: dict[str, str]) -> str:
+    """As the inventory says. A dashboard that it does not know yet opens by uuid (superset/dashboards/api.py)."""
+    if found := links.get(uuid):
+        return found
+    return f"{environment.url.rstrip('/')}/superset/dashboard/{quote(uuid)}/" if kind == "dashboard" else ""
+
+
+def new_connection_url(environment: Environment) -> str:
+    """Superset's own page for making a connection: ss-tools never sends the secrets of one."""
+    return f"{environment.url.rstrip('/')}/databaseview/list/"
+
+
+# --- Small things ---------------------------------------------------------------------------------------------------
+def state_of(migration: Migration) -> str:
+    """The state as shown: a plan that went stale shows, and so does a plan in the making."""
+    if (
+        migration.state == MigrationState.PLANNED
+        and migration.plan is not None
+        and migration.plan.stale_reason
+    ):
+        return "stale"
+    return migration.state
+
+
+def state_of_run(run: Run) -> str:
+    return "waiting_for_target" if run.state == RunState.WAITING else run.state
+
+
+def split_list(text: str) -> list[str]:
+    """Uuids as a hidden field carries them."""
+    return [part for part in (piece.strip().lower() for piece in text.split(",")) if part]
+
+
+def page_of(request: HttpRequest, name: str = "page") -> str:
+    return str((request.POST if request.method == "POST" else request.GET).get(name) or "1")

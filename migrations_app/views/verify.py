@@ -1,0 +1,224 @@
+"""The last step: a run at work, what came of it, the verdict on every chart, and the way back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.core.paginator import Paginator
+from django.db.models import Case, IntegerField, Value, When
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.http import require_POST, require_safe
+
+from migrations_app import services
+from migrations_app.models import Migration, Run, RunState, StepState
+from sstools.errors import Conflict
+from sstools.jobs.models import UNFINISHED, Job
+from sstools.web.htmx import go_to, render_page, wants_fragment
+
+from .common import KIND_LABELS, find_migration, page_context, superset_link, superset_links
+from .progress import find_run, log_context, run_context
+
+PAGE_SIZE = 50
+VERDICTS = ("failed", "differs", "not_checkable", "ok")
+PURPOSES = (
+    ("sign_in", "sign in"),
+    ("read", "read"),
+    ("write", "write"),
+    ("warehouse", "ask the connections"),
+    ("verify", "verify"),
+)
+
+
+@require_safe
+@login_required
+def migration_verify(request: HttpRequest, number: int) -> HttpResponse:
+    """The last run, or ?run=; verdicts by ?status=, ?q=, ?page=."""
+    migration = find_migration(request, number)
+    chosen = request.GET.get("run", "")
+    if not migration.runs.exists():
+        return go_to(request, "migrations_app:detail", migration.number)
+    run = find_run(migration, int(chosen) if chosen.isdecimal() and len(chosen) < 12 else None)
+    if wants_fragment(request) and request.htmx.target == "verdicts":  # type: ignore[attr-defined]
+        return render_page(
+            request,
+            "migrations_app/verify.html",
+            "migrations_app/_verdicts.html",
+            _verdicts(request, migration, run),
+        )
+    return verify_page(request, migration, run)
+
+
+def verify_page(
+    request: HttpRequest,
+    migration: Migration,
+    run: Run,
+    more: dict[str, Any] | None = None,
+    status: int = 200,
+) -> HttpResponse:
+    context = {
+        **page_context(request, migration, "verify"),
+        **run_context(request, migration, run),
+        **log_context(run),
+        "runs": list(migration.runs.order_by("-number").only("number", "state", "created_at")[:20]),
+        "plan": run.plan,
+    }
+    if run.is_finished:
+        context |= _result(run) | _written(request, migration, run) | _verdicts(request, migration, run)
+    return render_page(
+        request, "migrations_app/verify.html", None, {**context, **(more or {})}, status=status
+    )
+
+
+@require_POST
+@login_required
+def migration_rollback(request: HttpRequest, number: int) -> HttpResponse:
+    """Make the migration that undoes a run, plan it, and go there. Twice gives the same one."""
+    migration = find_migration(request, number)
+    run = find_run(migration, _run_number(request))
+    try:
+        rollback = services.create_rollback(run, actor=request.user)
+        if rollback.plan is None:
+            services.request_plan(rollback, actor=request.user)
+    except Conflict as error:
+        return verify_page(request, migration, run, {"problem": error}, error.status)
+    return go_to(request, "migrations_app:plan", rollback.number)
+
+
+@require_POST
+@login_required
+def migration_verify_again(request: HttpRequest, number: int) -> HttpResponse:
+    migration = find_migration(request, number)
+    run = find_run(migration, _run_number(request))
+    try:
+        services.request_verification(run, actor=request.user)
+    except Conflict as error:
+        return verify_page(request, migration, run, {"problem": error}, error.status)
+    messages.info(request, "The charts are asked again.")
+    return go_to(request, "migrations_app:verify", migration.number)
+
+
+def _run_number(request: HttpRequest) -> int | None:
+    text = request.POST.get("run", "")
+    return int(text) if text.isdecimal() and len(text) < 12 else None
+
+
+# --- The result -----------------------------------------------------------------------------------------------------
+def _result(run: Run) -> dict[str, Any]:
+    rollbacks = list(run.rollbacks.order_by("-number")[:1])
+    again = Job.objects.filter(kind=services.VERIFY, params={"run": run.number}, state__in=UNFINISHED).first()
+    failed = next((step for step in run.steps.all() if step.state == StepState.FAILED), None)
+    seconds = (
+        (run.finished_at - run.started_at).total_seconds() if run.finished_at and run.started_at else None
+    )
+    return {
+        "rollback": rollbacks[0] if rollbacks else None,
+        "verifying_again": again,
+        "failed_step": failed,
+        "run_seconds": seconds,
+        "requests": [(label, run.requests[name]) for name, label in PURPOSES if run.requests.get(name)],
+        "request_total": sum(value for value in run.requests.values() if isinstance(value, int)),
+        "can_be_undone": run.restore_point_id is not None
+        and run.state in (RunState.APPLIED, RunState.NEEDS_ATTENTION),
+        "can_be_verified": run.state == RunState.APPLIED,
+    }
+
+
+# --- What was written -----------------------------------------------------------------------------------------------
+def _written(request: HttpRequest, migration: Migration, run: Run) -> dict[str, Any]:
+    """Every asset that the plan wrote, and whether it was read back as planned: unequal ones first."""
+    equal = set(run.written)
+    rows = [
+        {
+            "kind": kind,
+            "uuid": uuid,
+            "target_uuid": target_uuid,
+            "title": title,
+            "action": action,
+            "is_equal": target_uuid in equal,
+        }
+        for kind, uuid, target_uuid, title, action in run.plan.items.filter(
+            action__in=("create", "update", "remove")
+        ).values_list("kind", "uuid", "target_uuid", "title", "action")
+    ]
+    kinds = list(KIND_LABELS)
+    rows.sort(key=lambda row: (row["is_equal"], kinds.index(row["kind"]), row["title"].casefold()))
+    page = Paginator(rows, PAGE_SIZE).get_page(request.GET.get("written"))
+    links = superset_links(migration.target, [row["target_uuid"] for row in page.object_list])
+    sources = superset_links(migration.source, [row["uuid"] for row in page.object_list])
+    for row in page.object_list:
+        row["link"] = (
+            ""
+            if row["action"] == "remove"
+            else superset_link(migration.target, row["kind"], row["target_uuid"], links)
+        )
+        row["source_link"] = sources.get(row["uuid"], "")
+    return {
+        "written_page": page,
+        "equal_count": sum(row["is_equal"] for row in rows),
+        "unequal": [row for row in rows if not row["is_equal"]][:PAGE_SIZE],
+        "unequal_count": sum(not row["is_equal"] for row in rows),
+        "write_total": len(rows),
+    }
+
+
+# --- The verdicts ---------------------------------------------------------------------------------------------------
+def _verdicts(request: HttpRequest, migration: Migration, run: Run) -> dict[str, Any]:
+    counts = {status: int(run.verdict_counts.get(status, 0)) for status in VERDICTS}
+    order = Case(
+        *(When(status=status, then=Value(rank)) for rank, status in enumerate(VERDICTS)),
+        default=Value(0),
+        output_field=IntegerField(),
+    )
+    rows = run.verdicts.annotate(rank=order).order_by("rank", "title", "pk")
+    status, words = request.GET.get("status", ""), request.GET.get("q", "").strip()[:200]
+    if status in VERDICTS:
+        rows = rows.filter(status=status)
+    if words:
+        rows = rows.filter(title__icontains=words)
+    page = Paginator(rows, PAGE_SIZE).get_page(request.GET.get("page"))
+    found = list(page.object_list)
+    links = superset_links(migration.target, [verdict.uuid for verdict in found])
+    sources = dict(
+        run.plan.items.filter(target_uuid__in=[verdict.uuid for verdict in found]).values_list(
+            "target_uuid", "uuid"
+        )
+    )
+    source_links = superset_links(migration.source, sources.values())
+    for verdict in found:
+        verdict.link = links.get(verdict.uuid, "")
+        verdict.source_link = source_links.get(sources.get(verdict.uuid, ""), "")
+        verdict.rows_text = rows_text(verdict.details)
+        verdict.is_slower = _is_slower(verdict.source_seconds, verdict.target_seconds)
+    return {
+        "run": run,
+        "migration": migration,
+        "target": migration.target,
+        "source": migration.source,
+        "verdicts": page,
+        "verdict_rows": found,
+        "verdict_total": sum(counts.values()),
+        "verdict_counts": [(name, counts[name]) for name in VERDICTS if counts[name]],
+        "status": status if status in VERDICTS else "",
+        "words": words,
+        "live_text": f"{page.paginator.count} charts",
+    }
+
+
+def _is_slower(source: float | None, target: float | None) -> bool:
+    """Worth a word: more than twice the time, and more than a second of it."""
+    return source is not None and target is not None and target > 2 * source and target - source > 1
+
+
+def rows_text(details: dict[str, Any]) -> tuple[str, str]:
+    """Rows on the source and on the target, summed over the chart's queries; empty where it is not known."""
+    queries = details.get("queries") if isinstance(details, dict) else None
+    if not isinstance(queries, list):
+        return "", ""
+    sums: list[str] = []
+    for side in ("source_rows", "target_rows"):
+        values = [query.get(side) for query in queries if isinstance(query, dict)]
+        known = [value for value in values if isinstance(value, int)]
+        sums.append(f"{sum(known):,}" if known else "")
+    return sums[0], sums[1]
