@@ -148,7 +148,6 @@ class Environment(models.Model):
 
     class Meta:
         ordering = ["name"]
-        base_manager_name = "objects"
 
     def __str__(self) -> str:
         return self.name

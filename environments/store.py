@@ -232,16 +232,21 @@ def _same_content(snapshot: Snapshot, reading: EnvironmentReading) -> bool:
 def _refresh_marks(snapshot: Snapshot, reading: EnvironmentReading) -> None:
     """Remember what the lists say now, and how recent the content is, where a reading learned more than was known."""
     stale = []
-    for entry in snapshot.entries.only("kind", "uuid", "superset_id", "mark", "exported_at").iterator(
-        chunk_size=2000
-    ):
+    for entry in snapshot.entries.iterator(chunk_size=2000):
         mark = reading.marks.get(entry.uuid, entry.mark)
         exported_at = reading.exported.get(entry.uuid, entry.exported_at)
         number = reading.ids.id_of(Kind(entry.kind), entry.uuid) or entry.superset_id
         if (mark, exported_at, number) != (entry.mark, entry.exported_at, entry.superset_id):
-            entry.mark, entry.exported_at, entry.superset_id = mark, exported_at, number
+            entry.pk, entry.mark, entry.exported_at, entry.superset_id = None, mark, exported_at, number
             stale.append(entry)
-    SnapshotEntry.objects.bulk_update(stale, ["mark", "exported_at", "superset_id"], batch_size=200)
+    # As upserts: an UPDATE with a CASE for each of thousands of rows takes seconds.
+    SnapshotEntry.objects.bulk_create(
+        stale,
+        update_conflicts=True,
+        unique_fields=["snapshot", "uuid"],
+        update_fields=["mark", "exported_at", "superset_id"],
+        batch_size=1000,
+    )
 
 
 def _link_assets(environment: Environment, snapshot: Snapshot) -> None:

@@ -72,7 +72,6 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['name'],
-                'base_manager_name': 'objects',
             },
         ),
         migrations.CreateModel(

@@ -332,6 +332,9 @@ class FakeSuperset(Bundles, Sessions, httpx.BaseTransport):
         if parts[1:] == ["export"]:
             self._need("can_export", view)
             return self._export(kind, list(asked))
+        if len(parts) == 1 and request.method == "DELETE":
+            self._need("can_write", view)
+            return self._delete_many(kind, list(asked))
         if len(parts) == 1:
             self._need("can_read", view)
             return self._list(kind, asked, nobody)
@@ -398,6 +401,14 @@ class FakeSuperset(Bundles, Sessions, httpx.BaseTransport):
             body |= {"label_columns": {}, "order_columns": []}
         return httpx.Response(200, json=body)
 
+    def _delete_many(self, kind: str, ids: list[int]) -> httpx.Response:
+        """All or, if one of them is not there, none."""
+        if any(id not in self.assets[kind] for id in ids):
+            raise Refusal(404, {"message": "Not found"})
+        for id in ids:
+            del self.assets[kind][id]
+        return httpx.Response(200, json={"message": f"Deleted {len(ids)} {kind}s"})
+
     def _matches(self, kind: str, record: dict[str, Any], rule: dict[str, Any]) -> bool:
         column, operator, value = rule["col"], rule["opr"], rule["value"]
         if column == "changed_on" or (column == "uuid" and kind != "database" and self.number < (6, 0)):
@@ -422,6 +433,7 @@ class FakeSuperset(Bundles, Sessions, httpx.BaseTransport):
         if kind == "database":
             full |= {"backend": data["sqlalchemy_uri"].split(":")[0].split("+")[0], "extra": "{}"}
             full |= {"changed_on": changed.replace(tzinfo=None).isoformat(), "allow_multi_catalog": False}
+            full |= {name: bool(data.get(name)) for name in ("expose_in_sqllab", "allow_run_async")}
         else:
             full["changed_on_utc"] = changed.strftime("%Y-%m-%dT%H:%M:%S.%f+0000")
         if kind == "dashboard":
