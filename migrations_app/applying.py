@@ -12,6 +12,7 @@ restore point was kept.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -40,6 +41,7 @@ from sstools.jobs.runner import JobContext
 from .dialects import dialect_of
 from .engine.batches import Batch, Way, next_batch, still_pending
 from .engine.conflicts import natural_key_conflicts
+from .engine.diff import field_changes
 from .engine.plan import Action
 from .errors import RunFailed, StalePlan
 from .models import Baseline, Migration, MigrationState, Pairing, PlanItem, Run, RunState, RunStep, StepState
@@ -48,6 +50,7 @@ from .planning import same_for_comparison
 from .verification import is_red, verify_run
 
 T = TypeVar("T")
+logger = logging.getLogger(__name__)
 
 #: Seconds between looks at the target after an import whose answer never came; a Superset goes on after
 #: its client hung up.
@@ -118,15 +121,15 @@ class _Applying:
         try:
             red = self._verify()
         except (Exception, JobCancelled) as error:
-            # Verification reads only. What was written is proven by the re-read; what could not be verified is said.
-            expected = as_expected(error)
-            if expected is None:
-                raise
-            self.ctx.log("warning", f"Verification did not finish: {expected.message}")
+            # Verification reads only: what was written is proven by the re-read; what was not verified is said.
+            described = _described(error)
+            if described["code"] == "unexpected":
+                logger.exception("Verification of run %s failed unexpectedly", self.run.number)
+            self.ctx.log("warning", f"Verification did not finish: {described['message']}")
             self._finish(
                 {
                     "code": "verification_incomplete",
-                    "message": f"Applied and read back, but not verified: {expected.message}",
+                    "message": f"Applied and read back, but not verified: {described['message']}",
                     "remedy": "Verify again.",
                 }
             )
@@ -270,7 +273,7 @@ class _Applying:
             ):
                 continue
             dataset = self.before.ids.id_of(Kind.DATASET, uuid)
-            database = self.before.ids.id_of(Kind.DATABASE, str(document.body["database_uuid"]))
+            database = self._database_id(str(document.body["database_uuid"]))
             if dataset is None or database is None:
                 continue
             with self._step(
@@ -278,6 +281,13 @@ class _Applying:
             ):
                 self.may_have_written = True
                 self.target.update("dataset", dataset, {"database_id": database})
+
+    def _database_id(self, uuid: str) -> int | None:
+        assert self.before is not None
+        if self.before.ids.id_of(Kind.DATABASE, uuid) is None:
+            for row in self.target.list_databases():
+                self.before.ids.add(Kind.DATABASE, row.id, row.uuid)
+        return self.before.ids.id_of(Kind.DATABASE, uuid)
 
     def _send(self, batch: Batch) -> None:
         try:
@@ -446,7 +456,17 @@ class _Applying:
             else:
                 as_planned = same_for_comparison(item.wanted, now) or _was_converted(item.wanted, now)
             (written if as_planned else unwritten).append(item.uuid)
+            if not as_planned:
+                self._say_difference(item, now)
         return written, unwritten
+
+    def _say_difference(self, item: Item, now: Document | None) -> None:
+        if item.action == Action.REMOVE or now is None or item.wanted is None:
+            what = "is still there" if item.action == Action.REMOVE else "is not there"
+        else:
+            changes = field_changes(item.wanted, now)
+            what = "differs in " + ", ".join(".".join(change.path) for change in changes[:5])
+        self.ctx.log("error", f"{item.kind.value} “{item.row.title}” {what}")
 
     def _changed_connections(self, after: EnvironmentReading) -> list[str]:
         assert self.before is not None

@@ -71,7 +71,7 @@ def make_plan(migration: Migration, ctx: JobContext) -> Plan:
             plan = engine.make_plan(given)
         ctx.step("Asking the target's connections")
         facts = warehouse_facts(client, plan, target.reading, ctx)
-        databases = database_rows(client, plan, given, ctx)
+        databases = database_rows(client, plan, given, target.reading, ctx)
         requests += len(client.log)
     problems = [*plan.problems, *warehouse_problems(plan.items, facts)]
     ctx.step("Keeping the plan")
@@ -188,7 +188,9 @@ def warehouse_facts(
 ) -> dict[str, DatabaseFacts]:
     """Whether the connections answer, and which tables and columns the datasets to be written will find there."""
     facts: dict[str, DatabaseFacts] = {}
-    for uuid, schemas in needed_tables(plan.items).items():
+    needed = needed_tables(plan.items)
+    _learn_database_ids(client, reading, needed)
+    for uuid, schemas in needed.items():
         number = reading.ids.id_of(Kind.DATABASE, uuid)
         name = reading.documents[uuid].title if uuid in reading.documents else uuid
         if number is None:
@@ -215,6 +217,13 @@ def warehouse_facts(
     return facts
 
 
+def _learn_database_ids(client: SupersetClient, reading: EnvironmentReading, uuids: Iterable[str]) -> None:
+    """A full export does not tell the ids of connections (their files are named without): one request does."""
+    if any(reading.ids.id_of(Kind.DATABASE, uuid) is None for uuid in uuids):
+        for row in client.list_databases():
+            reading.ids.add(Kind.DATABASE, row.id, row.uuid)
+
+
 def _columns(
     client: SupersetClient, number: int, table: str, schema: str | None, known: frozenset[str] | None
 ) -> frozenset[str] | None:
@@ -232,7 +241,11 @@ def _columns(
 
 
 def database_rows(
-    client: SupersetClient, plan: engine.Plan, given: engine.PlanInput, ctx: JobContext
+    client: SupersetClient,
+    plan: engine.Plan,
+    given: engine.PlanInput,
+    reading: EnvironmentReading,
+    ctx: JobContext,
 ) -> list[dict[str, Any]]:
     """For each source database of the plan: who needs it, where it goes, and for an unmapped one what it
     might be there.
@@ -247,7 +260,9 @@ def database_rows(
         if document.kind == Kind.DATASET and document.body.get("database_uuid"):
             datasets.setdefault(str(document.body["database_uuid"]), []).append(document)
     choices = [document for document in given.target.values() if document.kind == Kind.DATABASE]
-    ids = {row.uuid: row.id for row in client.list_databases()} if plan.unmapped_databases else {}
+    if plan.unmapped_databases:
+        _learn_database_ids(client, reading, [choice.uuid for choice in choices])
+    ids = {choice.uuid: reading.ids.id_of(Kind.DATABASE, choice.uuid) for choice in choices}
     rows: list[dict[str, Any]] = []
     for uuid, needing in sorted(datasets.items()):
         database = given.source.get(uuid)
@@ -280,7 +295,7 @@ def _suggestions(
     database: Document,
     datasets: Iterable[Document],
     choices: Iterable[Document],
-    ids: Mapping[str, int],
+    ids: Mapping[str, int | None],
     ctx: JobContext,
 ) -> list[dict[str, Any]]:
     """Connections of the target that may be the counterpart, best first: same engine, alike name, and the
@@ -388,7 +403,7 @@ def _keep(
             losses=[] if migration.is_rollback else losses,
             affected=[asdict(entry) for entry in plan.affected],
             databases=[] if migration.is_rollback else databases,
-            mapping=mapping_to_json(given.mapping),
+            mapping=mapping_to_json(plan.mapping),
             source_snapshot=source.snapshot,
             target_snapshot=target.snapshot,
             request_count=requests,

@@ -56,6 +56,8 @@ def _read_form_data(raw: dict[str, Any], context: ReadContext, where: str) -> di
     for key in _CHART_LISTS:
         if isinstance(params.get(key), list):
             params[key] = _read_chart_list(params[key], context, f"{where}.{key}")
+    if not params.get("annotation_layers"):
+        params.pop("annotation_layers", None)  # every import sets an empty list where there is none
     if isinstance(params.get("annotation_layers"), list):
         params["annotation_layers"] = [
             _read_annotation(layer, context, where) for layer in params["annotation_layers"]

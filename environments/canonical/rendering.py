@@ -62,14 +62,10 @@ def importable(document: Document) -> Document:
     """
     if document.kind != Kind.CHART or not lost_annotations(document.body["params"]):
         return document
-    params = document.body["params"]
-    lost = lost_annotations(params)
-    return document.replace(
-        params={
-            **params,
-            "annotation_layers": [layer for layer in params["annotation_layers"] if layer not in lost],
-        }
-    )
+    lost = lost_annotations(document.body["params"])
+    params = dict(document.body["params"])
+    kept = [layer for layer in params.pop("annotation_layers") if layer not in lost]
+    return document.replace(params={**params, "annotation_layers": kept} if kept else params)
 
 
 def _render(document: Document, context: RenderContext, dialect: Dialect) -> dict[str, Any]:

@@ -134,6 +134,7 @@ class Plan:
     losses: tuple[Loss, ...]
     affected: tuple[Affected, ...]
     unmapped_databases: tuple[str, ...]
+    mapping: AssetMapping = field(default_factory=AssetMapping)  # as used: with what answers added to it
 
     @property
     def counts(self) -> dict[str, int]:
@@ -203,6 +204,7 @@ def make_plan(given: PlanInput) -> Plan:
         losses=tuple(_losses(items, members, given)),
         affected=tuple(_affected(items, given)),
         unmapped_databases=unmapped,
+        mapping=mapping,
     )
 
 
