@@ -98,7 +98,8 @@ class PasswordAuth:
         return self.username
 
     def secrets(self) -> tuple[str, ...]:
-        return tuple(secret for secret in (self._password, self._access, self._refresh) if secret)
+        tokens = tuple(token for token in (self._access, self._refresh) if token)
+        return (*_password_as_secret(self.username, self._password), *tokens)
 
     def headers(self, sender: Sender, *, lasting: float) -> dict[str, str]:
         """The bearer header, good for at least `lasting` seconds. Signs in or refreshes when needed.
@@ -212,7 +213,7 @@ class SessionAuth:
         return self.username
 
     def secrets(self) -> tuple[str, ...]:
-        return (self._password,) if self._password else ()
+        return _password_as_secret(self.username, self._password)
 
     def headers(self, sender: Sender, *, lasting: float) -> dict[str, str]:
         """No header: the client's cookie jar carries the session. Raises as PasswordAuth does."""
@@ -241,6 +242,11 @@ class SessionAuth:
         answer = sender.send_plain("POST", "/login/", form=form, headers={"Accept": "text/html"})
         if answer.status not in (301, 302, 303) or "/login" in answer.location:
             raise _wrong_password(self.username)
+
+
+def _password_as_secret(username: str, password: str) -> tuple[str, ...]:
+    """Nothing when it is the user's name (admin, admin): hiding it would only make the name unreadable."""
+    return () if not password or password.lower() == username.lower() else (password,)
 
 
 def login_form_token(page: str) -> str | None:

@@ -14,11 +14,11 @@ from .answer import Answer, RequestRecord
 from .auth import Auth
 from .bundle import Bundle, references
 from .connection import ConnectionReport, check_connection
-from .errors import SupersetRefused, message_of
+from .errors import SupersetRefused, SupersetUnreachable, message_of
 from .explain import unconfirmed
 from .listing import Page, read_all
 from .rows import ChartRow, ColumnRow, DashboardRow, DatabaseRow, DatasetRow, QueryResult, TableRow
-from .transport import Door
+from .transport import READ_RETRIES, Door
 from .versions import Capabilities, bootstrap_version, read_bootstrap
 
 # Ids per export request: 50 dashboards take 5 s and 2 MB, 100 charts under a second (superset-api.md 15), and the
@@ -189,14 +189,17 @@ class SupersetClient(Door):
             raise self._cleaned(unconfirmed("DELETE", path, self.url, answer))
 
     def delete_many(self, kind: str, ids: Iterable[int]) -> None:
-        """Delete assets of one kind, in one transaction per hundred. One id that is gone already makes Superset refuse all
-        of its hundred (not_found); then they go one by one, and what is gone counts as deleted.
+        """Delete assets of one kind, in one transaction per hundred. One id that is gone already makes Superset refuse
+        all of its hundred (not_found); then they go one by one, and what is gone counts as deleted.
         """
         wanted = sorted(set(ids))
         for start in range(0, len(wanted), DELETE_CHUNK):
             chunk = wanted[start : start + DELETE_CHUNK]
+            path = f"/api/v1/{kind}/"
             try:
-                self._request("DELETE", f"/api/v1/{kind}/", q=list(chunk))
+                answer = self._request("DELETE", path, q=chunk)
+                if not isinstance(answer.json, dict):
+                    raise self._cleaned(unconfirmed("DELETE", path, self.url, answer))
             except SupersetRefused as exc:
                 if exc.code != "not_found":
                     raise
@@ -238,7 +241,7 @@ class SupersetClient(Door):
         wanted = sorted(set(ids))
         size = EXPORT_CHUNK[kind]
         for start in range(0, len(wanted), size):
-            yield self._export_some(kind, wanted[start : start + size])
+            yield self._completed(self._export_some(kind, wanted[start : start + size]))
 
     def _export(self, kind: str, ids: Iterable[int]) -> Bundle:
         wanted = sorted(set(ids))
@@ -252,18 +255,26 @@ class SupersetClient(Door):
                 code="not_found",
                 status=404,
             )
-        return self._completed(bundle)
+        return bundle
 
     def _export_some(self, kind: str, ids: Sequence[int]) -> Bundle:
-        """One chunk. One vanished id is a 404 for all of them, and two files of one name are one file: halve until the
-        others come."""
+        """One chunk, in halves where it does not come whole.
+
+        One vanished id is a 404 for all of them; two files of one name are one file; and a chunk that takes longer than
+        the proxy's or gunicorn's limit (60 s in Superset's own start script) ends as 502, 504 or a broken line.
+        """
         try:
-            bundle = self._export_request(f"/api/v1/{kind}/export/", ids)
+            bundle = self._export_request(
+                f"/api/v1/{kind}/export/", ids, retries=READ_RETRIES if len(ids) == 1 else 1
+            )
         except SupersetRefused as exc:
             if exc.code != "not_found":
                 raise
             if len(ids) == 1:
                 return Bundle(vanished=(ids[0],))
+        except SupersetUnreachable as exc:
+            if len(ids) == 1 or not (exc.code == "connection_lost" or exc.status in (502, 504)):
+                raise
         else:
             if len(ids) == 1 or self._holds_all(kind, ids, bundle):
                 return bundle
@@ -276,10 +287,9 @@ class SupersetClient(Door):
         same for databases whose names give one file name, on all versions (superset-api.md 6.4)."""
         return bundle.counts().get(kind, 0) >= len(ids)
 
-    def _export_request(self, path: str, ids: Sequence[int] | None) -> Bundle:
-        answer = self._request(
-            "GET", path, q=list(ids) if ids is not None else None, timeout=self._import_timeout
-        )
+    def _export_request(self, path: str, ids: Sequence[int] | None, *, retries: int = READ_RETRIES) -> Bundle:
+        query = list(ids) if ids is not None else None
+        answer = self._request("GET", path, q=query, timeout=self._import_timeout, retries=retries)
         if not answer.content.startswith(b"PK"):
             raise self._not_superset(answer)
         bundle = Bundle.from_zip(answer.content)

@@ -11,6 +11,7 @@ import socket
 import ssl
 from collections.abc import Iterable, Mapping
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
@@ -126,8 +127,12 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
     Superset and database drivers quote connection strings in their errors, so this is needed for their words as well.
     """
     for secret in secrets:
-        if len(secret) >= 3:  # shorter ones would blank out ordinary words
-            text = text.replace(secret, "…")
+        if not secret:
+            continue
+        for spelling in dict.fromkeys((secret, quote(secret, safe=""))):
+            # A short one only where it stands alone, or the password "a" would blank out half of every sentence.
+            alone = len(secret) < 8
+            text = re.sub(rf"(?<!\w){re.escape(spelling)}(?!\w)" if alone else re.escape(spelling), "…", text)
     text = _USERINFO.sub("…@", text)
     text = _BEARER.sub(r"\1…", text)
     text = _JWT.sub("…", text)

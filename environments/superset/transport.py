@@ -33,6 +33,7 @@ READ_RETRIES = 3  # repeats of a read after the first try
 TIMEOUT_RETRIES = (
     1  # repeats after a whole read timeout: the server is busy, and each repeat adds a request to it
 )
+LONG_SECONDS = 120.0  # after a timeout longer than this nothing is repeated at all
 REFUSED_RETRIES = 2  # repeats of a write whose connection was refused: nothing can have been sent
 BACKOFF_SECONDS = 0.4  # doubled each time, times a random factor: many workers must not come back in step
 MAX_WAIT_SECONDS = 30.0  # longest Retry-After that is waited for; beyond it the caller is told
@@ -221,7 +222,8 @@ class Door:
                     raise self._cleaned(ambiguous(method, path, self.url, failure)) from None
                 allowed = retries
                 if failure.code == "timeout":
-                    allowed = min(allowed, TIMEOUT_RETRIES)
+                    waited_long = (timeout or self._read_timeout) > LONG_SECONDS
+                    allowed = 0 if waited_long else min(allowed, TIMEOUT_RETRIES)
                 elif failure.code == "tls_failed":
                     allowed = 0  # a certificate does not change within seconds
                 if method != "GET":

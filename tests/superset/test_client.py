@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import httpx
 import pytest
 
 from environments.superset.bundle import Bundle, stub_database
-from environments.superset.errors import SupersetRefused, SupersetUnreachable
+from environments.superset.errors import AmbiguousWrite, SupersetRefused, SupersetUnreachable
 from environments.superset.versions import Capabilities, read_bootstrap, version_tuple
+from tests.fakes.rison import parse_rison
 from tests.fakes.superset import FakeSuperset
 from tests.superset.helpers import DB, client_of, estate
 
@@ -127,6 +129,48 @@ def test_a_vanished_id_does_not_keep_the_others_back() -> None:
     bundle = client.export_charts(ids)
     assert bundle.vanished == (ids[7], ids[23])
     assert bundle.counts()["chart"] == 38
+
+
+@pytest.mark.parametrize("fault", ["reset", httpx.Response(504, html="<h1>Gateway Time-out</h1>")])
+def test_a_chunk_too_large_for_the_proxys_time_limit_comes_in_smaller_ones(fault: Any) -> None:
+    fake = estate(charts=40)
+    client = client_of(fake)
+    ids = [row.id for row in client.list_charts()]
+
+    def too_slow(request: httpx.Request) -> httpx.Response | None:
+        if len(parse_rison(request.url.params["q"])) <= 10:
+            return None
+        if isinstance(fault, httpx.Response):
+            return fault
+        raise httpx.ReadError("the worker was killed", request=request)
+
+    fake.misbehave("GET", "/api/v1/chart/export/", too_slow, times=None)
+    assert client.export_charts(ids).counts()["chart"] == 40
+
+
+def test_a_superset_that_is_down_is_not_asked_for_each_asset_alone() -> None:
+    fake = estate(charts=40)
+    client = client_of(fake)
+    ids = [row.id for row in client.list_charts()]
+    for fault in ("refused", "timeout", httpx.Response(503)):
+        fake.requests.clear()
+        fake.misbehave("GET", "/api/v1/chart/export/", fault, times=20)
+        with pytest.raises(SupersetUnreachable):
+            client.export_charts(ids)
+        assert len(fake.requests) <= 2
+        fake._faults.clear()
+
+
+def test_a_deleted_chart_still_in_a_layout_is_named_and_costs_no_further_request() -> None:
+    fake = estate()
+    client = client_of(fake)
+    del fake.assets["chart"][3]
+    bundle = client.export_dashboards([5])
+    assert len(bundle.unresolved()) == 1
+    assert [request.url.path for request in fake.requests] == [
+        "/api/v1/security/login",
+        "/api/v1/dashboard/export/",
+    ]
 
 
 def test_only_vanished_ids_are_an_error() -> None:
@@ -362,3 +406,16 @@ def test_single_assets_are_read_changed_and_deleted() -> None:
     with pytest.raises(SupersetRefused) as caught:
         client.get("chart", 3)
     assert caught.value.code == "not_found"
+
+
+def test_many_are_deleted_in_one_request_and_a_gone_one_counts_as_deleted() -> None:
+    fake = estate(charts=5)
+    client = client_of(fake)
+    ids = [row.id for row in client.list_charts()]
+    client.delete_many("chart", ids[:3])
+    assert len([request for request in fake.requests if request.method == "DELETE"]) == 1
+    client.delete_many("chart", ids)
+    assert client.count("chart") == 0
+    fake.misbehave("DELETE", "/api/v1/dashboard/", "html_200")
+    with pytest.raises(AmbiguousWrite):
+        client.delete_many("dashboard", [7])

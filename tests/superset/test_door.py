@@ -453,6 +453,13 @@ def test_no_secret_in_any_error_record_log_or_repr(caplog: pytest.LogCaptureFixt
         assert secret not in shown
 
 
+def test_short_secrets_are_hidden_where_they_stand_alone_and_encoded_ones_too() -> None:
+    assert redact("pw abc, abcdef", ["abc"]) == "pw …, abcdef"
+    assert redact("at p%40ss%2Fword1 and p@ss/word1", ["p@ss/word1"]) == "at … and …"
+    assert PasswordAuth("admin", "admin").secrets() == ()
+    assert PasswordAuth("admin", "secret").secrets() == ("secret",)
+
+
 def test_errors_survive_the_way_through_a_queue() -> None:
     import pickle
 

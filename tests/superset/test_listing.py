@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -85,7 +87,7 @@ def test_windows_find_sparse_ids_without_a_request_for_every_hundred() -> None:
     wanted = [3, 4, 90, 91, 5_000, 5_001, 900_000, *range(2_000_000, 2_000_250)]
     queries = 0
 
-    def fetch(query: dict) -> Page:  # type: ignore[type-arg]
+    def fetch(query: Mapping[str, Any]) -> Page:
         nonlocal queries
         queries += 1
         low = next(rule["value"] for rule in query["filters"] if rule["opr"] == "gt")
@@ -98,7 +100,7 @@ def test_windows_find_sparse_ids_without_a_request_for_every_hundred() -> None:
 
 
 def test_a_server_that_never_makes_sense_is_given_up() -> None:
-    def fetch(query: dict) -> Page:  # type: ignore[type-arg]
+    def fetch(query: Mapping[str, Any]) -> Page:
         return Page(7, [{"id": 1}, {"id": 1}])
 
     with pytest.raises(SupersetUnreachable, match="makes no sense"):

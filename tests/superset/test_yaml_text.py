@@ -137,7 +137,7 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "list as a name": (b"? [a, b]\n: 1\n", ""),
     "not UTF-8": (b"a: \xff\xfe", "UTF-8"),
     "control characters": (b"a: \x07", "not valid YAML"),
-    "flood of small values": (b"a:\n" + b"- {}\n" * 700_000, "values"),
+    "flood of small values": (b"a:\n" + b"- {}\n" * 320_000, "values"),
     "huge file": (b"a: " + b"x" * (17 * 2**20), "MiB"),
 }
 
@@ -146,10 +146,10 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
 def test_hostile_yaml_is_refused_in_little_time_and_memory(name: str) -> None:
     content, reason = HOSTILE[name]
     tracemalloc.start()
-    started = time.monotonic()
+    started = time.thread_time()
     with pytest.raises(SupersetRefused) as caught:
         read_yaml(content, "charts/x.yaml")
-    seconds, (_, peak) = time.monotonic() - started, tracemalloc.get_traced_memory()
+    seconds, (_, peak) = time.thread_time() - started, tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert caught.value.code == "bundle_invalid"
     assert "charts/x.yaml" in caught.value.message
