@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 from urllib.parse import quote, urljoin
 
@@ -65,7 +66,7 @@ def planning_job(migration: Migration) -> Job | None:
 def job_steps(job: Job) -> Iterator[dict[str, Any]]:
     """What a job said it is doing, as `_job_progress.html` wants it."""
     lines = list(job.logs.filter(is_step=True).order_by("seq"))
-    for line, after in zip(lines, [*lines[1:], None], strict=True):
+    for line, after in zip_longest(lines, lines[1:]):
         state = "done"
         if after is None and not job.is_finished:
             state = "running" if job.state == JobState.RUNNING else "waiting"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -38,7 +37,7 @@ MOST_LINES = 2_000
 @require_safe
 @login_required
 def migration_item(request: HttpRequest, number: int, uuid: str) -> HttpResponse:
-    """The fragment that opens inside the plan, and a page of its own. ?view=split|unified, ?context=all"""
+    """The fragment that opens inside the plan, and a page of its own. ?view=split|unified, ?same=all"""
     migration = find_migration(request, number)
     plan = migration.plan or migration.plans.first()
     item = get_object_or_404(PlanItem, plan=plan, uuid=uuid)
@@ -77,7 +76,7 @@ def _shown(change: Mapping[str, Any]) -> dict[str, Any]:
 def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=1)
+    text = value if isinstance(value, str) else _yaml(value).strip().removesuffix("...").strip()
     return text if len(text) <= MOST_CHARACTERS else text[: MOST_CHARACTERS - 1] + "…"
 
 
@@ -97,7 +96,7 @@ class Line:
 def _documents(request: HttpRequest, item: PlanItem) -> dict[str, Any]:
     shas = [sha for sha in (item.present_id, item.wanted_id) if sha]
     view = "unified" if request.GET.get("view") == "unified" else "split"
-    everything = request.GET.get("context") == "all"
+    everything = request.GET.get("same") == "all"
     try:
         found = get_documents(shas)
     except StoreDamaged as error:
