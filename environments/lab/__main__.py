@@ -11,13 +11,12 @@ from environments.lab.client import LabClient, connect
 from environments.lab.errors import LabError, ToolMissing
 from environments.lab.install import Installer
 from environments.lab.instance import RunningSuperset
+from environments.lab.lab import holder_of
 from environments.lab.places import Places
 from environments.lab.progress import Progress
-from environments.lab.server import serve
+from environments.lab.server import serve, shared_run
 from environments.lab.templates import CONTENTS
 from environments.lab.versions import CURRENT, SUPERSETS, superset_version
-
-_RUN = "shared"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -80,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(function=_install)
 
     command = commands.add_parser("serve")  # what `start` and the live tests run in the background
-    command.add_argument("--run", default=_RUN)
+    command.add_argument("--run", required=True)
     command.add_argument("--linger", type=float, default=5)
     command.set_defaults(function=_serve)
     return parser
@@ -104,7 +103,7 @@ def _start(options: argparse.Namespace) -> None:
 
 def _stop(options: argparse.Namespace) -> None:
     progress = Progress()
-    if connection := connect(Places.default(), _RUN):
+    if connection := connect(Places.default(), shared_run()):
         connection.close()
         with progress.step("Ending the lab", "The lab has ended"), LabClient() as lab:
             lab.stop()
@@ -115,7 +114,7 @@ def _stop(options: argparse.Namespace) -> None:
 def _status(options: argparse.Namespace) -> None:
     progress = Progress()
     running: list[RunningSuperset] = []
-    if connection := connect(Places.default(), _RUN):
+    if connection := connect(Places.default(), shared_run()):
         connection.close()
         with LabClient() as lab:
             running = lab.status()
@@ -124,7 +123,9 @@ def _status(options: argparse.Namespace) -> None:
         return
     for superset in running:
         _show(progress, superset)
-    if not running:
+    if holder := holder_of(Places.default().run("demo")):
+        progress.say(f"The demo runs (process {holder}); Ctrl-C in its terminal ends it.")
+    elif not running:
         progress.say("Nothing runs.")
 
 

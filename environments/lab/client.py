@@ -16,7 +16,7 @@ from environments.lab.errors import LabError, ToolMissing
 from environments.lab.instance import RunningSuperset
 from environments.lab.places import REPOSITORY, Places
 from environments.lab.processes import inherited_environment
-from environments.lab.server import socket_path
+from environments.lab.server import shared_run, socket_path
 from environments.lab.versions import CURRENT
 
 _START_SECONDS = 300  # covers the installation of PostgreSQL; Supersets are installed when asked for
@@ -30,10 +30,10 @@ class LabClient:
     """
 
     def __init__(
-        self, places: Places | None = None, run: str = "shared", linger_seconds: float | None = None
+        self, places: Places | None = None, run: str = "", linger_seconds: float | None = None
     ) -> None:
         self._places = places or Places.default()
-        self._run = run
+        self._run = run or shared_run()
         if linger_seconds is None:
             linger_seconds = float(os.environ.get("SSTOOLS_LAB_LINGER_SECONDS", "5"))
         connection = self._connect(linger_seconds)
@@ -59,7 +59,7 @@ class LabClient:
     def lease(self, version: str = CURRENT, contents: str = "prod", **spec: Any) -> RunningSuperset:
         """An instance with fresh contents for this client alone, until `release` or `close`.
 
-        `spec`: id_offset, feature_flags, settings, username, password of instance.InstanceSpec.
+        `spec`: id_offset, own_warehouse, feature_flags, settings, username, password of instance.InstanceSpec.
         """
         return RunningSuperset.from_dict(self._ask("lease", version=version, contents=contents, **spec))
 
@@ -70,9 +70,13 @@ class LabClient:
         """Fresh contents for a leased instance, 0.5 s."""
         return RunningSuperset.from_dict(self._ask("reset", name=superset.name, contents=contents))
 
-    def postgres_warehouses(self) -> dict[str, str]:
-        """SQLAlchemy URLs of the PostgreSQL warehouses, by database name: `dev` (500 orders) and `prod` (10)."""
-        return dict(self._ask("warehouses"))
+    def postgres_warehouses(self, suffix: str = "") -> dict[str, str]:
+        """SQLAlchemy URLs of the PostgreSQL warehouses, by database name: `dev` (500 orders) and `prod` (10).
+
+        The account can only read. A test that changes them takes databases of its own by a suffix ("_t1": `dev_t1`,
+        `prod_t1`), and changes them through the server's owner, whose account is in RunningSuperset.metadata_url.
+        """
+        return dict(self._ask("warehouses", suffix=suffix))
 
     def sqlite_warehouse(self, name: str) -> Path:
         return Path(self._ask("sqlite_warehouse", name=name))

@@ -7,6 +7,7 @@ an engine with catalogs a dataset that names the catalog `dev` reads dev's rows 
 
 from __future__ import annotations
 
+from environments.lab.errors import LabError
 from environments.lab.postgres import Address, Cluster
 
 EXAMPLES_UUID = "a2dc77af-e654-49bb-b321-40f6b559a1ee"  # superset/constants.py, EXAMPLES_DB_UUID
@@ -52,20 +53,24 @@ analyze;
 """
 
 
-def postgres_warehouses(cluster: Cluster, password: str) -> dict[str, Address]:
-    """Makes the databases `dev` and `prod` unless they are there; the address of each, for the account that reads.
+def postgres_warehouses(cluster: Cluster, password: str, suffix: str = "") -> dict[str, Address]:
+    """Makes the databases `dev` and `prod` (with the suffix) unless they are there; addresses by database name.
 
-    The databases are named after the keys of the answer; both are on one server, as it takes for the trap.
+    Both are on one server, as it takes for the trap; the account can only read.
     """
+    if suffix and not (suffix.isascii() and suffix.replace("_", "").isalnum()):
+        raise LabError(f"{suffix!r} is no suffix for a database: letters, digits and _ only.")
     existing = cluster.databases()
     if cluster.sql(f"select 1 from pg_roles where rolname = '{ANALYST}'") == "":
         cluster.sql(f"create role {ANALYST} login")
     cluster.sql(f"alter role {ANALYST} password '{password}'")
-    for database, orders in ORDERS.items():
+    for name, orders in ORDERS.items():
+        database = name + suffix
         if database not in existing:
+            cluster.drop(f"{database}_unfinished")
             cluster.create(f"{database}_unfinished")
             sql = _WAREHOUSE_SQL.format(orders=orders, analyst=ANALYST)
             cluster.sql("begin;" + sql + "commit;", f"{database}_unfinished")
             cluster.rename(f"{database}_unfinished", database)
     at = cluster.address
-    return {database: Address(at.host, at.port, ANALYST, password) for database in ORDERS}
+    return {name + suffix: Address(at.host, at.port, ANALYST, password) for name in ORDERS}

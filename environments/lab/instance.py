@@ -28,7 +28,8 @@ class InstanceSpec:
     `contents` names the template: "empty" (no connection at all), "prod" (the connection Warehouse PROD, nothing
     else) or "examples" (the nine example dashboards over the connection `examples`). Created assets get ids above
     `id_offset`, so that the ids of two instances do not overlap. `settings` are further lines of
-    superset_config.py; their values must be plain (JSON).
+    superset_config.py; their values must be plain (JSON). `own_warehouse`: a copy of the example data for this
+    instance alone, to be changed at will; else all instances of a lab with the same contents read the same file.
     """
 
     name: str
@@ -38,6 +39,7 @@ class InstanceSpec:
     username: str = "admin"
     password: str = "admin"
     id_offset: int = 0
+    own_warehouse: bool = False
     feature_flags: Mapping[str, bool] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
 
@@ -123,7 +125,7 @@ def superset_environment(home: Path, config: Path) -> dict[str, str]:
 
 def start_gunicorn(installed: Installed, home: Path, config: Path, port: int, name: str) -> Process:
     """Starts the web server of one Superset; it answers some 10 s later, see `wait_ready`."""
-    # No limit on request lines: exports of many ids have long URLs, and what is on trial is not gunicorn.
+    # Threads, timeouts and no limit on request lines: as Superset's own image starts it (docker/run-server.sh).
     command = [str(installed.gunicorn), "--workers", "1", "--threads", "8", "--worker-class", "gthread"]
     command += ["--timeout", "300", "--graceful-timeout", "3", "--limit-request-line", "0"]
     # Heartbeat file in memory: a slow disk must not get the worker killed.

@@ -7,7 +7,6 @@ import os
 import secrets
 import shutil
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -184,7 +183,9 @@ class Lab:
 
         return wait
 
-    def reset(self, name: str, *, contents: str = "", id_offset: int = 0) -> RunningSuperset:
+    def reset(
+        self, name: str, *, contents: str = "", id_offset: int = 0, own_warehouse: bool | None = None
+    ) -> RunningSuperset:
         """Gives a running instance a fresh database, without a restart: 0.5 s. What was in it is gone.
 
         Requests under way fail. Its connections are cut; the next request finds out (pool_pre_ping) and connects anew.
@@ -193,6 +194,8 @@ class Lab:
             instance = self._instances[name]
             spec = replace(instance.spec, contents=contents or instance.spec.contents)
             spec = replace(spec, id_offset=id_offset or spec.id_offset)
+            if own_warehouse is not None:
+                spec = replace(spec, own_warehouse=own_warehouse)
         warehouse = self._warehouse_of(spec)
         self.cluster.drop(_database(spec))
         self._make_database(spec, warehouse)
@@ -226,10 +229,13 @@ class Lab:
             processes.append(self._cluster.process)
         return [process for process in processes if not process.is_running]
 
-    def postgres_warehouses(self) -> dict[str, Address]:
-        """The PostgreSQL warehouses `dev` and `prod` (see examples.py), made when first asked for."""
+    def postgres_warehouses(self, suffix: str = "") -> dict[str, Address]:
+        """The PostgreSQL warehouses `dev` and `prod` (see examples.py), made when first asked for.
+
+        With a suffix, of letters, digits and _, databases of other names: for who wants to change them.
+        """
         with self._warehouse_lock:
-            return postgres_warehouses(self.cluster, self._secret_key()[:24])
+            return postgres_warehouses(self.cluster, self._secret_key()[:24], suffix)
 
     def sqlite_warehouse(self, name: str) -> Path:
         """This lab's own copy `name` of the example data; waits for the examples to be loaded the first time."""
@@ -249,6 +255,10 @@ class Lab:
         """Where the file behind the instance's connection is, or will be once the examples are loaded."""
         if spec.contents == "empty":
             return None
+        if spec.own_warehouse:
+            path = self.folder / "instances" / spec.name / "warehouse.db"
+            shutil.copyfile(self.templates.warehouse(), path)
+            return path
         return self._warehouse_path("dev" if spec.contents == "examples" else "prod")
 
     def _make_database(self, spec: InstanceSpec, warehouse: Path | None) -> None:
@@ -302,11 +312,14 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def wait_forever(lab: Lab) -> None:
-    """Returns never; raises LabError as soon as something of the lab ended by itself."""
-    while True:
-        for process in lab.ended():
-            raise LabError(
-                f"{process.name} ended by itself (exit {process.exit_code}):\n{process.last_words()}"
-            )
-        time.sleep(1)
+def holder_of(folder: Path) -> str:
+    """The process that has the lab in this folder open, "" if none has."""
+    try:
+        with (folder / "lock").open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return file.read().strip() or "another process"
+    except FileNotFoundError:
+        pass
+    return ""

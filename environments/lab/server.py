@@ -37,6 +37,15 @@ _OFFSET_STEP = 10_000
 _DEFAULT_TARGETS = 4  # leased instances at a time; 300 MB of memory each
 
 
+def shared_run() -> str:
+    """Name of the lab that is shared: another one for other code of ours, so that nobody talks to an old server."""
+    digest = sha256()
+    for path in sorted(Path(__file__).parent.rglob("*")):
+        if path.suffix in (".py", ".txt"):
+            digest.update(path.name.encode() + path.read_bytes())
+    return f"shared-{digest.hexdigest()[:8]}"
+
+
 def socket_path(places: Places, run: str) -> Path:
     """In the folder for temporary files, since a socket's path may have 107 bytes only; private to the account."""
     digest = sha256(f"{places.root}|{run}".encode()).hexdigest()[:10]
@@ -89,7 +98,9 @@ class Pool:
             self._leased[name] = (client, serves)
         try:
             if idle:
-                return self._lab.reset(name, contents=spec.contents, id_offset=offset)
+                return self._lab.reset(
+                    name, contents=spec.contents, id_offset=offset, own_warehouse=spec.own_warehouse
+                )
             return self._lab.start(
                 InstanceSpec(
                     name=name,
@@ -98,6 +109,7 @@ class Pool:
                     username=spec.username,
                     password=spec.password,
                     id_offset=offset,
+                    own_warehouse=spec.own_warehouse,
                     feature_flags=spec.feature_flags,
                     settings=spec.settings,
                 )
@@ -232,7 +244,7 @@ class Server:
         self._keep = True
 
     def _warehouses(self, client: int, request: dict[str, Any]) -> dict[str, str]:
-        addresses = self._lab.postgres_warehouses()
+        addresses = self._lab.postgres_warehouses(request.get("suffix", ""))
         return {database: address.url(database) for database, address in addresses.items()}
 
     def _sqlite_warehouse(self, client: int, request: dict[str, Any]) -> str:

@@ -68,8 +68,9 @@ def fresh_target(lab: LabClient) -> Iterator[LeaseSuperset]:
     """`fresh_target(version="6.1.0", contents="prod", **spec)`: an instance for this test alone, admin/admin.
 
     Contents: "prod" (only the connection Warehouse PROD, over a copy of the example data), "empty" (nothing),
-    "examples". `spec`: feature_flags={"TAGGING_SYSTEM": True}, settings={"JWT_ACCESS_TOKEN_EXPIRES": 5}, id_offset,
-    username, password. Half a second if an instance of the same version, flags and settings is idle, else the time
+    "examples". `spec`: own_warehouse=True (a copy of the example data for this test to change), id_offset, username,
+    password, feature_flags={"TAGGING_SYSTEM": True}, settings={"JWT_ACCESS_TOKEN_EXPIRES": 5}.
+    Half a second if an instance of the same version, flags and settings is idle, else the time
     of a start. Its ids overlap neither with dev's nor with another target's.
     """
     yield from _leasing(lab)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
 import urllib.parse
 from collections.abc import Callable
+from contextlib import closing
 
 import pytest
 
@@ -70,6 +72,20 @@ def test_a_target_has_one_connection_and_ids_of_its_own(fresh_target: Lease, dev
     assert abs(other_dataset - dataset) >= 10_000
 
 
+def test_a_warehouse_of_ones_own_may_be_changed(fresh_target: Lease, dev: RunningSuperset) -> None:
+    changed, other = fresh_target(own_warehouse=True), fresh_target()
+    assert len({changed.warehouse, other.warehouse, dev.warehouse}) == 3
+    with closing(sqlite3.connect(changed.warehouse)) as warehouse:
+        warehouse.execute("alter table birth_names rename column gender to sex")
+    for target, columns in ((changed, {"sex"}), (other, {"gender"})):
+        rest = Rest(target)
+        database = rest.find("database", "database_name", "Warehouse PROD")
+        assert database
+        dataset, _ = rest.add_dataset(database, "birth_names", "main")
+        found = rest.call("GET", f"/api/v1/dataset/{dataset}")["result"]["columns"]
+        assert {column["column_name"] for column in found} & {"sex", "gender"} == columns
+
+
 def test_a_reset_instance_forgets_everything_without_a_restart(lab: LabClient, fresh_target: Lease) -> None:
     target = fresh_target()
     Rest(target).add_user("gina", "secret-gina", "Gamma")
@@ -113,6 +129,14 @@ def test_old_target_is_4_1_4(old_target: RunningSuperset) -> None:
     rest = Rest(old_target)
     assert rest.call("GET", "/static/version_info.json")["version"] == "4.1.4"
     assert count(rest, "database") == 1
+
+
+def test_postgres_warehouses_of_ones_own(lab: LabClient) -> None:
+    shared, own = lab.postgres_warehouses(), lab.postgres_warehouses("_own")
+    assert set(shared) == {"dev", "prod"}
+    assert set(own) == {"dev_own", "prod_own"}
+    with pytest.raises(LabError, match="letters, digits"):
+        lab.postgres_warehouses('"; drop')
 
 
 def test_postgres_warehouses_differ_and_datasets_name_their_catalog(postgres_estate: PostgresEstate) -> None:
