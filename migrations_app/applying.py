@@ -33,7 +33,7 @@ from environments.store import EnvironmentReading, get_documents, take_snapshot
 from environments.superset.answer import RequestRecord
 from environments.superset.bundle import Bundle, stub_database
 from environments.superset.client import SupersetClient
-from environments.superset.errors import AmbiguousWrite, SupersetError, SupersetRefused
+from environments.superset.errors import AmbiguousWrite, SupersetError
 from sstools.audit import services as audit
 from sstools.errors import JobCancelled, SSToolsError, as_expected
 from sstools.jobs.runner import JobContext
@@ -135,11 +135,11 @@ class _Applying:
             )
             return self._summary()
         if red and self.migration.roll_back_when_red:
-            error = RunFailed(
+            failure = RunFailed(
                 f"{red} charts fail on {self.migration.target.name} that work on the source.",
                 code="verification_red",
             )
-            return self._undo(error)
+            return self._undo(failure)
         self._finish(None)
         return self._summary()
 
@@ -491,9 +491,9 @@ class _Applying:
         for uuid, document in self.before.documents.items():
             now = after.documents.get(uuid)
             if uuid not in planned and now is not None and not same_for_comparison(document, now):
+                bystander = f"{document.kind.value} “{document.title}”"
                 self.ctx.log(
-                    "warning",
-                    f"{document.kind.value} “{document.title}” is not part of the plan and was changed by somebody else meanwhile.",
+                    "warning", f"Not part of the plan, and changed by somebody else meanwhile: {bystander}."
                 )
         return gone
 
@@ -504,7 +504,8 @@ class _Applying:
         assert self.after is not None
         self._state(RunState.VERIFYING, MigrationState.VERIFYING)
         with self._step("verify", "Verify each chart on source and target") as result:
-            assert self.source is not None and self.source_reading is not None
+            assert self.source is not None
+            assert self.source_reading is not None
             counts = verify_run(self.run, self.ctx, self.source, self.source_reading, self.target, self.after)
             result.update(counts)
             self._save(verdict_counts=counts)
@@ -619,7 +620,7 @@ class _Applying:
         if self.migration.is_rollback:
             self._needs_attention(described)
             raise RunFailed(
-                self.run.error["message"], code="needs_attention", detail={"run": self.run.number}
+                self._message(), code="needs_attention", detail={"run": self.run.number}
             ) from error
         try:
             kept = roll_back_now(self.run, self.ctx)
@@ -627,10 +628,14 @@ class _Applying:
             self.ctx.log("error", f"Rolling back failed: {_described(second)['message']}")
             self._needs_attention(described, second)
             raise RunFailed(
-                self.run.error["message"], code="needs_attention", detail={"run": self.run.number}
+                self._message(), code="needs_attention", detail={"run": self.run.number}
             ) from error
         with self.ctx.fenced():
-            message = f"{described['message']} Everything that was written has been undone; {self.migration.target.name} was read and is as before the run."
+            target = self.migration.target.name
+            undone = (
+                f"Everything that was written has been undone; {target} was read and is as before the run."
+            )
+            message = f"{described['message']} {undone}"
             if kept:
                 message = (
                     f"{described['message']} Undone, except for {', '.join(kept)}: used by others by now."
@@ -650,6 +655,9 @@ class _Applying:
         raise RunFailed(
             message, code=described["code"], remedy=described["remedy"], detail={"run": self.run.number}
         ) from error
+
+    def _message(self) -> str:
+        return str((self.run.error or {}).get("message", ""))
 
     def _needs_attention(self, described: dict[str, Any], second: BaseException | None = None) -> None:
         """Say exactly what is on the target, if it can be asked."""

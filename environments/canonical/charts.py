@@ -111,7 +111,8 @@ def _read_annotation(layer: Any, context: ReadContext, where: str) -> Any:
         if as_id(layer.get("value")) is not None:
             context.note(
                 "stale_reference",
-                f"The annotation layer “{layer.get('name')}” reads the chart {layer['value']}, which does not exist any more.",
+                f"The annotation layer “{layer.get('name')}” reads the chart {layer['value']}, "
+                f"which does not exist any more.",
                 f"{where}.annotation_layers",
             )
         return layer

@@ -112,7 +112,8 @@ def _read_chart_node(node_id: str, node: dict[str, Any], context: ReadContext) -
         if stored and stored != by_id:
             context.note(
                 "stale_chart_uuid",
-                f"The layout shows the chart “{name}” under the uuid of another chart ({stored}); read as the chart that people see.",
+                f"The layout shows the chart “{name}” under the uuid of another chart ({stored}); "
+                f"read as the chart that people see.",
                 f"position.{node_id}",
             )
         meta["uuid"] = by_id

@@ -80,9 +80,10 @@ IGNORED_IN_COMPARISON: Mapping[str, str] = MappingProxyType(
     {
         "dashboard: metadata.*.chartsInScope": "a cache that the dashboard page computes from the scope and the layout",
         "dashboard: metadata.color_scheme_domain": "a cache of the colours of the colour scheme",
-        "dashboard: metadata.map_label_colors": "a cache of the colours that labels got when the dashboard was last saved",
+        "dashboard: metadata.map_label_colors": "a cache of the colours that labels got at the last save",
         "dashboard: metadata.shared_label_colors": "a cache of the labels that charts of the dashboard share",
-        "chart: query_context": "derived from the form data; the Explore page writes it by itself when somebody merely opens a chart "
+        "chart: query_context": "derived from the form data; the Explore page writes it by itself when somebody "
+        "merely opens a chart "
         "that has none (query_context_generation, seen at 6.1.0)",
         "dashboard: empty settings in metadata": "an empty setting and none mean the same",
         "any: empty text": "an empty text and none mean the same",

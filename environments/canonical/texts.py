@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from .documents import Kind
 from .ids import IdTable
 
-BASE_TOKEN = "⟦base⟧"
+BASE_TOKEN = "⟦base⟧"  # noqa: S105  a mark in texts
 _TOKEN = re.compile(r"⟦(dashboard|chart|dataset):([0-9a-f-]{36})⟧")
 
 # Each pattern: what stands before the id (group 1), the id (group 2), what must follow it.

@@ -73,7 +73,8 @@ def document_problems(items: Iterable[PlanItem], target: Documents) -> Iterator[
                 Severity.WARNING,
                 "viz_type_converted",
                 item.uuid,
-                f"“{item.title}” has the obsolete chart type {wanted.body['viz_type']}; Superset turns it into {successor} when it is imported.",
+                f"“{item.title}” has the obsolete chart type {wanted.body['viz_type']}; Superset "
+                f"turns it into {successor} when it is imported.",
                 "Expect it to differ from the source afterwards, or save it with the new type on the source first.",
             )
 

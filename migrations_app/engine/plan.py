@@ -302,7 +302,10 @@ class _Builder:
         if wanted.uuid in self.given.unreadable_target:
             return replace(
                 item,
-                blocked_by="The target has this asset, but what it holds cannot be read; it would be overwritten unseen.",
+                blocked_by=(
+                    "The target has this asset, but what it holds cannot be read; it would "
+                    "be overwritten unseen."
+                ),
             )
         if present is None:
             return replace(item, action=Action.CREATE)
@@ -342,7 +345,10 @@ class _Builder:
         who = f" by {edit.who}" if edit and edit.who else ""
         when = f" on {edit.when[:16].replace('T', ' ')} UTC" if edit and edit.when else ""
         if source_moved:
-            text = f"Edited on both sides since the last run: the source's changed, and the target's was edited{who}{when}."
+            text = (
+                f"Edited on both sides since the last run: the source's changed, and the "
+                f"target's was edited{who}{when}."
+            )
         else:
             text = f"The target's was edited{who}{when} after the last run; the source's is as it was."
         return Conflict(
@@ -364,7 +370,10 @@ class _Builder:
                 name = self.given.source[database].title if database in self.given.source else database
                 return f"The database “{name}” is not mapped to one of the target."
         if source.kind == Kind.CHART and not source.body.get("dataset_uuid"):
-            return "The dataset of this chart does not exist any more; no import takes such a chart. Give it a dataset, or leave it out."
+            return (
+                "The dataset of this chart does not exist any more; no import takes such a "
+                "chart. Give it a dataset, or leave it out."
+            )
         for reference in references(wanted):
             if reference.how != "needs" or reference.kind in (Kind.DATABASE,):
                 continue
@@ -376,7 +385,10 @@ class _Builder:
             if reference.uuid in self.exists:
                 continue
             name = self._name(reference.uuid)
-            return f"Stands on the {reference.kind.value} {name}, which is not on the target and not part of what is written."
+            return (
+                f"Stands on the {reference.kind.value} {name}, which is not on the target and "
+                f"not part of what is written."
+            )
         return ""
 
     def _without_what_stays_away(self, wanted: Document, uuid: str) -> Document:
@@ -481,7 +493,8 @@ def _missing_on_source(members: Documents, given: PlanInput) -> Iterable[Problem
                     Severity.WARNING,
                     "dangling_reference",
                     uuid,
-                    f"“{document.title}” names a {reference.kind.value} that the source does not have ({reference.uuid}).",
+                    f"“{document.title}” names a {reference.kind.value} that the source does not "
+                    f"have ({reference.uuid}).",
                     "Repair it on the source, or go on without it.",
                 )
             elif (
@@ -494,7 +507,8 @@ def _missing_on_source(members: Documents, given: PlanInput) -> Iterable[Problem
                     Severity.INFO,
                     "mention_outside",
                     uuid,
-                    f"“{document.title}” links to the {other.kind.value} “{other.title}”, which is not part of the selection"
+                    f"“{document.title}” links to the {other.kind.value} “{other.title}”, which is "
+                    f"not part of the selection"
                     + (
                         "."
                         if other.uuid in given.target

@@ -17,7 +17,6 @@ from environments.models import Environment
 from migrations_app import services
 from migrations_app.engine.mapping import AssetMapping, DatabaseTarget, in_target_terms
 from migrations_app.errors import NotReady
-
 from tests.live.product import Product, actions, by_title, fingerprints, product
 
 pytestmark = [pytest.mark.live]
@@ -253,9 +252,8 @@ def test_connections_with_the_name_or_uuid_of_the_source_are_not_touched(
     reading = product.read(source)
     examples = next(item for item in reading.documents.values() if item.kind == Kind.DATABASE)
     warehouse = next(item for item in product.read(target).documents.values() if item.kind == Kind.DATABASE)
-    uri = rest.call(
-        "GET", f"/api/v1/database/{product.read(target).ids.id_of(Kind.DATABASE, warehouse.uuid)}/connection"
-    )["result"]["sqlalchemy_uri"]
+    number = rest.find("database", "database_name", warehouse.title)
+    uri = rest.call("GET", f"/api/v1/database/{number}/connection")["result"]["sqlalchemy_uri"]
     # The same name under another uuid, and the same uuid under another name and URI.
     rest.add_connection("examples", uri + "&name=same")
     rest.add_connection("Somebody else's", uri + "&uuid=same", uuid=examples.uuid)
