@@ -119,10 +119,17 @@ def _documents(request: HttpRequest, item: PlanItem) -> dict[str, Any]:
 def as_lines(document: Document) -> list[str]:
     """A document as YAML, in the form that comparisons see: keys sorted, nothing that only one instance knows."""
     form = {"uuid": document.uuid, **comparison_form(document)}
-    text = yaml.dump(
-        form, Dumper=_Dumper, sort_keys=True, allow_unicode=True, width=100, default_flow_style=False
-    )
-    return str(text).splitlines()
+    return _yaml(form).splitlines()
+
+
+def _yaml(value: Any) -> str:
+    options: dict[str, Any] = {
+        "sort_keys": True,
+        "allow_unicode": True,
+        "width": 100,
+        "default_flow_style": False,
+    }
+    return str(yaml.dump(value, Dumper=_Dumper, **options))
 
 
 class _Dumper(yaml.SafeDumper):
