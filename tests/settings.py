@@ -12,7 +12,9 @@ if (
     os.environ["SSTOOLS_TEST_DATA"] = made
     atexit.register(shutil.rmtree, made, ignore_errors=True)
 for name in [
-    name for name in os.environ if name.startswith("SSTOOLS_") and not name.startswith(("SSTOOLS_TEST_", "SSTOOLS_LAB_"))
+    name
+    for name in os.environ
+    if name.startswith("SSTOOLS_") and not name.startswith(("SSTOOLS_TEST_", "SSTOOLS_LAB_"))
 ]:
     if "SSTOOLS_TEST_KEEP" not in os.environ:  # a developer's own settings must not decide what tests see
         del os.environ[name]
