@@ -18,6 +18,7 @@ from environments.connections import connect
 from environments.store import EnvironmentReading
 from environments.superset.client import SupersetClient
 from environments.superset.errors import SupersetError
+from environments.superset.rows import QueryResult
 from sstools.jobs.runner import JobContext
 
 from .engine import queries
@@ -30,7 +31,7 @@ from .models import PlanItem, Run, Verdict
 #: asked more than two or three things at once (superset-api.md 15: more gains nothing on a one-worker Superset).
 PARALLEL = 3
 #: Rows that one query asks for at most; counts and sums beyond that are compared by a query of their own.
-ROW_CAP = 10_000
+ROW_CAP = 1_000
 
 
 def is_red(status: str) -> bool:
@@ -42,8 +43,10 @@ def is_red(status: str) -> bool:
 class Side:
     """One environment's view of one chart."""
 
+    name: str
     client: SupersetClient
     reading: EnvironmentReading
+    reading_url: str
     chart: Document
     dataset: Document
     dataset_id: int
@@ -81,7 +84,9 @@ def verify_run(
 
     A failing query is a verdict, not an error. Raises JobCancelled; SupersetError only where a whole side is gone.
     """
-    checks = list(_checks(run, source, source_reading, target, target_reading))
+    migration = run.migration
+    names = (migration.source.name if migration.source else "source", migration.target.name)
+    checks = list(_checks(run, names, source, source_reading, target, target_reading))
     now = timezone.now()
     counts: Counter[str] = Counter()
     Verdict.objects.filter(run=run).exclude(uuid__in=[check.item.target_uuid for check in checks]).delete()
@@ -123,6 +128,7 @@ def verify_again(run: Run, ctx: JobContext) -> dict[str, Any]:
 
 def _checks(
     run: Run,
+    names: tuple[str, str],
     source: SupersetClient,
     source_reading: EnvironmentReading,
     target: SupersetClient,
@@ -130,15 +136,15 @@ def _checks(
 ) -> Iterator[Check]:
     skipped = (Action.LEAVE_OUT.value, Action.BLOCKED.value, Action.REMOVE.value)
     for item in run.plan.items.filter(kind=Kind.CHART.value).exclude(action__in=skipped):
-        one = _side(source, source_reading, item.uuid)
-        other = _side(target, target_reading, item.target_uuid)
+        one = _side(names[0], source, source_reading, item.uuid)
+        other = _side(names[1], target, target_reading, item.target_uuid)
         problem = one if isinstance(one, str) else other if isinstance(other, str) else ""
         yield Check(
             item, one if isinstance(one, Side) else None, other if isinstance(other, Side) else None, problem
         )
 
 
-def _side(client: SupersetClient, reading: EnvironmentReading, uuid: str) -> Side | str:
+def _side(name: str, client: SupersetClient, reading: EnvironmentReading, uuid: str) -> Side | str:
     chart = reading.documents.get(uuid)
     if chart is None:
         return "The chart could not be read."
@@ -146,45 +152,75 @@ def _side(client: SupersetClient, reading: EnvironmentReading, uuid: str) -> Sid
     number = reading.ids.id_of(Kind.DATASET, dataset.uuid) if dataset else None
     if dataset is None or number is None:
         return "The dataset of the chart could not be read."
-    return Side(client, reading, chart, dataset, number)
+    return Side(name, client, reading, "", chart, dataset, number)
 
 
 def _checked(check: Check, now: datetime) -> Outcome:
     """Ask both sides. Runs in a thread: no database in here."""
     if check.source is None or check.target is None:
         return Outcome(check, "not_checkable", check.problem, {}, None, None)
-    one, other = _built(check.source, now), _built(check.target, now)
+    ranges: dict[str, str] = {}
+    one = _built(check.source, now, ranges)
+    other = _built(check.target, now, ranges)
     for built in (one, other):
         if isinstance(built, queries.NotCheckable):
             return Outcome(check, "not_checkable", built.reason, {}, None, None)
-    assert isinstance(one, queries.Built) and isinstance(other, queries.Built)
-    answers, seconds = [], []
-    totals = []
-    for side, built in ((check.source, one), (check.target, other)):
+    assert isinstance(one, queries.Built)
+    assert isinstance(other, queries.Built)
+    asked: list[list[QueryResult]] = []
+    for name, side, built in (("source", check.source, one), ("target", check.target, other)):
         try:
-            answers.append(side.client.chart_data(built.with_datasource(side.dataset_id), force=True))
+            asked.append(side.client.chart_data(built.with_datasource(side.dataset_id), force=True))
         except SupersetError as error:
-            where = "source" if side is check.source else "target"
             return Outcome(
-                check, "not_checkable", f"The {where} could not be asked: {error.message}", {}, None, None
+                check, "not_checkable", f"The {name} could not be asked: {error.message}", {}, None, None
             )
-        seconds.append(sum(result.seconds for result in answers[-1]))
-    if one.limit_reached(*answers):
-        for side, built in ((check.source, one), (check.target, other)):
+    spec = queries.Spec.of(one, source_name=check.source.name, target_name=check.target.name)
+    totals: dict[str, list[QueryResult]] = {}
+    if one.limit_reached(*asked):
+        for name, side, built in (
+            ("source_totals", check.source, one),
+            ("target_totals", check.target, other),
+        ):
             payload = built.totals_with_datasource(side.dataset_id)
-            try:
-                totals.append(side.client.chart_data(payload, force=True) if payload is not None else None)
-            except SupersetError:
-                totals.append(None)
-    verdict = queries.compare(answers[0], answers[1], one, totals=tuple(totals) if len(totals) == 2 else None)
-    return Outcome(check, verdict.status, verdict.reason, verdict.details, seconds[0], seconds[1])
+            if payload is not None:
+                try:
+                    totals[name] = side.client.chart_data(payload, force=True)
+                except SupersetError:
+                    totals.clear()  # the rows that came are compared all the same
+                    break
+    verdict = queries.compare(asked[0], asked[1], spec, **totals)
+    seconds = verdict.details.get("seconds", {})
+    return Outcome(
+        check, verdict.status, verdict.reason, verdict.details, seconds.get("source"), seconds.get("target")
+    )
 
 
-def _built(side: Side, now: datetime) -> queries.Built | queries.NotCheckable:
-    form_data = render_chart(side.chart.body, RenderContext(side.reading.ids, ""))["params"]
-    form_data.setdefault("viz_type", side.chart.body.get("viz_type"))
+def _built(side: Side, now: datetime, ranges: dict[str, str]) -> queries.Built | queries.NotCheckable:
+    """The request of one side. Time expressions that only Superset can read are asked for once, for both sides."""
+    rendered = render_chart(side.chart.body, RenderContext(side.reading.ids, side.reading_url))
+    form_data = {"viz_type": side.chart.body.get("viz_type"), **rendered["params"]}
     facts = queries.DatasetFacts.from_mapping(side.dataset.body)
-    return queries.build_queries(form_data, facts, now=now, row_limit_cap=ROW_CAP)
+
+    def build() -> queries.Built | queries.NotCheckable:
+        return queries.build_queries(
+            form_data,
+            facts,
+            now=now,
+            row_limit_cap=ROW_CAP,
+            query_context=rendered["query_context"],
+            time_ranges=ranges,
+        )
+
+    built = build()
+    if isinstance(built, queries.NotCheckable) or not (new := set(built.unresolved_times) - set(ranges)):
+        return built
+    for expression in sorted(new):
+        try:
+            ranges[expression] = side.client.time_range(expression)
+        except SupersetError:
+            return built
+    return build()
 
 
 def _keep(run: Run, outcome: Outcome) -> None:
