@@ -343,7 +343,12 @@ def make_verdict(run: Run, title: str = "Revenue 1.1", status: str = "ok", **fie
         "uuid": uuid_for(title),
         "viz_type": "echarts_timeseries_bar",
         "reason": reasons.get(status, ""),
-        "details": {},
+        "details": {
+            "slower": False,
+            "queries": [{"rows": {"source": 120, "target": 118 if status == "differs" else 120}}],
+        }
+        if status in ("ok", "differs")
+        else {},
         "source_seconds": 0.84,
         "target_seconds": 0.91,
     }

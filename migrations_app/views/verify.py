@@ -21,7 +21,7 @@ from .common import KIND_LABELS, find_migration, page_context, superset_link, su
 from .progress import find_run, log_context, run_context
 
 PAGE_SIZE = 50
-VERDICTS = ("failed", "differs", "not_checkable", "ok")
+VERDICTS = ("failed", "differs", "failed_on_both", "not_checkable", "ok")
 PURPOSES = (
     ("sign_in", "sign in"),
     ("read", "read"),
@@ -190,7 +190,7 @@ def _verdicts(request: HttpRequest, migration: Migration, run: Run) -> dict[str,
         verdict.link = links.get(verdict.uuid, "")
         verdict.source_link = source_links.get(sources.get(verdict.uuid, ""), "")
         verdict.rows_text = rows_text(verdict.details)
-        verdict.is_slower = _is_slower(verdict.source_seconds, verdict.target_seconds)
+        verdict.is_slower = bool(verdict.details.get("slower"))
     return {
         "run": run,
         "migration": migration,
@@ -206,19 +206,14 @@ def _verdicts(request: HttpRequest, migration: Migration, run: Run) -> dict[str,
     }
 
 
-def _is_slower(source: float | None, target: float | None) -> bool:
-    """Worth a word: more than twice the time, and more than a second of it."""
-    return source is not None and target is not None and target > 2 * source and target - source > 1
-
-
 def rows_text(details: dict[str, Any]) -> tuple[str, str]:
-    """Rows on the source and on the target, summed over the chart's queries; empty where it is not known."""
-    queries = details.get("queries") if isinstance(details, dict) else None
-    if not isinstance(queries, list):
-        return "", ""
+    """Rows on the source and on the target, summed over the chart's queries; empty where it is not known.
+
+    `details` is what `engine.queries.compare` found: {"queries": [{"rows": {"source", "target"}}]}.
+    """
+    queries = details.get("queries") or []
     sums: list[str] = []
-    for side in ("source_rows", "target_rows"):
-        values = [query.get(side) for query in queries if isinstance(query, dict)]
-        known = [value for value in values if isinstance(value, int)]
+    for side in ("source", "target"):
+        known = [query["rows"][side] for query in queries if isinstance(query["rows"][side], int)]
         sums.append(f"{sum(known):,}" if known else "")
     return sums[0], sums[1]

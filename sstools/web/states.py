@@ -38,6 +38,7 @@ LOOKS: dict[str, Look] = {
     # of a chart after a run
     "ok": Look("ok", "check", "added"),
     "failed": Look("failed", "x", "removed"),
+    "failed_on_both": Look("fails on both", "not-equal", "plain", help="Broken before already."),
     "not_checkable": Look("not checkable", "question", "plain", "dashed"),
     "slower": Look("slower", "clock", "changed"),
     # of a job
