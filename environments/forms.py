@@ -122,7 +122,7 @@ class EnvironmentForm(forms.Form):
     def values(self) -> dict[str, Any]:
         """What the service takes: empty numbers and, for a new one, an empty colour mean its defaults."""
         values = dict(self.cleaned_data)
-        for name in ("read_timeout_seconds", "import_timeout_seconds", "max_parallel", "colour"):
+        for name in ("read_timeout_seconds", "import_timeout_seconds", "max_parallel", "colour", "position"):
             if values.get(name) in (None, ""):
                 values.pop(name, None)
         if self.environment is None and not values["protected"]:

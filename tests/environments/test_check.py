@@ -1,4 +1,4 @@
-""""Test": every failure told apart, with its remedy; over real sockets where that is what fails."""
+""" "Test": every failure told apart, with its remedy; over real sockets where that is what fails."""
 
 from __future__ import annotations
 
@@ -97,7 +97,11 @@ def test_a_name_that_nobody_knows(owner: Any) -> None:
 def test_a_port_where_nobody_listens(owner: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    assert problem(registered_and_tested(owner, f"http://127.0.0.1:{port}")) == ("reached", "connection_refused", "unreachable")
+    assert problem(registered_and_tested(owner, f"http://127.0.0.1:{port}")) == (
+        "reached",
+        "connection_refused",
+        "unreachable",
+    )
 
 
 def test_a_certificate_of_an_unknown_authority_and_what_helps(
@@ -109,7 +113,9 @@ def test_a_certificate_of_an_unknown_authority_and_what_helps(
     assert problem(environment) == ("tls", "tls_failed", "unreachable")
     assert "CA file" in environment.problem["remedy"]  # type: ignore[index]
     pem = ca.cert_pem.bytes().decode()
-    trusted = services.update_environment(environment, {"ca_certificate": pem, "secret": PASSWORD}, actor=owner)
+    trusted = services.update_environment(
+        environment, {"ca_certificate": pem, "secret": PASSWORD}, actor=owner
+    )
     services.run_check(trusted)
     # Now it gets through, and sees that no Superset is there.
     assert problem(Environment.objects.get(pk=environment.pk)) == ("superset", "not_superset", "refused")
@@ -129,7 +135,9 @@ def test_other_faults_of_certificates_have_words_of_their_own(
     ca = trustme.CA()
     names = ["other.test"] if "common_name" in certificate else ["localhost"]
     port = page_server(ca.issue_cert(*names, **certificate))
-    environment = registered_and_tested(owner, f"https://localhost:{port}", ca_certificate=ca.cert_pem.bytes().decode())
+    environment = registered_and_tested(
+        owner, f"https://localhost:{port}", ca_certificate=ca.cert_pem.bytes().decode()
+    )
     assert problem(environment)[:2] == ("tls", "tls_failed")
     assert (words or "another name") in environment.problem["text"]  # type: ignore[index]
 
@@ -149,7 +157,9 @@ def test_a_web_server_that_is_no_superset(owner: Any, page_server: Callable[...,
 def test_a_proxy_that_is_not_there(owner: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    environment = registered_and_tested(owner, "http://superset.example.org", proxy_url=f"http://127.0.0.1:{port}")
+    environment = registered_and_tested(
+        owner, "http://superset.example.org", proxy_url=f"http://127.0.0.1:{port}"
+    )
     assert problem(environment)[0] == "reached"
     assert environment.state == "unreachable"
 
@@ -198,7 +208,8 @@ def test_an_account_without_the_rights_is_told_which(
 
 
 @pytest.mark.parametrize(
-    ("version", "state"), [("7.2.0", CheckState.WARNING), ("3.1.0", CheckState.FAILED), ("4.1.4", CheckState.OK)]
+    ("version", "state"),
+    [("7.2.0", CheckState.WARNING), ("3.1.0", CheckState.FAILED), ("4.1.4", CheckState.OK)],
 )
 def test_versions_outside_of_the_tested_range(
     registered: Callable[..., Environment], version: str, state: CheckState
@@ -236,11 +247,15 @@ def test_signing_in_by_session_gets_around_that(registered: Callable[..., Enviro
         ("file:{folder}/binary", "credential_missing"),
     ],
 )
-def test_a_credential_that_is_not_there(owner: Any, settings: Any, tmp_path: Any, reference: str, code: str) -> None:
+def test_a_credential_that_is_not_there(
+    owner: Any, settings: Any, tmp_path: Any, reference: str, code: str
+) -> None:
     settings.CREDENTIAL_FOLDERS = [str(tmp_path)]
     (tmp_path / "empty").write_text("\n")
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
-    environment = registered_and_tested(owner, "http://127.0.0.1:9", secret="", secret_reference=reference.format(folder=tmp_path))
+    environment = registered_and_tested(
+        owner, "http://127.0.0.1:9", secret="", secret_reference=reference.format(folder=tmp_path)
+    )
     assert problem(environment) == ("credentials", code, "refused")
 
 
@@ -259,7 +274,9 @@ def test_what_was_tested_meanwhile_under_another_address_is_not_kept(
     environment: Environment, superset: FakeSuperset, owner: Any
 ) -> None:
     tested_one = Environment.objects.get(pk=environment.pk)
-    services.update_environment(environment, {"url": "http://elsewhere.test", "secret": PASSWORD}, actor=owner)
+    services.update_environment(
+        environment, {"url": "http://elsewhere.test", "secret": PASSWORD}, actor=owner
+    )
     services.run_check(tested_one)
     assert Environment.objects.get(pk=environment.pk).check_state == CheckState.UNKNOWN
 
@@ -309,5 +326,7 @@ def test_references_cannot_be_used_to_send_other_secrets_of_the_machine_away(
     (folder / "link").symlink_to(tmp_path / "outside")
     settings.CREDENTIAL_FOLDERS = [str(folder)]
     with pytest.raises(Invalid) as caught:
-        registered_and_tested(owner, "http://127.0.0.1:9", secret="", secret_reference=reference.format(folder=folder))
+        registered_and_tested(
+            owner, "http://127.0.0.1:9", secret="", secret_reference=reference.format(folder=folder)
+        )
     assert "secret_reference" in caught.value.errors

@@ -24,7 +24,11 @@ def test_rows_say_what_the_lists_say(environment: Environment, superset: FakeSup
     dataset = Asset.objects.get(title="orders_1")
     board = Asset.objects.get(title="Dashboard 1")
     database = Asset.objects.get(kind="database")
-    assert (chart.dataset_uuid, chart.database_uuid, chart.dashboard_uuids) == (dataset.uuid, DB, [board.uuid])
+    assert (chart.dataset_uuid, chart.database_uuid, chart.dashboard_uuids) == (
+        dataset.uuid,
+        DB,
+        [board.uuid],
+    )
     assert (dataset.database_uuid, dataset.schema, dataset.is_virtual) == (DB, "sales", False)
     assert (board.slug, board.published) == ("board-1", True)
     assert (database.backend, database.changed_on) == ("postgresql", None)

@@ -77,7 +77,9 @@ def test_a_small_estate_is_one_request(environment: Environment, superset: FakeS
 
 
 @pytest.mark.parametrize("version", ["4.1.4", "5.0.0"])
-def test_before_6_0_it_is_listed_for_the_ids_of_datasets(registered: Callable[..., Environment], version: str) -> None:
+def test_before_6_0_it_is_listed_for_the_ids_of_datasets(
+    registered: Callable[..., Environment], version: str
+) -> None:
     fake = fill(FakeSuperset(version))
     found = read(registered(fake))
     paths = asked(fake)
@@ -88,7 +90,9 @@ def test_before_6_0_it_is_listed_for_the_ids_of_datasets(registered: Callable[..
     assert found.ids.id_of(Kind.DATASET, dataset) == fake.id_of("dataset", dataset)
 
 
-def test_datasets_of_one_name_in_two_schemas_are_both_read_before_6_0(registered: Callable[..., Environment]) -> None:
+def test_datasets_of_one_name_in_two_schemas_are_both_read_before_6_0(
+    registered: Callable[..., Environment],
+) -> None:
     fake = fill(FakeSuperset("4.1.4"))
     other = fake.add_dataset("orders_1", database=DB, schema="hr")
     fake.add_chart("HR", dataset=other)
@@ -160,7 +164,9 @@ def test_unchanged_costs_only_the_lists(environment: Environment, superset: Fake
     assert latest_complete(environment).confirmed_at is not None  # type: ignore[union-attr]
 
 
-def test_one_changed_chart_is_the_one_thing_exported(environment: Environment, superset: FakeSuperset) -> None:
+def test_one_changed_chart_is_the_one_thing_exported(
+    environment: Environment, superset: FakeSuperset
+) -> None:
     first = read_and_keep(environment)
     asked(superset)
     chart = uuid_of(superset, "chart", "Chart 2.1")
@@ -168,7 +174,9 @@ def test_one_changed_chart_is_the_one_thing_exported(environment: Environment, s
     superset.record("chart", chart)["data"]["description"] = "now with words"
     again = read_and_keep(environment)
     assert asked(superset) == [*LISTS, "/api/v1/chart/export/"]
-    assert [u for u, d in again.documents.items() if d.fingerprint != first.documents[u].fingerprint] == [chart]
+    assert [u for u, d in again.documents.items() if d.fingerprint != first.documents[u].fingerprint] == [
+        chart
+    ]
 
 
 def test_a_change_within_the_second_of_the_export_is_not_taken_for_old(
@@ -218,7 +226,9 @@ def test_deleted_and_new_assets_are_noticed(environment: Environment, superset: 
     assert again.ids.id_of(Kind.DASHBOARD, gone) is None
 
 
-def test_an_asset_made_anew_under_the_same_uuid_is_read_anew(environment: Environment, superset: FakeSuperset) -> None:
+def test_an_asset_made_anew_under_the_same_uuid_is_read_anew(
+    environment: Environment, superset: FakeSuperset
+) -> None:
     read_and_keep(environment)
     chart = uuid_of(superset, "chart", "Chart 1.3")
     old = superset.assets["chart"].pop(superset.id_of("chart", chart))
@@ -259,7 +269,9 @@ def test_a_changed_connection_is_read_through_one_of_its_datasets(
     assert "other" not in again.documents[DB].body["sqlalchemy_uri"]
 
 
-def test_what_no_list_tells_is_found_by_a_fresh_reading_only(environment: Environment, superset: FakeSuperset) -> None:
+def test_what_no_list_tells_is_found_by_a_fresh_reading_only(
+    environment: Environment, superset: FakeSuperset
+) -> None:
     """A refreshed dataset gets columns and keeps its changed_on (superset-api.md 4.3): the known blind spot."""
     read_and_keep(environment)
     dataset = uuid_of(superset, "dataset", "orders_1")
@@ -269,7 +281,9 @@ def test_what_no_list_tells_is_found_by_a_fresh_reading_only(environment: Enviro
     assert [column["column_name"] for column in fresh.documents[dataset].body["columns"]] == ["added"]
 
 
-def test_after_many_changes_a_full_export_is_cheaper(environment: Environment, superset: FakeSuperset) -> None:
+def test_after_many_changes_a_full_export_is_cheaper(
+    environment: Environment, superset: FakeSuperset
+) -> None:
     services.run_reading(environment)
     read_and_keep(environment)
     asked(superset)
@@ -314,7 +328,9 @@ def test_chosen_assets_come_with_what_they_stand_on(environment: Environment, su
     assert not found.complete
 
 
-def test_chosen_assets_that_are_gone_are_simply_absent(environment: Environment, superset: FakeSuperset) -> None:
+def test_chosen_assets_that_are_gone_are_simply_absent(
+    environment: Environment, superset: FakeSuperset
+) -> None:
     chart = uuid_of(superset, "chart", "Chart 2.2")
     wanted = {Kind.CHART: [superset.id_of("chart", chart), 9999], Kind.DASHBOARD: [8888]}
     assert chart in select(environment, wanted).documents

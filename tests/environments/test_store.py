@@ -16,7 +16,14 @@ from environments import models, store
 from environments.canonical.documents import Document, Kind, Note
 from environments.canonical.ids import IdTable
 from environments.models import Asset, Reason, Snapshot, SnapshotEntry
-from environments.store import EnvironmentReading, StoreDamaged, get_documents, load_snapshot, put_documents, take_snapshot
+from environments.store import (
+    EnvironmentReading,
+    StoreDamaged,
+    get_documents,
+    load_snapshot,
+    put_documents,
+    take_snapshot,
+)
 from tests.factories import make_asset, make_environment, uuid_for
 
 pytestmark = pytest.mark.django_db
@@ -31,7 +38,9 @@ def many(number: int) -> Iterator[Document]:
 
 
 def reading(*documents: Document, complete: bool = True, **fields: Any) -> EnvironmentReading:
-    found = EnvironmentReading("", {d.uuid: d for d in documents}, complete=complete, exported_at=timezone.now(), **fields)
+    found = EnvironmentReading(
+        "", {d.uuid: d for d in documents}, complete=complete, exported_at=timezone.now(), **fields
+    )
     for number, document in enumerate(documents, start=1):
         found.ids.add(document.kind, number, document.uuid)
     return found
@@ -82,7 +91,11 @@ def test_damage_is_noticed_and_never_served() -> None:
 
 def test_a_snapshot_is_loaded_as_the_reading_it_was_taken_of() -> None:
     environment = make_environment("dev")
-    taken = reading(chart("A"), chart("B"), notes=(Note("ghost_chart", uuid_for("A"), "A place for nothing.", "position.x"),))
+    taken = reading(
+        chart("A"),
+        chart("B"),
+        notes=(Note("ghost_chart", uuid_for("A"), "A place for nothing.", "position.x"),),
+    )
     taken.marks = {uuid_for("A"): "mark"}
     taken.exported = {uuid_for("B"): timezone.now() - timedelta(days=1)}
     snapshot = take_snapshot(environment, taken, Reason.RESTORE_POINT)
@@ -119,7 +132,10 @@ def test_the_same_again_is_the_same_snapshot_confirmed(reason: str) -> None:
         (lambda r: r.documents.update({uuid_for("A"): chart("A", description="other")}), True),
         (lambda r: r.documents.update({uuid_for("B"): chart("B")}), True),
         (lambda r: r.documents.clear(), True),
-        (lambda r: setattr(r, "ids", IdTable([(Kind.CHART, 99, uuid_for("A"))])), True),  # made anew under its uuid
+        (
+            lambda r: setattr(r, "ids", IdTable([(Kind.CHART, 99, uuid_for("A"))])),
+            True,
+        ),  # made anew under its uuid
         (lambda r: setattr(r, "notes", (Note("x", uuid_for("A"), "new"),)), True),
         (lambda r: setattr(r, "complete", False), True),
         (lambda r: setattr(r, "exported_at", timezone.now()), False),
