@@ -83,7 +83,7 @@ def problem(environment: Environment) -> tuple[str, str, str]:
     return found["name"], found["code"], environment.state
 
 
-# --- over sockets -------------------------------------------------------------------------------------------------------
+# --- over sockets -----------------------------------------------------------------------------------
 
 
 def test_a_name_that_nobody_knows(owner: Any) -> None:
@@ -164,7 +164,7 @@ def test_a_proxy_that_is_not_there(owner: Any) -> None:
     assert environment.state == "unreachable"
 
 
-# --- by the fake --------------------------------------------------------------------------------------------------------
+# --- by the fake ------------------------------------------------------------------------------------
 
 
 def test_all_well(environment: Environment) -> None:
@@ -281,7 +281,7 @@ def test_what_was_tested_meanwhile_under_another_address_is_not_kept(
     assert Environment.objects.get(pk=environment.pk).check_state == CheckState.UNKNOWN
 
 
-# --- references ---------------------------------------------------------------------------------------------------------
+# --- references -------------------------------------------------------------------------------------
 
 
 def test_references_are_read_at_each_connection(

@@ -62,7 +62,7 @@ def uuid_of(fake: FakeSuperset, kind: str, title: str) -> str:
     return next(r["data"]["uuid"] for r in fake.assets[kind].values() if r["data"][fields[kind]] == title)
 
 
-# --- the first reading --------------------------------------------------------------------------------------------------
+# --- the first reading ------------------------------------------------------------------------------
 
 
 def test_a_small_estate_is_one_request(environment: Environment, superset: FakeSuperset) -> None:
@@ -145,7 +145,7 @@ def test_chunks_and_a_full_export_give_equal_documents(
     }
 
 
-# --- reading again ------------------------------------------------------------------------------------------------------
+# --- reading again ----------------------------------------------------------------------------------
 
 
 def test_unchanged_costs_only_the_lists(environment: Environment, superset: FakeSuperset) -> None:
@@ -317,7 +317,7 @@ def test_an_unreadable_asset_hides_no_other_and_is_not_taken_for_deleted(
     assert asked(superset) == LISTS
 
 
-# --- chosen assets ------------------------------------------------------------------------------------------------------
+# --- chosen assets ----------------------------------------------------------------------------------
 
 
 def test_chosen_assets_come_with_what_they_stand_on(environment: Environment, superset: FakeSuperset) -> None:
@@ -359,7 +359,7 @@ def test_references_to_what_is_not_chosen_resolve_as_in_a_full_reading(
     assert other in str(whole.documents[board].body["position"]["MARKDOWN-1"])
 
 
-# --- what goes wrong ----------------------------------------------------------------------------------------------------
+# --- what goes wrong --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("fault", ["html_200", "login"])

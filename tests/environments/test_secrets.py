@@ -18,6 +18,7 @@ from environments import services
 from environments.models import Environment
 from environments.reading import read_everything
 from environments.store import take_snapshot
+from environments.superset.errors import SupersetRefused
 from sstools.jobs.models import Job
 from tests.fakes.superset import FakeSuperset
 
@@ -65,7 +66,7 @@ def test_no_secret_anywhere(
             import httpx
 
             fake.misbehave("GET", "/api/v1/assets/export/", httpx.Response(422, json=echo))
-            with pytest.raises(Exception) as caught:
+            with pytest.raises(SupersetRefused) as caught:
                 read_everything(client, environment)
             answers.append(str(caught.value) + repr(caught.value) + repr(client))
     with services.connect(by_password) as client:

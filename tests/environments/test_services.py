@@ -142,7 +142,7 @@ def test_a_private_key_is_refused_and_not_kept(owner: Any) -> None:
     assert "private key" in refused(owner, ca_certificate=key)["ca_certificate"][0]
 
 
-# --- Permissions ------------------------------------------------------------------------------------------------------
+# --- Permissions ----------------------------------------------------------------------------------
 
 
 def test_only_admins_write_and_authors_may_ask(
@@ -180,7 +180,7 @@ def test_an_admin_of_one_environment_changes_that_one_only(
             refused_write()
 
 
-# --- Editing ----------------------------------------------------------------------------------------------------------
+# --- Editing --------------------------------------------------------------------------------------
 
 
 def test_an_empty_secret_keeps_the_stored_one(environment: Environment, owner: Any) -> None:
@@ -251,7 +251,7 @@ def test_history_tells_what_changed_and_no_secret(environment: Environment, owne
     assert event.data == {"name": {"before": "Dev", "after": "Development"}, "secret_changed": True}
 
 
-# --- Removing ---------------------------------------------------------------------------------------------------------
+# --- Removing -------------------------------------------------------------------------------------
 
 
 def test_removing_needs_its_name_and_forgets_everything_of_it(
@@ -291,7 +291,7 @@ def test_an_environment_that_a_migration_tells_of_stays_with_the_reason(
     assert AuditEvent.objects.latest("number").action != "environment:remove"
 
 
-# --- Jobs -------------------------------------------------------------------------------------------------------------
+# --- Jobs -----------------------------------------------------------------------------------------
 
 
 def test_asking_twice_gives_one_job(environment: Environment, owner: Any, author: Any) -> None:
@@ -331,7 +331,7 @@ def test_a_reading_that_fails_keeps_what_was_known_and_tells_why(
     assert Environment.objects.get(pk=environment.pk).inventory_error is None
 
 
-# --- Keys -------------------------------------------------------------------------------------------------------------
+# --- Keys -----------------------------------------------------------------------------------------
 
 
 def test_keys_are_rotated(environment: Environment, settings: Any) -> None:

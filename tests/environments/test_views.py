@@ -36,7 +36,7 @@ def text_of(client: Client, url: str, **headers: Any) -> str:
     return response.content.decode()
 
 
-# --- who ----------------------------------------------------------------------------------------------------------------
+# --- who --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_roles_on_one_environment_show_that_one_only(
     assert client.get("/environments/prod/").status_code == 404
 
 
-# --- environments -------------------------------------------------------------------------------------------------------
+# --- environments -----------------------------------------------------------------------------------
 
 
 def test_without_environments_there_is_a_way_to_start(owner: Any, signed_in: Callable[[Any], Client]) -> None:
@@ -260,7 +260,7 @@ def test_removing_asks_for_the_name(
     assert not Environment.objects.exists()
 
 
-# --- assets -------------------------------------------------------------------------------------------------------------
+# --- assets -----------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -387,7 +387,7 @@ def test_checked_assets_go_to_a_new_migration_by_key(author: Any, signed_in: Cal
     assert page.count('name="asset"') == 1  # connections are mapped, not moved
 
 
-# --- to Superset --------------------------------------------------------------------------------------------------------
+# --- to Superset ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("base", ["http://superset.test", "https://example.org/analytics"])
