@@ -8,7 +8,6 @@ import json
 import os
 import secrets
 import shlex
-import shutil
 import signal
 import threading
 import time
@@ -80,6 +79,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--python", default=".venv/bin/python", help="the Python that runs ss-tools (default: %(default)s)"
     )
     parser.add_argument(
+        "--name", default=_RUN, help="another demo beside the first, with data of its own (choose ports too)"
+    )
+    parser.add_argument(
         "--fresh", action="store_true", help="forget what earlier runs left in dev, prod and ss-tools"
     )
 
@@ -90,7 +92,14 @@ def run_demo(options: argparse.Namespace) -> int:
     ports = choose_ports(given, os.environ)
     check_ports(ports)
     find_python()  # before anything is downloaded
-    demo = Demo(Places.default(), ports, prepare=options.prepare, python=options.python, fresh=options.fresh)
+    demo = Demo(
+        options.name,
+        Places.default(),
+        ports,
+        prepare=options.prepare,
+        python=options.python,
+        fresh=options.fresh,
+    )
     with _interruptible():
         try:
             demo.start()
@@ -154,6 +163,7 @@ class Demo:
 
     def __init__(
         self,
+        name: str,
         places: Places,
         ports: Ports,
         *,
@@ -167,7 +177,7 @@ class Demo:
         self._prepare = prepare
         self._python = str(REPOSITORY / python)  # stays as it is if absolute; not resolved, it may be a link
         self._fresh = fresh
-        self._lab = Lab(_RUN, places, self.progress, disposable=False)
+        self._lab = Lab(name, places, self.progress, disposable=False)
         self._home = self._lab.folder / "ss-tools"
         self._up: Process | None = None
         self._closed = False
@@ -290,8 +300,7 @@ class Demo:
 
     def _forget(self) -> None:
         self._lab.open()  # refused while another demo runs on it
-        self._lab.close()
-        shutil.rmtree(self._lab.folder, ignore_errors=True)
+        self._lab.close(forget=True)
 
     def _tell(self, dev: RunningSuperset, prod: RunningSuperset) -> None:
         took = duration(time.monotonic() - self.progress.started_at)

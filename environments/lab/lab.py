@@ -82,6 +82,8 @@ class Lab:
         except BlockingIOError:
             self._hold.seek(0)
             holder = self._hold.read().strip() or "another process"
+            self._hold.close()
+            self._hold = None  # nothing of it is ours, `close` must leave it alone
             raise LabError(
                 f"The lab in {self.folder} is in use by process {holder}.", "Stop that one first."
             ) from None
@@ -113,8 +115,8 @@ class Lab:
         folder = self.places.root / "templates" / superset_version(version).key
         return all((folder / f"{contents}.sql").exists() for contents in CONTENTS)
 
-    def close(self) -> None:
-        """Ends every Superset, then PostgreSQL: 1 to 3 s."""
+    def close(self, *, forget: bool = False) -> None:
+        """Ends every Superset, then PostgreSQL: 1 to 3 s. `forget` deletes what a lab that is kept would keep."""
         with self._lock:
             instances, self._instances = self._instances, {}
         stop_all([instance.process for instance in instances.values()], timeout_seconds=5)
@@ -122,9 +124,11 @@ class Lab:
             self._templates.close()
         if self._cluster:
             self._cluster.stop()
+            if forget:
+                self._cluster.remove()
             self._cluster = self._templates = None
         if self._hold:
-            if self.disposable:
+            if self.disposable or forget:
                 self._remove_contents()
             self._hold.close()
             self._hold = None

