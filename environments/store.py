@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from sstools.errors import SSToolsError
 
-from . import models
+from . import inventory, models
 from .canonical.documents import Document, Kind, Note, canonical_json
 from .canonical.ids import IdTable
 from .models import TITLE_LENGTH, Environment, Reason, Snapshot, SnapshotEntry
@@ -135,9 +135,15 @@ def take_snapshot(
 ) -> Snapshot:
     """Keep a reading. For a plan or a reading that finds exactly what the last complete snapshot holds, that one.
 
-    A restore point, and what is taken by hand or after a run, always is a snapshot of its own.
+    A restore point, and what is taken by hand or after a run, always is a snapshot of its own. What the lists said, if
+    they were asked, goes into the inventory.
     """
     put_documents(reading.documents.values())
+    if reading.complete and reading.rows:
+        learned = inventory.record(environment, reading.rows)
+        is_linked = not learned.new
+    else:
+        is_linked = True
     with transaction.atomic():
         if reason in (Reason.PLAN, Reason.READING) and reading.complete:
             latest = latest_complete(environment)
@@ -145,6 +151,8 @@ def take_snapshot(
                 latest.confirmed_at = timezone.now()
                 latest.save(update_fields=["confirmed_at"])
                 _refresh_marks(latest, reading)
+                if not is_linked:
+                    _link_assets(environment, latest)
                 return latest
         snapshot = Snapshot.objects.create(
             environment=environment,

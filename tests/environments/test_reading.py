@@ -317,6 +317,19 @@ def test_an_unreadable_asset_hides_no_other_and_is_not_taken_for_deleted(
     assert asked(superset) == LISTS
 
 
+def test_what_the_lists_said_goes_into_the_inventory(
+    environment: Environment, superset: FakeSuperset
+) -> None:
+    read_and_keep(environment)
+    assert not environment.assets.exists()
+    read_and_keep(environment)
+    assert environment.assets.count() == 11
+    assert not environment.assets.filter(document=None).exists()
+    superset.add_chart("Brand new", dataset=uuid_of(superset, "dataset", "orders_1"))
+    read_and_keep(environment)
+    assert environment.assets.get(title="Brand new").document is not None
+
+
 # --- chosen assets ----------------------------------------------------------------------------------
 
 
