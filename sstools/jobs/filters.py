@@ -1,6 +1,7 @@
 """One set of filters for the page and the API."""
 
 import django_filters
+from django import forms
 from django.db.models import Q, QuerySet
 
 from .models import UNFINISHED, Job, Source, State
@@ -11,11 +12,15 @@ STATES = [("unfinished", "unfinished"), *State.choices]
 class JobFilter(django_filters.FilterSet):  # type: ignore[misc]
     """?state=running (or unfinished) &kind=…&source=…&mine=true&q=words in title, step or kind"""
 
-    state = django_filters.ChoiceFilter(choices=STATES, method="by_state", label="State")
-    kind = django_filters.CharFilter(label="Kind")
-    source = django_filters.ChoiceFilter(choices=Source.choices, label="Asked from")
-    mine = django_filters.BooleanFilter(method="by_mine", label="Mine")
-    q = django_filters.CharFilter(method="by_words", label="Search")
+    q = django_filters.CharFilter(
+        method="by_words", label="Search", widget=forms.SearchInput(attrs={"placeholder": "Search"})
+    )
+    state = django_filters.ChoiceFilter(choices=STATES, method="by_state", label="State", empty_label="any")
+    source = django_filters.ChoiceFilter(choices=Source.choices, label="From", empty_label="anywhere")
+    mine = django_filters.BooleanFilter(
+        method="by_mine", label="Asked by", widget=forms.Select(choices=[("", "anyone"), ("true", "me")])
+    )
+    kind = django_filters.CharFilter(label="Kind", widget=forms.HiddenInput)
 
     class Meta:
         model = Job

@@ -167,8 +167,8 @@ class Job(models.Model):
 
     @property
     def ran_seconds(self) -> float | None:
-        """From the first start to the end, or until now."""
-        if not self.started_at:
+        """From the first start to the end, or until now; None for one that waits, for a worker or for an answer."""
+        if not self.started_at or self.state in (State.QUEUED, State.NEEDS_INPUT):
             return None
         return ((self.finished_at or timezone.now()) - self.started_at).total_seconds()
 
