@@ -31,7 +31,7 @@ UNDECIDED_CODES = ("not_ready", "plan_changed", "stale_plan", "wrong_confirmatio
 
 @dataclass
 class Outcome:
-    """How a command ended: `result` is one word for programs, `data` what --json prints beside it, `text` for people."""
+    """How a command ended: `result` is one word for programs, `data` what --json prints too, `text` for people."""
 
     code: int
     result: str
