@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
-import psycopg
 import pytest
 
 from environments.canonical.comparison import comparison_fingerprint
@@ -389,21 +390,26 @@ def test_datasets_of_another_catalog_read_the_targets_own_rows(
         assert client.chart_data(payload)[0].rows == [{"n": 10}]
 
 
+def _warehouse_file(rest: Rest) -> str:
+    number = rest.call("GET", "/api/v1/database/")["result"][0]["id"]
+    uri = rest.call("GET", f"/api/v1/database/{number}/connection")["result"]["sqlalchemy_uri"]
+    return str(uri).removeprefix("sqlite:///").partition("?")[0]
+
+
 def test_a_missing_column_is_found_before_and_else_the_run_rolls_itself_back(
-    product: Product, postgres_estate: Any, lab: Any
+    product: Product, pair: Pair
 ) -> None:
     """The source's table has a column that the target's has not."""
-    uri = lab.postgres_warehouses()["dev"].replace("postgresql+psycopg2://", "postgresql://")
-    with psycopg.connect(uri, autocommit=True) as connection:
-        connection.execute("alter table sales.orders add column if not exists net_amount numeric default 1")
-    here = Rest(postgres_estate.source)
-    source = product.register("dev", postgres_estate.source)
-    target = product.register("prod", postgres_estate.target)
-    reading = product.read(source)
-    dataset = reading.ids.id_of(Kind.DATASET, postgres_estate.dataset_uuids["sales.orders"])
-    here.call("PUT", f"/api/v1/dataset/{dataset}/refresh", {})
+    source, target, here, there = pair
+    for rest, columns in ((here, "id integer, net_amount real"), (there, "id integer")):
+        with closing(sqlite3.connect(_warehouse_file(rest), timeout=30)) as warehouse, warehouse:
+            warehouse.execute("drop table if exists net_orders")
+            warehouse.execute(f"create table net_orders ({columns})")
+            warehouse.execute("insert into net_orders (id) values (1)")
+    connection = here.call("GET", "/api/v1/database/")["result"][0]["id"]
+    dataset, _ = here.add_dataset(connection, "net_orders", "main")
     net = {"query_mode": "raw", "all_columns": ["id", "net_amount"], "row_limit": 10}
-    _, chart = here.add_chart("Net amounts", int(dataset or 0), "table", net)
+    _, chart = here.add_chart("Net amounts", dataset, "table", net)
     product.refresh(source)
     before = fingerprints(product.read(target))
     migration = product.migrate(source, target, [chart], roll_back_when_red=True)
