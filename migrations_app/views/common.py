@@ -144,6 +144,8 @@ def page_context(request: HttpRequest, migration: Migration, step: str) -> dict[
     """What `migrations_app/step.html` and everything on it stands on."""
     user, target = request.user, migration.target
     last_run = migration.runs.order_by("-number").first()
+    if step == "verify" and migration.state == MigrationState.APPLYING:
+        step = "apply"  # the run's page shows both
     apply_permission = Permission.MIGRATION_ROLLBACK if migration.is_rollback else Permission.MIGRATION_APPLY
     return {
         "migration": migration,

@@ -107,6 +107,11 @@ class Group:
     def more(self) -> int:
         return self.count - len(self.items)
 
+    @property
+    def is_open(self) -> bool:
+        """A short group, or one in which something is more than new."""
+        return self.count <= 12 or any(item.action != "create" for item in self.items)
+
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required

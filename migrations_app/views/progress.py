@@ -20,6 +20,21 @@ from sstools.web.htmx import go_to, render_page, wants_fragment
 from .common import find_migration, planning_context, planning_job, where_it_stands
 
 LOG_LINES = 100
+#: What of a step's result is worth a word, with the noun where the number needs one.
+SAID = {
+    "read": "read",
+    "moved": "moved",
+    "assets": "asset",
+    "imported": "imported",
+    "removed": "removed",
+    "equal": "equal",
+    "different": "different",
+    "ok": "ok",
+    "differs": "differ",
+    "failed": "failed",
+    "failed_on_both": "failed on both sides",
+    "not_checkable": "not checkable",
+}
 #: The steps of every run, by name; rows come into being as steps begin.
 OUTLINE = (
     ("check", "Check that nothing moved since the plan"),
@@ -105,6 +120,11 @@ def run_context(request: HttpRequest, migration: Migration, run: Run) -> dict[st
     }
 
 
+def _said(key: str, value: int) -> str:
+    word = SAID[key]
+    return f"{value:,} {word}s" if word == "asset" and value != 1 else f"{value:,} {word}"
+
+
 def _run_steps(run: Run) -> list[dict[str, Any]]:
     """What was begun, and while the run is at work what is still to come."""
     begun = list(run.steps.all())
@@ -130,11 +150,7 @@ def _step(step: Any, job: Any) -> dict[str, Any]:
     result = step.result if isinstance(step.result, dict) else {}
     said = result.get("error") or result.get("message") or ""
     if state == "done":
-        note = ", ".join(
-            f"{value:,} {key.replace('_', ' ')}"
-            for key, value in result.items()
-            if isinstance(value, int) and value is not True and value is not False
-        )
+        note = ", ".join(_said(key, value) for key, value in result.items() if key in SAID and value)
     return {
         "title": step.title,
         "state": state,

@@ -160,6 +160,7 @@ def _written(request: HttpRequest, migration: Migration, run: Run) -> dict[str, 
         "unequal": [row for row in rows if not row["is_equal"]][:PAGE_SIZE],
         "unequal_count": sum(not row["is_equal"] for row in rows),
         "write_total": len(rows),
+        "written_open": len(equal) < len(rows) or len(rows) <= 12 or "written" in request.GET,
     }
 
 
