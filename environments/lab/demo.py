@@ -233,7 +233,15 @@ class Demo:
         self._lab.templates.prepare(version, [contents])
         offset = _PROD_IDS if name == "prod" else 0
         spec = InstanceSpec(
-            name, CURRENT, contents, port=port, username="admin", password=self._password(), id_offset=offset
+            name,
+            CURRENT,
+            contents,
+            port=port,
+            username="admin",
+            password=self._password(),
+            id_offset=offset,
+            # Browsers tell hosts apart, not ports: with one name, signing in at prod would sign out of dev.
+            settings={"SESSION_COOKIE_NAME": f"session_{name}"},
         )
         with self.progress.step(f"Starting Superset {name}", f"Superset {name} answers"):
             return self._lab.start(spec)

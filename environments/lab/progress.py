@@ -8,6 +8,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
+_REMIND_SECONDS = 20.0
+
 Say = Callable[[str], None]
 
 
@@ -25,10 +27,20 @@ class Progress:
 
     @contextlib.contextmanager
     def step(self, doing: str, done: str) -> Iterator[None]:
-        """`doing` now, `done` with the seconds it took afterwards; nothing afterwards if it failed."""
+        """`doing` now and every 20 s, `done` with the seconds it took afterwards; nothing afterwards if it failed."""
         self.say(f"  … {doing}")
         began = time.monotonic()
-        yield
+        ended = threading.Event()
+
+        def remind() -> None:
+            while not ended.wait(_REMIND_SECONDS):
+                self.say(f"  … {doing}: {duration(time.monotonic() - began)} so far")
+
+        threading.Thread(target=remind, name="lab-progress", daemon=True).start()
+        try:
+            yield
+        finally:
+            ended.set()
         self.say(f"  ✓ {done} ({duration(time.monotonic() - began)})")
 
 

@@ -10,7 +10,6 @@ import pytest
 
 from environments.lab.__main__ import main
 from environments.lab.places import REPOSITORY
-from environments.lab.progress import duration
 
 
 def lab(tmp_path: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -59,11 +58,3 @@ def test_the_lab_imports_nothing_but_the_standard_library_and_itself() -> None:
     assert result.returncode == 0, result.stderr
     loaded = {name.split(".")[0] for name in result.stdout.split()}
     assert loaded - set(sys.stdlib_module_names) == {"__main__", "environments"}
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.04, "0.0 s"), (9.94, "9.9 s"), (9.96, "10 s"), (41.2, "41 s"), (125, "2 min 5 s")],
-)
-def test_durations(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
