@@ -119,6 +119,9 @@ class Bundles:
             raise Refusal(422, {"errors": [{"message": "Not a ZIP file", "extra": {}}]}) from None
         sparse = form.get("sparse") == b"true" and kind is None and self.number >= (6, 0)
         problems = self._invalid(kind, files)
+        if problems and kind is None:  # seen on 4.1.4 and 6.1.0: assets/import gives no reason for anything
+            reason = "Import failed for an unknown reason"
+            raise Refusal(500, {"errors": [{"message": reason, "error_type": "GENERIC_COMMAND_ERROR"}]})
         if problems:
             what = f"Error importing {kind or 'assets'}"
             message = what if self.number < (6, 0) else f"{what}: {json.dumps(problems)}"

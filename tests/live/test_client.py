@@ -10,6 +10,7 @@ from environments.lab.instance import RunningSuperset
 from environments.superset.auth import Auth, PasswordAuth, SessionAuth
 from environments.superset.bundle import Bundle
 from environments.superset.client import SupersetClient
+from environments.superset.errors import SupersetRefused
 from tests.live.conftest import LeaseSuperset
 from tests.superset.contract import check_contract
 
@@ -113,13 +114,10 @@ def test_a_bundle_that_superset_refuses_changes_nothing(fresh_target: LeaseSuper
         assert capabilities["version"] == "6.1.0"
         assert capabilities["sparse_import"] is True
         before = client.export_assets()
-        chart = (
-            "chart",
-            "c0000000-0000-4000-8000-000000000001",
-            {"uuid": "c0000000-0000-4000-8000-000000000001"},
-        )
-        with pytest.raises(Exception, match="slice_name") as caught:
-            client.import_assets(Bundle.from_assets("assets", [chart]), sparse=True)
-        assert caught.value.status == 422  # type: ignore[attr-defined]
+        uuid = "c0000000-0000-4000-8000-000000000001"
+        with pytest.raises(SupersetRefused) as caught:
+            client.import_assets(Bundle.from_assets("assets", [("chart", uuid, {"uuid": uuid})]), sparse=True)
+        assert set(caught.value.detail[f"charts/{uuid}.yaml"]) >= {"slice_name", "viz_type", "dataset_uuid"}
+        assert "slice_name" in caught.value.message
         after = client.export_assets()
     assert {u: a.data for u, a in after.assets.items()} == {u: a.data for u, a in before.assets.items()}

@@ -206,6 +206,15 @@ def _refused_imports(client: SupersetClient, assets: dict[str, list[RawAsset]], 
     assert incomplete.value.status == 422
     assert incomplete.value.detail[path] == {"dataset_uuid": ["Missing data for required field."]}
     assert path in incomplete.value.message
+    broken_assets = Bundle.from_assets(
+        "assets", [broken]
+    )  # this endpoint gives no reason; the client finds it
+    with pytest.raises(SupersetRefused) as unexplained:
+        client.import_assets(broken_assets, sparse=client.capabilities.sparse_import)
+    assert (unexplained.value.code, unexplained.value.status) == ("invalid", 500)
+    assert unexplained.value.detail[path] == {"dataset_uuid": ["Missing data for required field."]}
+    assert path in unexplained.value.message
+    assert client.validate(Bundle.from_assets("assets", [*charts, *datasets])) == {}
     with pytest.raises(SupersetRefused) as orphan:  # the importer's KeyError: 500 without a reason
         client.import_assets(Bundle.from_assets("assets", datasets), sparse=False)
     assert (orphan.value.status, orphan.value.written) == (500, False)

@@ -143,20 +143,27 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_yaml_is_refused_in_little_time_and_memory(name: str) -> None:
+def test_hostile_yaml_is_refused_with_the_reason_in_little_time(name: str) -> None:
     content, reason = HOSTILE[name]
-    tracemalloc.start()
     started = time.thread_time()
     with pytest.raises(SupersetRefused) as caught:
         read_yaml(content, "charts/x.yaml")
-    seconds, (_, peak) = time.thread_time() - started, tracemalloc.get_traced_memory()
-    tracemalloc.stop()
+    assert time.thread_time() - started < 3
     assert caught.value.code == "bundle_invalid"
     assert "charts/x.yaml" in caught.value.message
     assert reason in caught.value.message
     assert len(caught.value.message) < 400
-    assert peak < 5 * len(content) + 10 * 2**20
-    assert seconds < 20  # tracemalloc makes it some five times slower
+
+
+@pytest.mark.parametrize("name", ["alias bomb", "merge key bomb", "deep flow", "endless base 60"])
+def test_hostile_yaml_is_refused_in_little_memory(name: str) -> None:
+    content, _ = HOSTILE[name]
+    tracemalloc.start()
+    with pytest.raises(SupersetRefused):
+        read_yaml(content, "charts/x.yaml")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 3 * len(content) + 2**20
 
 
 def test_the_values_of_all_files_of_a_bundle_are_limited_together(monkeypatch: pytest.MonkeyPatch) -> None:
