@@ -1,4 +1,4 @@
-"""Two small Supersets with their environments registered: dev with something to move, prod with a connection of its own."""
+"""Two small Supersets, registered: dev with something to move, prod with a connection of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the API takes and refuses: rights, repeated requests, wrong input, filters, and how much it asks the database."""
+"""What the API takes and refuses: rights, repeated requests, wrong input, filters, and the number of its queries."""
 
 from collections.abc import Callable
 from typing import Any
@@ -40,7 +40,7 @@ def body(**fields: Any) -> dict[str, Any]:
     return {"source": "dev", "target": "prod", "selection": [uuid_for("Sales 1")], **fields}
 
 
-# --- Rights -----------------------------------------------------------------------------------------------------------
+# --- Rights -------------------------------------------------------------------------------------------------
 
 # 404: may not know of it; 403: may see it and not do that.
 TABLE = [
@@ -119,7 +119,7 @@ def test_lists_hold_what_one_may_see(api: Api, make_user: Any, estate: Any) -> N
     assert [row["target"]["slug"] for row in limited.get("/api/v1/runs/").json()["results"]] == ["stage"]
 
 
-# --- Repeated requests --------------------------------------------------------------------------------------------------
+# --- Repeated requests --------------------------------------------------------------------------------------
 
 
 def test_a_creation_that_is_repeated_with_its_key_gives_the_first_migration(
@@ -184,7 +184,7 @@ def test_a_key_that_is_too_long_is_refused(api: Api, author: Any, estate: Any) -
     assert Migration.objects.count() == 0
 
 
-# --- What is wrong ------------------------------------------------------------------------------------------------------
+# --- What is wrong ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -271,7 +271,7 @@ def test_a_run_that_wrote_nothing_has_nothing_to_roll_back(api: Api, release_lea
     assert (answer.status_code, answer.json()["code"]) == (409, "not_ready")
 
 
-# --- Filters and queries ------------------------------------------------------------------------------------------------
+# --- Filters and queries ------------------------------------------------------------------------------------
 
 
 def test_migrations_are_filtered(api: Api, viewer: Any, estate: Any) -> None:
