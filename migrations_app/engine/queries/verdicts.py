@@ -108,8 +108,8 @@ def compare(
     """Judge what two Supersets answered to the same request (`Built.payload`, and `Built.totals` where it was sent).
 
     `details`: `seconds {source, target}`, `slower`, `limit_reached`, `notes`, `errors {source, target}`, and
-    `queries`: per query `rows {source, target}`, `rows_different`, `limit`, `is_count`, and `columns`: per column `name`,
-    `type {…}`, `equal` and `source`/`target` aggregates: `sum, min, max` of numbers, `distinct` of others, `nulls`.
+    `queries`: per query `rows {source, target}`, `rows_different`, `limit`, `is_count`, and `columns`: per column
+    `name`, `type {…}`, `equal` and on each side `sum, min, max` of numbers, `distinct` of others, `nulls`.
     `totals`: the same for the request over all rows. Values of single rows are not kept.
     """
     details: dict[str, Any] = {
@@ -152,11 +152,8 @@ def _failed(source: str | None, target: str | None, spec: Spec, details: dict[st
         return Verdict("failed_on_both", f"fails on both sides: {told}", details)
     if target:
         return Verdict("failed", f"{spec.target_name}: {explain(target)}", details)
-    return Verdict(
-        "not_checkable",
-        f"fails on {spec.source_name} ({explain(source or '')}), answers on {spec.target_name}: nothing to compare with",
-        details,
-    )
+    told = f"fails on {spec.source_name} ({explain(source or '')}), answers on {spec.target_name}"
+    return Verdict("not_checkable", f"{told}: nothing to compare with", details)
 
 
 def explain(error: str) -> str:
