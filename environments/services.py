@@ -181,10 +181,22 @@ def request_reading(
     return _request(READING, "Read", environment, actor, source, idempotency_key)
 
 
+@transaction.atomic
+def read_after_change(environment: Environment, *, actor: Any) -> Job:
+    """Let the inventory follow what ss-tools itself just wrote. No right of its own: who may write may know."""
+    return _enqueue(READING, "Read", environment, actor, Source.PAGE, None)
+
+
 def _request(
     kind: str, verb: str, environment: Environment, actor: Any, source: str, idempotency_key: str | None
 ) -> Job:
     policy.require(actor, Permission.ENVIRONMENT_TEST, environment)
+    return _enqueue(kind, verb, environment, actor, source, idempotency_key)
+
+
+def _enqueue(
+    kind: str, verb: str, environment: Environment, actor: Any, source: str, idempotency_key: str | None
+) -> Job:
     return jobs.enqueue(
         kind,
         {"environment": str(environment.uuid)},

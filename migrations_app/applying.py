@@ -29,6 +29,7 @@ from environments.canonical.rules import CONVERTED_VIZ_TYPES
 from environments.connections import connect
 from environments.models import Environment, Reason
 from environments.reading import SMALL_ESTATE, read_everything, read_selected
+from environments.services import read_after_change
 from environments.store import EnvironmentReading, get_documents, take_snapshot
 from environments.superset.answer import RequestRecord
 from environments.superset.bundle import Bundle, stub_database
@@ -523,6 +524,7 @@ class _Applying:
                 rolled = migration.rolls_back
                 Run.objects.filter(pk=rolled.pk).update(state=RunState.ROLLED_BACK)
                 Migration.objects.filter(pk=rolled.migration_id).update(state=MigrationState.ROLLED_BACK)
+            read_after_change(migration.target, actor=self.ctx.job.actor)
             audit.record(
                 "run:applied",
                 migration,
