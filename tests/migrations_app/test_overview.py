@@ -7,7 +7,7 @@ from django.test import Client
 
 from migrations_app import overview
 from migrations_app.models import MigrationState, RunState
-from tests.factories import make_migration, make_run
+from tests.factories import make_migration, make_plan, make_run
 
 pytestmark = pytest.mark.django_db
 
@@ -22,11 +22,15 @@ def test_it_names_what_needs_attention_and_links_the_newest(admin: Any, signed_i
 
 def test_the_third_step_is_done_once_a_run_was_applied(admin: Any) -> None:
     assert overview.done_steps(admin) == set()
-    make_run(state=RunState.APPLIED)
+    migration = make_migration()
+    make_plan(migration)
+    make_run(migration, RunState.APPLIED)
     assert overview.done_steps(admin) == {"migration"}
 
 
 def test_a_stranger_is_told_nothing(stranger: Any) -> None:
-    make_run(state=RunState.APPLIED)
+    migration = make_migration()
+    make_plan(migration)
+    make_run(migration, RunState.APPLIED)
     assert list(overview.facts(stranger)) == []
     assert list(overview.sections(stranger)) == []
