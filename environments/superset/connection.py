@@ -34,6 +34,7 @@ TARGET_RIGHTS = (
     ("can_write", "Dataset"),
     ("can_write", "Database"),
 )
+CSRF_RIGHT = ("can_read", "SecurityRestApi")  # without a CSRF token nothing can be written
 ASSETS_IMPORT = (
     "can_import_",
     "ImportExportRestApi",
@@ -115,6 +116,7 @@ class _Test:
         self.stages: list[Stage] = []
         self.started = time.monotonic()
         self.facts: dict[str, Any] = {}
+        self.may_get_csrf = True
 
     def stage(self, name: str, ok: bool | None, text: str, remedy: str = "", code: str = "") -> None:
         seconds, self.started = time.monotonic() - self.started, time.monotonic()
@@ -197,8 +199,10 @@ class _Test:
             client._forget_csrf()
             client._csrf_header(needed=True)
         except SupersetError as exc:
-            self.failed("superset" if exc.code == "not_superset" else "signed_in", exc)
-            return False
+            if exc.code != "forbidden":
+                self.failed("superset" if exc.code == "not_superset" else "signed_in", exc)
+                return False
+            self.may_get_csrf = False  # signed in, and good for reading at most
         self.facts["user"] = client.auth.who
         self.stage("signed_in", True, f"Signed in as {client.auth.who}.")
         return True
@@ -216,6 +220,8 @@ class _Test:
         target = (*TARGET_RIGHTS, *((ASSETS_IMPORT,) if self.client.capabilities.sparse_import else ()))
         missing_source = [right for right in SOURCE_RIGHTS if right not in held]
         missing_target = [right for right in target if right not in held]
+        if not self.may_get_csrf and CSRF_RIGHT not in missing_target:
+            missing_target.append(CSRF_RIGHT)
         missing = tuple(f"{verb} on {view}" for verb, view in (*missing_source, *missing_target))
         self.facts |= {
             "is_admin": admin,
@@ -272,7 +278,7 @@ class _Test:
             )
             body = info.json if info.status == 200 and isinstance(info.json, dict) else {}
             held |= {(str(permission), view) for permission in body.get("permissions") or ()}
-        if client.capabilities.sparse_import and self._may_import_assets():
+        if client.capabilities.sparse_import and self.may_get_csrf and self._may_import_assets():
             held.add(ASSETS_IMPORT)
         log = client._request(
             "GET",

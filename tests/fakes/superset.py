@@ -69,6 +69,10 @@ RIGHTS = {
         ("can_import_", "ImportExportRestApi"),
         ("can_read", "SecurityRestApi"),
     },
+    "Reader": {  # a role of somebody's own
+        *((verb, view) for verb in ("can_read", "can_export") for view in ("Dashboard", "Chart", "Dataset")),
+        ("can_read", "Database"),
+    },
     "Gamma": {
         *(("can_read", view) for view in map(str.title, FOLDERS)),
         ("can_export", "Dashboard"),
@@ -300,6 +304,7 @@ class FakeSuperset(Bundles, Sessions, httpx.BaseTransport):
             self._bearer(request)
         nobody = is_open and not signed_in
         if kind == "security" and parts[1:] == ["csrf_token"]:
+            self._need("can_read", "SecurityRestApi")
             token, headers = self._csrf_for(session_cookie(request))
             return httpx.Response(200, json={"result": token}, headers=headers)
         if kind == "me":

@@ -134,6 +134,17 @@ def test_an_account_that_can_read_but_not_write_is_a_source_only(version: str) -
     assert "as a target" in rights.text
 
 
+@pytest.mark.parametrize("version", ["4.1.4", "6.0.0", "6.1.0"])
+def test_a_role_that_may_not_get_a_csrf_token_is_signed_in_and_can_only_read(version: str) -> None:
+    fake = estate(version)
+    fake.role = "Reader"
+    report = client_of(fake).check()
+    assert report.ok
+    assert (report.can_be_source, report.can_be_target) == (True, False)
+    assert "can_read on SecurityRestApi" in report.missing_rights
+    assert next(stage for stage in report.stages if stage.name == "signed_in").ok
+
+
 def test_lists_open_to_everybody_are_found_because_the_token_is_not_even_read_there() -> None:
     fake = estate()
     fake.public_may_read = True
