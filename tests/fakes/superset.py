@@ -22,8 +22,8 @@ Faults: "refused" (no connection), "reset" (before anything happened), "reset_af
 "html_200" (a page of something else), "429", an httpx.Response, or a callable(request) -> Response | None.
 
 Settings: `page_cap`, `databases_are_capped`, `public_may_read` (bearer tokens are ignored on lists), `role` ("Admin",
-"Alpha", "Gamma"),
-`token_seconds`, `auth_type`. Every request is kept in `requests`; `writes` are those that may change an asset.
+"Alpha", "Gamma", "Reader"), `token_seconds`, `auth_type`. Every request is kept in `requests`; `writes` are those that
+may change an asset.
 """
 
 from __future__ import annotations
