@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from migrations_app.models import Migration, Plan, Run
+from migrations_app.models import Migration, Plan, PlanItem, Run
 
 SIGNS = {
     "create": "+",
@@ -18,6 +18,7 @@ SIGNS = {
 }
 CHANGES_SHOWN = 5  # per asset
 LINES_SHOWN = 200  # assets
+TITLES_SHOWN = 4  # of those that are blocked by the same
 
 
 def counts_text(counts: Mapping[str, int]) -> str:
@@ -35,13 +36,17 @@ def plan_text(migration: Migration, plan: Plan) -> str:
 def _plan_lines(migration: Migration, plan: Plan) -> Iterator[str]:
     yield f"Migration {migration.number}: {migration.title}"
     yield f"{migration.source_name} → {migration.target.name} · plan {plan.hash[:12]} · {counts_text(plan.counts)}"
-    shown = [item for item in plan.items.all() if item.action != "unchanged"]
+    items = [item for item in plan.items.all() if item.action != "unchanged"]
+    together: dict[str, list[PlanItem]] = {}  # one reason may block a hundred assets: say it once
+    for item in items:
+        if item.action == "blocked" and not item.conflict:
+            together.setdefault(item.blocked_by, []).append(item)
+    shown = [item for item in items if item.action != "blocked" or item.conflict]
     for item in shown[:LINES_SHOWN]:
         yield f"  {SIGNS.get(item.action, '?')} {item.kind:<9} {item.title}  [{item.uuid}]"
-        if item.blocked_by:
+        if item.conflict and item.blocked_by:
             yield f"      {item.blocked_by}"
-            if item.conflict:
-                yield f"      answers: {', '.join(item.conflict['options'])}"
+            yield f"      answers: {', '.join(item.conflict['options'])}"
         if item.action in ("update", "keep"):
             for change in item.changes[:CHANGES_SHOWN]:
                 yield f"      {change['sentence']}"
@@ -49,6 +54,11 @@ def _plan_lines(migration: Migration, plan: Plan) -> Iterator[str]:
                 yield f"      and {len(item.changes) - CHANGES_SHOWN} more fields"
     if len(shown) > LINES_SHOWN:
         yield f"  and {len(shown) - LINES_SHOWN} more"
+    for reason, blocked in together.items():
+        names = ", ".join(f"{item.kind} {item.title}" for item in blocked[:TITLES_SHOWN])
+        more = f" and {len(blocked) - TITLES_SHOWN} more" if len(blocked) > TITLES_SHOWN else ""
+        yield f"  ! {names}{more}"
+        yield f"      {reason}"
     for row in plan.databases:
         if row["target"]:
             yield f"  database {row['name']} → {row['target_name']}"
@@ -64,7 +74,7 @@ def _plan_lines(migration: Migration, plan: Plan) -> Iterator[str]:
         yield f"  {problem['severity']}: {problem['text']}"
     for entry in plan.affected:
         yield f"  also changes: {entry['kind']} {entry['title']}"
-    for loss in plan.losses:
+    for loss in plan.losses if plan.write_count else ():
         yield f"  not carried: {loss['text']}"
 
 
