@@ -60,7 +60,7 @@ class OptionsForm(forms.Form):
     roll_back_when_red = forms.BooleanField(
         label="Roll back by itself when a chart is red",
         required=False,
-        help_text="Red is a chart that works on the source and fails or differs on the target.",
+        help_text="Red is a chart that works on the source and fails on the target.",
     )
 
 

@@ -1,0 +1,92 @@
+"""What becomes of a run whose import was sent and whose answer never came, on a real Superset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import httpx
+import pytest
+
+from environments.connections import connecting_through
+from environments.lab.instance import RunningSuperset
+from environments.models import Environment
+from migrations_app import applying
+from tests.live.product import Product, fingerprints, product
+
+pytestmark = [pytest.mark.live]
+__all__ = ["product"]
+
+Lease = Callable[..., RunningSuperset]
+
+
+class LosingTransport(httpx.BaseTransport):
+    """Passes everything on, but loses the answer to one import: before it was sent, or after it was carried out."""
+
+    def __init__(self, *, after_effect: bool, on_import: int = 1, status: int | None = None) -> None:
+        self._real = httpx.HTTPTransport()
+        self._after_effect, self._on_import, self._status = after_effect, on_import, status
+        self.imports = 0
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        if request.method == "POST" and "/import/" in request.url.path:
+            self.imports += 1
+            if self.imports == self._on_import:
+                if self._after_effect:
+                    self._real.handle_request(request).read()
+                if self._status is not None:
+                    return httpx.Response(
+                        self._status, text="<html><body>Bad gateway</body></html>", request=request
+                    )
+                raise httpx.ReadTimeout("lost", request=request)
+        return self._real.handle_request(request)
+
+
+@pytest.fixture
+def quick_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(applying, "SETTLE_WAITS", (0.2, 0.5))
+
+
+@pytest.mark.parametrize("on_import", [1, 2])
+@pytest.mark.parametrize("status", [None, 502])
+def test_an_import_that_was_carried_out_is_found_and_not_sent_again(
+    product: Product,
+    dev: RunningSuperset,
+    fresh_target: Lease,
+    quick_waits: None,
+    on_import: int,
+    status: int | None,
+) -> None:
+    source, target = product.register("dev", dev), product.register("prod", fresh_target())
+    games = product.uuids(source, "dashboard", title="Video Game Sales")
+    migration = product.migrate(source, target, games, verify=False)
+    transport = LosingTransport(after_effect=True, on_import=on_import, status=status)
+    with connecting_through(_only(target, transport)):
+        run = product.apply(migration)
+    assert run.state == "applied"
+    assert transport.imports == 2  # datasets and charts, then the dashboard: none of them twice
+    again = product.migrate(source, target, games, verify=False)
+    assert again.plan is not None
+    assert again.plan.write_count == 0
+
+
+@pytest.mark.parametrize("on_import", [1, 2])
+def test_an_import_that_was_not_carried_out_is_undone_as_a_whole(
+    product: Product, dev: RunningSuperset, fresh_target: Lease, quick_waits: None, on_import: int
+) -> None:
+    source, target = product.register("dev", dev), product.register("prod", fresh_target())
+    before = fingerprints(product.read(target))
+    games = product.uuids(source, "dashboard", title="Video Game Sales")
+    migration = product.migrate(source, target, games, verify=False)
+    transport = LosingTransport(after_effect=False, on_import=on_import)
+    with connecting_through(_only(target, transport)):
+        run = product.apply(migration, "failed")
+    assert run.state == "rolled_back"
+    assert transport.imports == on_import
+    assert fingerprints(product.read(target)) == before
+    assert "has been undone" in run.error["message"]
+
+
+def _only(
+    target: Environment, transport: httpx.BaseTransport
+) -> Callable[[Environment], httpx.BaseTransport | None]:
+    return lambda environment: transport if environment.pk == target.pk else None
