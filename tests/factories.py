@@ -299,28 +299,26 @@ def make_run(migration: Migration, state: str = RunState.APPLIED, *, actor: Any 
             environment=migration.target, reason=Reason.RESTORE_POINT, complete=False, exported_at=now
         )
     run = Run.objects.create(migration=migration, plan=plan, state=state, **{**values, **fields})
-    titles = ("Check that nothing moved", "Restore point", "Write", "Read back", "Verify")
-    done = {
-        "waiting": 0,
-        "restore_point": 1,
-        "writing": 2,
-        "reading_back": 3,
-        "verifying": 4,
-        "stopped": 0,
-    }.get(state, 5)
-    for position, title in enumerate(titles):
-        step = StepState.DONE if position < done else StepState.PENDING
-        if position == done and not finished:
-            step = StepState.RUNNING
+    steps = (
+        ("check", "Check that nothing moved since the plan", {"read": 4, "moved": 0}),
+        ("restore_point", "Take the restore point", {"snapshot": 1, "assets": len(writing)}),
+        ("write", f"Write {len(writing)} assets", {"imported": len(writing)}),
+        ("read_back", "Read back and compare with the plan", {"equal": len(writing), "different": 0}),
+        ("verify", "Verify each chart on source and target", {}),
+    )
+    order = ("waiting", "restore_point", "writing", "reading_back", "verifying")
+    begun = order.index(state) if state in order else 1 if state == RunState.STOPPED else len(steps)
+    for position, (name, title, result) in enumerate(steps[: begun + 1 if not finished and begun else begun]):
+        is_done = position < begun
         RunStep.objects.create(
             run=run,
             position=position,
-            name=title.lower().replace(" ", "_"),
+            name=name,
             title=title,
-            state=step,
-            started_at=now - timedelta(seconds=40 - 8 * position) if position <= done else None,
-            finished_at=now - timedelta(seconds=33 - 8 * position) if position < done else None,
-            result={"imported": len(writing)} if position == 2 and done > 2 else {},
+            state=StepState.DONE if is_done else StepState.RUNNING,
+            started_at=now - timedelta(seconds=40 - 8 * position),
+            finished_at=now - timedelta(seconds=33 - 8 * position) if is_done else None,
+            result=result if is_done else {},
         )
     migration.state = {
         RunState.APPLIED: MigrationState.DONE,

@@ -219,11 +219,11 @@ def _plan_context(
         for uuid, kind, title, action in plan.items.values_list("uuid", "kind", "title", "action")
     }
     by_kind = Counter((kind, action) for kind, _, action in index.values())
-    asked = [item for item in plan.items.exclude(conflict=None).order_by("position")]
-    blocked = list(plan.items.filter(action="blocked", conflict=None).order_by("position"))
+    asked = [item for item in plan.items.filter(conflict__isnull=False).order_by("position")]
+    blocked = list(plan.items.filter(action="blocked", conflict__isnull=True).order_by("position"))
     unanswered = sum(item.action == "blocked" for item in asked)
     errors = plan.errors
-    settled = [item for item in plan.items.exclude(answer=None).filter(conflict=None)[:MOST_CONFLICTS]]
+    settled = [item for item in plan.items.filter(answer__isnull=False, conflict__isnull=True)[:MOST_CONFLICTS]]
     return {
         "settled": [(item, ANSWERED.get((item.answer or {}).get("answer", ""), "")) for item in settled],
         "counts": [

@@ -121,7 +121,7 @@ def _result(run: Run) -> dict[str, Any]:
         "request_total": sum(value for value in run.requests.values() if isinstance(value, int)),
         "can_be_undone": run.restore_point_id is not None
         and run.state in (RunState.APPLIED, RunState.NEEDS_ATTENTION),
-        "can_be_verified": run.state == RunState.APPLIED,
+        "can_be_verified": run.state == RunState.APPLIED and not run.migration.is_rollback,
     }
 
 
