@@ -125,9 +125,12 @@ def test_what_happens_on_a_real_instance_is_noticed(fresh_target: Callable[..., 
         edited, moved, deleted = (first.ids.id_of(Kind.CHART, charts[name]) for name in names[:3])
         board = first.of_kind(Kind.DASHBOARD)[0]
         board_id = first.ids.id_of(Kind.DASHBOARD, board.uuid)
-        assert edited and moved and deleted and board_id
+        assert edited
+        assert moved
+        assert deleted
+        assert board_id
         client.update("chart", edited, {"description": "edited"})
-        boards = [row.dashboard_ids for row in client.list_charts() if row.id == moved][0]
+        boards = next(row.dashboard_ids for row in client.list_charts() if row.id == moved)
         client.update("chart", moved, {"dashboards": sorted({*boards, board_id})})
         client.delete("chart", deleted)
     again, asked = read(environment)
