@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 from environments.canonical.comparison import comparison_fingerprint
 from environments.canonical.dashboards import filter_datasets, without_charts
 from environments.canonical.documents import DEPENDENCY_ORDER, Document, Documents, Kind, Note, fingerprint_of
-from environments.canonical.references import closure, references
+from environments.canonical.ids import IdTable
+from environments.canonical.references import closure, references, without_mentions
+from environments.canonical.texts import text_to_canonical
+from environments.canonical.trees import map_texts
 
 from .checks import Loss, Problem, Severity, asset_losses, document_problems
 from .conflicts import Conflict, ConflictCode, natural_key_conflicts, renamed
@@ -72,12 +76,11 @@ class Edit:
 class PlanInput:
     """Everything a plan is made from.
 
-    `source` and `target` hold the documents of both sides, databases included. `target_complete` says
-    whether `target` is
-    everything the target has: otherwise what stands on a written asset outside the plan cannot be named in full.
-    `removals` are uuids of the target to be removed (rollback). `unreadable_target`: what is there but
-    could not be read, so
-    that its absence from `target` means nothing. Keys of `answers` are source uuids, or target uuids of removals.
+    `source` and `target` hold the documents of both sides, databases included. `target_complete` says whether `target`
+    is everything the target has: otherwise what stands on a written asset outside the plan cannot be named in full.
+    `removals` are uuids of the target to be removed (rollback). `unreadable_target`: what is there but could not be
+    read, so that its absence from `target` means nothing. `target_ids` and `target_url`: how the target itself reads
+    links. Keys of `answers` are source uuids, or target uuids of removals.
     """
 
     source: Documents
@@ -94,6 +97,8 @@ class PlanInput:
     with_dependencies: bool = True
     unreadable_target: Collection[str] = ()
     unknown_fields: Mapping[Kind, frozenset[str]] = field(default_factory=dict)
+    target_ids: IdTable = field(default_factory=IdTable)
+    target_url: str = ""
 
 
 @dataclass(frozen=True)
@@ -178,8 +183,8 @@ def make_plan(given: PlanInput) -> Plan:
     )
     members = {uuid: given.source[uuid] for uuid in pulled if given.source[uuid].kind != Kind.DATABASE}
     mapping, conflicts = _settle_identities(members, given)
-    wanted = all_in_target_terms(members, mapping)
     out = {uuid for uuid in members if _is_left_out(uuid, given)}
+    wanted = _as_it_will_read(all_in_target_terms(members, mapping), out, given)
     unmapped = mapping.unmapped(members[uuid] for uuid in members if uuid not in out)
     builder = _Builder(given, mapping, members, wanted, conflicts, out, unmapped, pulled)
     items = builder.items()
@@ -218,23 +223,60 @@ def _settle_identities(members: Documents, given: PlanInput) -> tuple[AssetMappi
     pairs, renames, or a conflict.
     """
     mapping = given.mapping
-    open_conflicts: dict[str, Conflict] = {}
-    for _ in range(2):  # a rename may hit another asset again: look once more with the answers in place
+    out = {uuid for uuid in members if _is_left_out(uuid, given)}
+    used: set[str] = set()
+    while True:  # a rename may hit another asset again: look once more with every answer in place
         wanted = all_in_target_terms(members, mapping)
+        conflicts = natural_key_conflicts(wanted, given.target, out)
         pairs, renames = dict(mapping.pairs), dict(mapping.renames)
-        open_conflicts = {}
-        for uuid, conflict in natural_key_conflicts(wanted, given.target).items():
-            answer = given.answers.get(uuid)
-            if answer is None or answer.answer.value not in conflict.options:
-                open_conflicts[uuid] = conflict
-            elif answer.answer in (Answer.ADOPT, Answer.KEEP):
-                pairs[uuid] = conflict.other_uuid
-            elif answer.answer == Answer.RENAME:
-                renames[uuid] = {**renames.get(uuid, {}), **renamed(wanted[uuid], answer.value, given.target)}
+        answered = {
+            uuid: answer
+            for uuid in conflicts
+            if uuid not in used
+            and (answer := given.answers.get(uuid)) is not None
+            and answer.answer in (Answer.ADOPT, Answer.KEEP, Answer.RENAME)
+            and answer.answer.value in conflicts[uuid].options
+        }
+        if not answered:
+            return mapping, conflicts
+        used.update(answered)
+        for uuid, answer in answered.items():
+            if answer.answer == Answer.RENAME:
+                fields = renamed(wanted[uuid], answer.value, given.target, wanted.values())
+                renames[uuid] = {**renames.get(uuid, {}), **fields}
+                wanted[uuid] = wanted[uuid].replace(**fields)
             else:
-                open_conflicts[uuid] = conflict
+                pairs[uuid] = conflicts[uuid].other_uuid
         mapping = replace(mapping, pairs=pairs, renames=renames)
-    return mapping, open_conflicts
+
+
+def _as_it_will_read(
+    wanted: Mapping[str, Document], out: Collection[str], given: PlanInput
+) -> dict[str, Document]:
+    """Links that the target's own reading will understand as links to itself, and links to what is not there."""
+    there = {*given.target, *given.unreadable_target} - set(given.removals)
+    there |= {document.uuid for uuid, document in wanted.items() if uuid not in out}
+
+    def own_links(text: str) -> str:
+        if given.target_url not in text:
+            return text
+        return text_to_canonical(text, given.target_ids, given.target_url)[0]
+
+    def is_there(document: Document, kind: Kind, uuid: str) -> bool:
+        # What a query's macro names is needed: its absence is an obstacle, not a dead link.
+        needed = kind == Kind.DATASET and document.kind == Kind.DATASET
+        known = given.target_ids.id_of(kind, uuid) is not None and uuid not in given.removals
+        return uuid in there or needed or known
+
+    return {
+        uuid: without_mentions(
+            Document(document.kind, document.uuid, map_texts(document.body, own_links))
+            if given.target_url
+            else document,
+            partial(is_there, document),
+        )
+        for uuid, document in wanted.items()
+    }
 
 
 class _Builder:
@@ -261,17 +303,37 @@ class _Builder:
 
     def items(self) -> list[PlanItem]:
         order = {kind: index for index, kind in enumerate(DEPENDENCY_ORDER)}
-        for uuid in sorted(
+        shown = sorted(
             self.members, key=lambda uuid: (order[self.members[uuid].kind], self.members[uuid].title, uuid)
-        ):
+        )
+        for uuid in self._needed_first(shown):
             item = self._item(uuid)
             self.done[uuid] = item
             if item.action == Action.CREATE:
                 self.exists.add(item.target_uuid)
             elif item.action == Action.BLOCKED:
                 self.blocked.add(item.target_uuid)
+        self.done = {uuid: self.done[uuid] for uuid in shown}
         removed = [self._removal(uuid) for uuid in sorted(self.given.removals) if uuid in self.given.target]
         return [*self.done.values(), *sorted(removed, key=lambda item: (-order[item.kind], item.title))]
+
+    def _needed_first(self, uuids: Collection[str]) -> list[str]:
+        """Datasets whose queries read other datasets, and charts that show other charts, after those."""
+        ordered: dict[str, None] = {}
+        begun: set[str] = set()
+
+        def put(uuid: str) -> None:
+            if uuid in begun:
+                return
+            begun.add(uuid)
+            for reference in references(self.members[uuid]):
+                if reference.how == "needs" and reference.uuid in self.members:
+                    put(reference.uuid)
+            ordered[uuid] = None
+
+        for uuid in uuids:
+            put(uuid)
+        return list(ordered)
 
     def _item(self, uuid: str) -> PlanItem:
         source = self.members[uuid]
@@ -482,6 +544,14 @@ class _Builder:
 
 
 def _missing_on_source(members: Documents, given: PlanInput) -> Iterable[Problem]:
+    unreadable = {note.uuid: note.text for note in given.source_notes if note.code == "unreadable"}
+    for uuid in sorted(set(given.selection) - set(given.source)):
+        if uuid in unreadable:
+            text, remedy = f"A selected asset cannot be read: {unreadable[uuid]}", "Repair it on the source."
+        else:
+            text = f"A selected asset does not exist on the source any more ({uuid})."
+            remedy = "Take it out of the selection."
+        yield Problem(Severity.ERROR, "selection_gone", uuid, text, remedy)
     for uuid, document in members.items():
         for reference in references(document):
             if (
