@@ -81,26 +81,38 @@ def build_queries(
     if viz_type in NO_QUERY:
         return NotCheckable(NO_QUERY[viz_type], viz_type)
     try:
-        form, queries, origin = _queries_of(form_data, dataset, query_context)
+        return _build(form_data, dataset, now, row_limit_cap, query_context, dict(time_ranges or {}))
     except CannotBuild as exc:
         return NotCheckable(str(exc), viz_type)
     except (TypeError, ValueError, KeyError, AttributeError, IndexError) as exc:
+        # form data is free JSON: anything may stand where a column or a metric should
         return NotCheckable(f"The chart's form data isn't of the shape its type expects ({exc})", viz_type)
+
+
+def _build(
+    form_data: Form,
+    dataset: DatasetFacts,
+    now: datetime,
+    row_limit_cap: int,
+    query_context: Mapping[str, Any] | str | None,
+    time_ranges: dict[str, str],
+) -> Built:
+    form, queries, origin = _queries_of(form_data, dataset, query_context)
     queries = [
         query for query in queries if query.get("columns") or query.get("groupby") or query.get("metrics")
     ]
     if not queries:
-        return NotCheckable(
-            "The chart asks for no columns and no metrics: Superset answers “Empty query?”", viz_type
-        )
+        raise CannotBuild("The chart asks for no columns and no metrics: Superset answers “Empty query?”")
     notes: list[str] = []
-    times = _Times(now, dict(time_ranges or {}))
+    times = _Times(now, time_ranges)
     form = times.freeze_form(form)
     shapes, made = [], []
     for index, query in enumerate(queries):
-        query, shape = _comparable(query, index, form, dataset, row_limit_cap, notes)
+        query, shape = _comparable(query, index, form, dataset, row_limit_cap)
         made.append(times.freeze_query(query))
         shapes.append(shape)
+    if form_data.get("forecastEnabled"):
+        notes.append("the forecast is left out; the series it is made of is compared")
     layers = [layer for layer in as_list(form_data.get("annotation_layers")) if isinstance(layer, dict)]
     if any(layer.get("annotationType") != "FORMULA" for layer in layers):
         notes.append("annotation layers that have a query of their own are not part of this check")
@@ -115,7 +127,7 @@ def build_queries(
     return Built(
         payload=_payload(form, made),
         shapes=tuple(shapes),
-        viz_type=viz_type,
+        viz_type=str(form_data.get("viz_type") or ""),
         origin=origin,
         notes=tuple(dict.fromkeys(notes)),
         totals=_payload(form, totals) if totals else None,
@@ -173,15 +185,13 @@ def _without_ids(form: Form) -> Form:
 
 
 def _comparable(
-    query: Query, index: int, form: Form, dataset: DatasetFacts, cap: int, notes: list[str]
+    query: Query, index: int, form: Form, dataset: DatasetFacts, cap: int
 ) -> tuple[Query, QueryShape]:
     made = copy.deepcopy(
         {key: value for key, value in query.items() if key not in _LEFT_OUT and value is not None}
     )
     operations = [item for item in as_list(made.pop("post_processing", None)) if isinstance(item, dict)]
     kept = [item for item in operations if item.get("operation") in _KEPT_OPERATIONS]
-    if any(item.get("operation") == "prophet" for item in operations) or form.get("forecastEnabled"):
-        notes.append("the forecast is left out; the series it is made of is compared")
     if kept:
         made["post_processing"] = kept
     made.pop("result_type", None)
@@ -194,10 +204,6 @@ def _comparable(
         made.pop("row_offset", None)
     columns = as_list(made.get("groupby")) or as_list(made.get("columns"))
     ordered = _order_totally(made, columns, dataset)
-    if not ordered:
-        notes.append(
-            "not every column can be sorted by: if a row limit cuts, the database chooses which rows stay"
-        )
     chart_limit = made.get("row_limit") or None
     limited = bool(columns or _has_time_column(made)) and not kept
     if limited:

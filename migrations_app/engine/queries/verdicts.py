@@ -356,15 +356,24 @@ def _aggregate(values: list[Any]) -> dict[str, Any]:
     summary: dict[str, Any] = {"count": len(values), "nulls": len(values) - len(present)}
     numbers = [value for value in present if isinstance(value, int | float)]
     if present and len(numbers) == len(present):
-        whole = all(isinstance(value, int) for value in numbers)
-        summary |= {
-            "sum": sum(numbers) if whole else math.fsum(numbers),
-            "min": min(numbers),
-            "max": max(numbers),
-        }
+        summary |= {"sum": _sum(numbers), "min": _finite(min(numbers)), "max": _finite(max(numbers))}
     elif present:
         summary["distinct"] = len({_token(value) for value in present})
     return summary
+
+
+def _sum(numbers: list[Any]) -> Any:
+    if all(isinstance(value, int) for value in numbers):
+        return sum(numbers)
+    try:
+        return _finite(math.fsum(numbers))  # exact, so that the order of rows makes no difference
+    except (ValueError, OverflowError):  # infinities of both signs, or beyond the largest fraction
+        return None
+
+
+def _finite(value: Any) -> Any:
+    # JSON has no infinity, and PostgreSQL refuses it in its own
+    return value if isinstance(value, int) or math.isfinite(value) else None
 
 
 def _equal_aggregates(left: Mapping[str, Any], right: Mapping[str, Any], tolerance: float) -> bool:
