@@ -52,4 +52,4 @@ def open_page(chromium: Any, live_server: Any, client: Any) -> Iterator[Callable
     yield open_
     for context in contexts:
         context.close()
-    assert complaints == []
+    assert complaints == [], complaints

@@ -34,6 +34,12 @@ def rows(page: Any) -> list[str]:
     return list(page.locator("#assets tbody th a").all_inner_texts())
 
 
+def wait_for_rows(page: Any, number: int) -> None:
+    from playwright.sync_api import expect
+
+    expect(page.locator("#assets tbody tr")).to_have_count(number)
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -59,23 +65,23 @@ def test_filter_sort_page_and_back(open_page: Open, owner: Any, estate: None) ->
     page.wait_for_url("**/assets/?sort=title")
     page.type("#id_q", "revenue 2.", delay=30)
     page.wait_for_url("**q=revenue%202.**")
-    page.wait_for_function("document.querySelectorAll('#assets tbody tr').length === 50")
+    wait_for_rows(page, 50)
     assert "sort=title" in page.url  # the sort outlives a new filter
     assert page.input_value("#id_q") == "revenue 2."
     assert page.evaluate("document.activeElement.name") == "q"
     assert all(title.startswith("Revenue 2.") for title in rows(page))
     assert page.inner_text("#live") == "60 assets"
     page.click("#page-2")
-    page.wait_for_function("document.querySelectorAll('#assets tbody tr').length === 10")
+    wait_for_rows(page, 10)
     page.select_option("[name=env]", "prod")
     page.wait_for_url("**env=prod**")
-    page.wait_for_function("document.querySelectorAll('#assets tbody tr').length === 30")
+    wait_for_rows(page, 30)
     assert "page=" not in page.url  # another filter starts at the first page
     assert page.evaluate("document.body.dataset.mark") == "same page"  # nothing was loaded anew
     there = rows(page)
     address = page.url
     page.go_back()
-    page.wait_for_function("document.querySelectorAll('#assets tbody tr').length === 10")
+    wait_for_rows(page, 10)
     page.goto(address)  # as in somebody else's browser
     assert rows(page) == there
 
