@@ -79,11 +79,23 @@ def problem_of(reference: str) -> str:
             return ""
         allowed = ", ".join(settings.CREDENTIAL_VARIABLES)
         return f"The variable must be named like {allowed} (SSTOOLS_CREDENTIAL_VARIABLES)."
+    if Path(name).resolve() in _own_secret_files():
+        return "That file is a secret of ss-tools itself."
     folders = [Path(folder).resolve() for folder in settings.CREDENTIAL_FOLDERS]
     # Resolved, so that neither ".." nor a link leads out.
     if Path(name).is_absolute() and any(Path(name).resolve().is_relative_to(folder) for folder in folders):
         return ""
     return f"The file must be in {', '.join(settings.CREDENTIAL_FOLDERS)} (SSTOOLS_CREDENTIAL_FOLDERS)."
+
+
+def _own_secret_files() -> set[Path]:
+    """Containers have all secrets in one folder. Ours must not be sent to an address that somebody registers."""
+    own = (
+        value
+        for name, value in os.environ.items()
+        if name.startswith("SSTOOLS_") and name.endswith("_FILE") and value
+    )
+    return {Path(value).resolve() for value in own}
 
 
 def _variable(name: str) -> str:

@@ -14,6 +14,7 @@ import trustme
 
 from environments import services
 from environments.models import CheckState, Environment
+from sstools.errors import Invalid
 from tests.fakes.superset import FakeSuperset
 
 from .conftest import PASSWORD, fill
@@ -318,8 +319,6 @@ def test_references_are_read_at_each_connection(
 def test_references_cannot_be_used_to_send_other_secrets_of_the_machine_away(
     owner: Any, settings: Any, tmp_path: Any, reference: str
 ) -> None:
-    from sstools.errors import Invalid
-
     folder = tmp_path / "credentials"
     folder.mkdir()
     (tmp_path / "outside").write_text("x")
@@ -330,3 +329,16 @@ def test_references_cannot_be_used_to_send_other_secrets_of_the_machine_away(
             owner, "http://127.0.0.1:9", secret="", secret_reference=reference.format(folder=folder)
         )
     assert "secret_reference" in caught.value.errors
+
+
+def test_a_secret_of_ss_tools_itself_is_no_credential(
+    owner: Any, settings: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.CREDENTIAL_FOLDERS = [str(tmp_path)]
+    (tmp_path / "field_keys").write_text("x")
+    monkeypatch.setenv("SSTOOLS_FIELD_KEYS_FILE", str(tmp_path / "field_keys"))
+    with pytest.raises(Invalid) as caught:
+        registered_and_tested(
+            owner, "http://127.0.0.1:9", secret="", secret_reference=f"file:{tmp_path}/field_keys"
+        )
+    assert "itself" in str(caught.value.errors["secret_reference"])
