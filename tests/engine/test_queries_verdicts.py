@@ -150,9 +150,9 @@ def test_no_answer_at_all_is_a_failure() -> None:
     [
         ("(sqlite3.OperationalError) no such column: net_amount\n[SQL: …]", "no such column: net_amount"),
         ("(1054, \"Unknown column 'net' in 'field list'\")", "no such column: net"),
-        ("Columns missing in dataset: ['net']", "no such column: 'net'"),
+        ("Columns missing in dataset: ['net', 'vat']", "no such column: net, vat"),
         ("Table 'shop.orders' doesn't exist", "no such table: shop.orders"),
-        ("Metric 'x' does not exist", "Metric 'x' does not exist"),
+        ("Error: Metric 'x' does not exist", "Metric 'x' does not exist"),
         ("", "no reason given"),
         ("x" * 400, "x" * 299 + "…"),
     ],

@@ -84,6 +84,7 @@ class Verdict:
 # Superset's generic column types (superset/utils/core.py GenericDataType): number, text, time, boolean
 _TYPE_NAMES: Final = {0: "number", 1: "text", 2: "time", 3: "boolean"}
 _MAX_REASON: Final = 300  # characters of a database's message that fit a table row
+_QUOTES: Final = re.compile("[\"'`]")
 _MISSING: Final = (
     re.compile(r"column \"?([\w.]+)\"? (?:of relation \"?[\w.]+\"? )?does not exist", re.IGNORECASE),
     re.compile(r"no such column: ([\w.\"]+)", re.IGNORECASE),
@@ -158,14 +159,12 @@ def _failed(source: str | None, target: str | None, spec: Spec, details: dict[st
 
 def explain(error: str) -> str:
     """A database's or Superset's message in one line, the usual ones in the same words for every database."""
-    for pattern in _MISSING:
-        if match := pattern.search(error):
-            return f"no such column: {match[1].strip(chr(34))}"
-    for pattern in _MISSING_TABLE:
-        if match := pattern.search(error):
-            return f"no such table: {match[1].strip(chr(34))}"
+    for patterns, what in ((_MISSING, "column"), (_MISSING_TABLE, "table")):
+        for pattern in patterns:
+            if match := pattern.search(error):
+                return f"no such {what}: {re.sub(_QUOTES, '', match[1])}"
     lines = [line.strip() for line in error.strip().splitlines() if line.strip()]
-    first = lines[0] if lines else "no reason given"
+    first = lines[0].removeprefix("Error: ") if lines else "no reason given"
     return first if len(first) <= _MAX_REASON else first[: _MAX_REASON - 1] + "…"
 
 
