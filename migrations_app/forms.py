@@ -95,7 +95,10 @@ class PickForm(forms.Form):
         label="Find",
         required=False,
         max_length=200,
-        widget=forms.TextInput(attrs={**_SEARCH, "placeholder": "Name, slug, owner or uuid"}),
+        # Typing goes on while an answer is on its way: the field is not replaced by it.
+        widget=forms.TextInput(
+            attrs={**_SEARCH, "placeholder": "Name, slug, owner or uuid", "hx-preserve": "true"}
+        ),
     )
     kind = forms.ChoiceField(
         label="Show",

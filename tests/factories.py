@@ -48,7 +48,8 @@ def make_environment(slug: str = "", *, protected: bool = False, **fields: Any) 
         "colour": {1: "dev", 2: "stage", 3: "prod"}.get(position, "test"),
         "version": "6.1.0",
     }
-    return Environment.objects.create(slug=slug, protected=protected, **{**defaults, **fields})
+    made: Environment = Environment.objects.create(slug=slug, protected=protected, **{**defaults, **fields})
+    return made
 
 
 def make_asset(environment: Environment, kind: str, title: str, **fields: Any) -> Asset:
@@ -299,7 +300,7 @@ def make_run(migration: Migration, state: str = RunState.APPLIED, *, actor: Any 
             environment=migration.target, reason=Reason.RESTORE_POINT, complete=False, exported_at=now
         )
     run = Run.objects.create(migration=migration, plan=plan, state=state, **{**values, **fields})
-    steps = (
+    steps: tuple[tuple[str, str, dict[str, int]], ...] = (
         ("check", "Check that nothing moved since the plan", {"read": 4, "moved": 0}),
         ("restore_point", "Take the restore point", {"snapshot": 1, "assets": len(writing)}),
         ("write", f"Write {len(writing)} assets", {"imported": len(writing)}),

@@ -41,7 +41,7 @@ def migration_list(request: HttpRequest) -> HttpResponse:
     if environment := given.get("environment"):
         rows = rows.filter(Q(source__slug=environment) | Q(target__slug=environment))
     if given.get("mine"):
-        rows = rows.filter(created_by=request.user)
+        rows = rows.filter(created_by_id=request.user.pk)
     for word in str(given.get("q") or "").split():
         found = Q(title__icontains=word)
         if word.lstrip("#").isdecimal() and len(word) < 12:

@@ -223,7 +223,11 @@ def _plan_context(
     blocked = list(plan.items.filter(action="blocked", conflict__isnull=True).order_by("position"))
     unanswered = sum(item.action == "blocked" for item in asked)
     errors = plan.errors
-    settled = [item for item in plan.items.filter(answer__isnull=False, conflict__isnull=True)[:MOST_CONFLICTS]]
+    settled = [
+        item for item in plan.items.filter(answer__isnull=False, conflict__isnull=True)[:MOST_CONFLICTS]
+    ]
+    asked.sort(key=lambda item: item.action != "blocked")
+    questions = _questions(migration, asked[:MOST_CONFLICTS], context)
     return {
         "settled": [(item, ANSWERED.get((item.answer or {}).get("answer", ""), "")) for item in settled],
         "counts": [
@@ -236,7 +240,9 @@ def _plan_context(
             for action in ACTIONS
             if plan.counts.get(action) or action in ("create", "update", "unchanged")
         ],
-        "questions": _questions(migration, asked[:MOST_CONFLICTS], context),
+        "questions": questions,
+        "open_questions": [question for question in questions if question.is_open],
+        "answered_questions": [question for question in questions if not question.is_open],
         "questions_left": max(0, len(asked) - MOST_CONFLICTS),
         "unanswered": unanswered,
         "answered": len(asked) - unanswered,
@@ -284,7 +290,7 @@ def _questions(migration: Migration, asked: list[PlanItem], context: dict[str, A
                 error=" ".join(errors.get(item.uuid, [])),
             )
         )
-    return sorted(questions, key=lambda question: not question.is_open)
+    return questions
 
 
 def _choice(option: str, item: PlanItem, conflict: dict[str, Any], migration: Migration) -> Choice:

@@ -129,7 +129,7 @@ def _result(run: Run) -> dict[str, Any]:
 def _written(request: HttpRequest, migration: Migration, run: Run) -> dict[str, Any]:
     """Every asset that the plan wrote, and whether it was read back as planned: unequal ones first."""
     equal = set(run.written)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "kind": kind,
             "uuid": uuid,
@@ -179,7 +179,7 @@ def _verdicts(request: HttpRequest, migration: Migration, run: Run) -> dict[str,
     if words:
         rows = rows.filter(title__icontains=words)
     page = Paginator(rows, PAGE_SIZE).get_page(request.GET.get("page"))
-    found = list(page.object_list)
+    found: list[Any] = list(page.object_list)
     links = superset_links(migration.target, [verdict.uuid for verdict in found])
     sources = dict(
         run.plan.items.filter(target_uuid__in=[verdict.uuid for verdict in found]).values_list(

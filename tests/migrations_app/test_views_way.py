@@ -249,7 +249,7 @@ def test_an_edit_on_the_target_is_asked_about_and_the_answer_makes_another_plan(
     go(lead, f"{url}answer/", {"plan": migration.plan.hash, f"answer:{uuid}": "take"})
     run_jobs()
     page = text_of(lead, url)
-    assert "Conflicts, all answered" in page
+    assert "1 conflict answered" in page
     assert "Go on to apply 1" in page
 
 
