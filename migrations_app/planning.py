@@ -97,6 +97,8 @@ def plan_input(migration: Migration, source: SourceReading, target: TargetReadin
         "target_complete": target.reading.complete,
         "unreadable_target": target.reading.unreadable,
         "unknown_fields": dialect.unknown_fields,
+        "target_ids": target.reading.ids,
+        "target_url": migration.target.url.rstrip("/"),
     }
     if migration.rolls_back is not None:
         run = migration.rolls_back

@@ -14,6 +14,19 @@ from .trees import as_list, as_mapping, plain
 
 #: Keys of form data that list other charts by id (deck.gl multiple layers).
 _CHART_LISTS = ("deck_slices",)
+#: Parameters of the address under which a chart was last saved: ids and keys of the instance, of no use to the chart.
+_ADDRESS_PARAMS = frozenset(
+    {
+        "slice_id",
+        "dashboard_id",
+        "dashboard_page_id",
+        "datasource_id",
+        "datasource_type",
+        "form_data_key",
+        "native_filters_key",
+        "permalink_key",
+    }
+)
 
 
 def read_chart(data: Mapping[str, Any], context: ReadContext) -> dict[str, Any]:
@@ -58,10 +71,7 @@ def _read_form_data(raw: dict[str, Any], context: ReadContext, where: str) -> di
             params[key] = _read_chart_list(params[key], context, f"{where}.{key}")
     if not params.get("annotation_layers"):
         params.pop("annotation_layers", None)  # every import sets an empty list where there is none
-    if isinstance(params.get("annotation_layers"), list):
-        params["annotation_layers"] = [
-            _read_annotation(layer, context, where) for layer in params["annotation_layers"]
-        ]
+    params = _read_annotations(_without_address(params), context, where)
     texts: dict[str, Any] = context.texts(params, where)
     return texts
 
@@ -103,6 +113,61 @@ def lost_annotations(params: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     ]
 
 
+def without_lost_annotations(body: Mapping[str, Any]) -> dict[str, Any]:
+    """The body without the annotation layers that an import deletes. It leaves their copies in the query context, with
+    ids of the source in them: those go as well.
+    """
+
+    def strip(value: Mapping[str, Any]) -> dict[str, Any]:
+        lost = lost_annotations(value)
+        if not lost:
+            return dict(value)
+        return {
+            **value,
+            "annotation_layers": [x for x in as_list(value["annotation_layers"]) if x not in lost],
+        }
+
+    params = strip(body["params"])
+    if not params.get("annotation_layers"):
+        params.pop("annotation_layers", None)
+    query_context = body.get("query_context")
+    if isinstance(query_context, Mapping):
+        query_context = dict(query_context)
+        if isinstance(query_context.get("form_data"), Mapping):
+            query_context["form_data"] = strip(query_context["form_data"])
+        if isinstance(query_context.get("queries"), list):
+            query_context["queries"] = [
+                strip(query) if isinstance(query, Mapping) else query for query in query_context["queries"]
+            ]
+    return {**body, "params": params, "query_context": query_context}
+
+
+def _without_address(params: dict[str, Any]) -> dict[str, Any]:
+    address = params.get("url_params")
+    if not isinstance(address, Mapping) or not _ADDRESS_PARAMS & set(address):
+        return params
+    return {**params, "url_params": {k: v for k, v in address.items() if k not in _ADDRESS_PARAMS}}
+
+
+def _read_annotations(params: dict[str, Any], context: ReadContext, where: str) -> dict[str, Any]:
+    if not isinstance(params.get("annotation_layers"), list):
+        return params
+    layers = [_read_annotation(layer, context, where) for layer in params["annotation_layers"]]
+    return {**params, "annotation_layers": layers}
+
+
+def _render_annotations(params: dict[str, Any], context: RenderContext) -> dict[str, Any]:
+    if not isinstance(params.get("annotation_layers"), list):
+        return params
+    layers = [
+        {**layer, "value": context.id_of(Kind.CHART, layer["value"])}
+        if is_chart_annotation(layer) and isinstance(layer.get("value"), str)
+        else layer
+        for layer in params["annotation_layers"]
+    ]
+    return {**params, "annotation_layers": layers}
+
+
 def _read_annotation(layer: Any, context: ReadContext, where: str) -> Any:
     if not is_chart_annotation(layer):
         return layer
@@ -126,14 +191,7 @@ def _render_form_data(params: Mapping[str, Any], context: RenderContext) -> dict
             rendered[key] = [
                 number for uuid in rendered[key] if (number := context.id_of(Kind.CHART, uuid)) is not None
             ]
-    if isinstance(rendered.get("annotation_layers"), list):
-        rendered["annotation_layers"] = [
-            {**layer, "value": context.id_of(Kind.CHART, layer["value"])}
-            if is_chart_annotation(layer) and isinstance(layer.get("value"), str)
-            else layer
-            for layer in rendered["annotation_layers"]
-        ]
-    texts: dict[str, Any] = context.texts(rendered)
+    texts: dict[str, Any] = context.texts(_render_annotations(rendered, context))
     return texts
 
 
@@ -156,9 +214,7 @@ def _read_query_context(stored: Any, context: ReadContext) -> dict[str, Any] | N
     result = {key: value for key, value in stored.items() if key not in ("datasource", "force")}
     if isinstance(result.get("queries"), list):
         result["queries"] = [
-            context.texts(
-                {key: value for key, value in query.items() if key != "datasource"}, "query_context.queries"
-            )
+            context.texts(_read_query(query, context), "query_context.queries")
             if isinstance(query, dict)
             else query
             for query in result["queries"]
@@ -166,6 +222,11 @@ def _read_query_context(stored: Any, context: ReadContext) -> dict[str, Any] | N
     if isinstance(result.get("form_data"), dict):
         result["form_data"] = _read_form_data(result["form_data"], context, "query_context.form_data")
     return result
+
+
+def _read_query(query: dict[str, Any], context: ReadContext) -> dict[str, Any]:
+    kept = {key: value for key, value in query.items() if key != "datasource"}
+    return _read_annotations(_without_address(kept), context, "query_context.queries")
 
 
 def _render_query_context(
@@ -179,5 +240,10 @@ def _render_query_context(
             "datasource": f"{dataset}__table",
         }
     if isinstance(rendered.get("queries"), list):
-        rendered["queries"] = context.texts(rendered["queries"])
+        rendered["queries"] = context.texts(
+            [
+                _render_annotations(dict(query), context) if isinstance(query, Mapping) else query
+                for query in rendered["queries"]
+            ]
+        )
     return rendered

@@ -25,7 +25,8 @@ def comparison_form(document: Document) -> dict[str, Any]:
         body["metadata"] = _metadata(document.body["metadata"])
     if document.kind == Kind.CHART:
         del body["query_context"]
-    return {key: value for key, value in body.items() if value is not None}
+    form: dict[str, Any] = _numbers_alike({key: value for key, value in body.items() if value is not None})
+    return form
 
 
 def comparison_fingerprint(document: Document) -> str:
@@ -33,6 +34,17 @@ def comparison_fingerprint(document: Document) -> str:
     return fingerprint_of(
         {"kind": document.kind.value, "uuid": document.uuid, "body": comparison_form(document)}
     )
+
+
+def _numbers_alike(value: Any) -> Any:
+    """1.0 as 1: JSON does not tell them apart, and a browser that saves an asset writes the one for the other."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, Mapping):
+        return {key: _numbers_alike(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_numbers_alike(item) for item in value]
+    return value
 
 
 def _metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:

@@ -38,7 +38,7 @@ class ReadContext:
                     self.note(
                         "unresolved_id",
                         f"“{reference.found}” names a {reference.kind.value} that this environment does not have; "
-                        "it is carried as it stands.",
+                        "it will lead nowhere.",
                         where,
                     )
             return changed

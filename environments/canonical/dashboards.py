@@ -15,9 +15,13 @@ from .trees import as_list, as_mapping, plain
 # An export puts member charts that the layout does not show into a new row with random ids (append_charts in
 # superset/commands/dashboard/export.py, read at 6.1.0: "ROW-N-" and "CHART-" with eight of A-Z0-9).
 _APPENDED_ROW = re.compile(r"^ROW-N-[A-Z0-9]{8}$")
+_APPENDED_CHART = re.compile(r"^CHART-[A-Z0-9]{8}$")
 _KEEP_WHEN_EMPTY = {"ROOT", "GRID", "TABS", "TAB", "HEADER"}
 #: Parts of the metadata that hold a filter or a customization each, with datasets as targets and charts in scope.
 _FILTER_LISTS = ("native_filter_configuration", "chart_customization_config")
+# One layer of a deck.gl chart, in the scope of a filter (superset-frontend, selectedLayers, read at 6.1.0). Canonical
+# form has the chart as a token of texts in it.
+_LAYER = re.compile(r"^chart-(?:⟦chart:)?([0-9a-f-]+)⟧?-layer-(\d+)$")
 
 
 def read_dashboard(data: Mapping[str, Any], context: ReadContext) -> dict[str, Any]:
@@ -60,6 +64,14 @@ def filter_datasets(metadata: Mapping[str, Any]) -> frozenset[str]:
     )
 
 
+def settled(document: Document) -> Document:
+    """The dashboard after uuids of charts were exchanged in it: what is ordered or named by them is so again."""
+    return document.replace(
+        position=_settle_appended_rows(dict(document.body["position"])),
+        metadata=_map_chart_references(document.body["metadata"], lambda uuid: uuid),
+    )
+
+
 def without_charts(document: Document, gone: Collection[str]) -> Document:
     """The dashboard without some charts: their places in the layout and every mention in the metadata."""
     position = _without_nodes(
@@ -95,7 +107,7 @@ def _read_position(raw: dict[str, Any], context: ReadContext) -> dict[str, Any]:
                 ghosts.add(node_id)
                 continue
         if isinstance(node, dict):
-            node.setdefault("id", node_id)
+            node["id"] = node_id  # the page goes by the key
         nodes[node_id] = node
     return _settle_appended_rows(_without_nodes(nodes, ghosts))
 
@@ -152,38 +164,50 @@ def _without_nodes(position: Mapping[str, Any], gone: Collection[str]) -> dict[s
 
 
 def _settle_appended_rows(position: dict[str, Any]) -> dict[str, Any]:
-    """Give the rows that an export appended ids that depend on their charts alone, and drop charts the
-    layout shows anyway.
+    """Give what an export appended ids that depend on its charts alone, and drop charts the layout shows anyway.
+
+    Where the layout begins with tabs there is no row: the export leaves the charts loose, without a parent.
     """
-    rows = [node_id for node_id in position if _APPENDED_ROW.match(node_id)]
-    if not rows:
+    rows = [node_id for node_id in position if _APPENDED_ROW.match(node_id) and _children(position, node_id)]
+    held = {child for node_id in position for child in _children(position, node_id)}
+    loose = {
+        node_id
+        for node_id, node in position.items()
+        if _APPENDED_CHART.match(node_id)
+        and node_id not in held
+        and isinstance(node, Mapping)
+        and "parents" not in node
+    }
+    if not rows and not loose:
         return position
-    appended = {
-        child
-        for row in rows
-        for child in as_list(position[row].get("children"))
-        if isinstance(position.get(child), dict)
-    }
-    shown = {node["meta"]["uuid"] for node in _chart_nodes(position) if node["id"] not in appended}
-    doubles = {
-        node["id"]
-        for node in _chart_nodes(position)
-        if node["id"] in appended and node["meta"]["uuid"] in shown
-    }
-    position = _without_nodes(position, doubles)
+    charts = {node["id"]: node["meta"]["uuid"] for node in _chart_nodes(position)}
+    appended = loose | {child for row in rows for child in _children(position, row)}
+    shown = {uuid for node_id, uuid in charts.items() if node_id not in appended}
+    position = _without_nodes(
+        position, {node_id for node_id, uuid in charts.items() if node_id in appended and uuid in shown}
+    )
     names: dict[str, str] = {}
-    for row in rows:
-        if row not in position:
-            continue
-        charts = sorted(
-            (position[child]["meta"]["uuid"], child)
-            for child in position[row]["children"]
-            if isinstance(position.get(child), dict)
-        )
-        names[row] = "ROW-N-" + _short("".join(uuid for uuid, _ in charts))
-        names.update({child: "CHART-" + _short(uuid) for uuid, child in charts})
-        position[row] = {**position[row], "children": [child for _, child in charts]}
+    used: dict[str, int] = {}
+    for row in [*rows, None]:
+        members = sorted((loose & set(position)) if row is None else _children(position, row))
+        members.sort(key=lambda node_id: charts.get(node_id, node_id))
+        for node_id in members:
+            if node_id in charts:
+                used[charts[node_id]] = used.get(charts[node_id], 0) + 1
+                times = used[charts[node_id]]
+                names[node_id] = "CHART-" + _short(charts[node_id] + (f"#{times}" if times > 1 else ""))
+        if row in position:
+            names[row] = "ROW-N-" + _short("".join(names.get(node_id, node_id) for node_id in members))
+            position[row] = {**position[row], "children": members}
     return _rename_nodes(position, names)
+
+
+def _children(position: Mapping[str, Any], node_id: str) -> list[str]:
+    return [
+        child
+        for child in as_list(as_mapping(position.get(node_id)).get("children"))
+        if isinstance(child, str)
+    ]
 
 
 def _short(text: str) -> str:
@@ -314,9 +338,24 @@ def _map_chart_references(
         item = dict(item)
         if "chartsInScope" in item:
             item["chartsInScope"] = many(item["chartsInScope"], f"{where}.chartsInScope")
-        if isinstance(scope := item.get("scope"), Mapping) and "excluded" in scope:
-            item["scope"] = {**scope, "excluded": many(scope["excluded"], f"{where}.scope.excluded")}
+        if isinstance(scope := item.get("scope"), Mapping):
+            item["scope"] = scope = dict(scope)
+            if "excluded" in scope:
+                scope["excluded"] = many(scope["excluded"], f"{where}.scope.excluded")
+            if isinstance(layers := scope.get("selectedLayers"), list):
+                scope["selectedLayers"] = [
+                    found for layer in layers if (found := layer_of(layer, f"{where}.scope.selectedLayers"))
+                ]
         return item
+
+    def layer_of(layer: Any, where: str) -> Any:
+        match = _LAYER.match(layer) if isinstance(layer, str) else None
+        if match is None:
+            return layer
+        chart = one(match[1], where)
+        if chart is None:
+            return None
+        return f"chart-{f'⟦chart:{chart}⟧' if isinstance(chart, str) else chart}-layer-{match[2]}"
 
     result = dict(metadata)
     for name in _FILTER_LISTS:

@@ -113,18 +113,49 @@ def _read_metric(metric: Any) -> dict[str, Any]:
     return body
 
 
-_PASSWORD = re.compile(r"(//[^/@:]*:)[^@/]*(@)")
+MASK = "XXXXXXXXXX"  # what Superset itself shows instead of a password (superset/constants.py, PASSWORD_MASK)
+# user:password@ of an address. SQLAlchemy ends a password at the first @ and lets it hold / and ?; a person who forgot
+# to escape an @ has more of them before the path ends, and Superset masks only what it could parse.
+_PASSWORD = re.compile(r"(://[^/@:]*:)[^@]*@(?:[^?]*@)?")
+_SECRET_NAME = re.compile(
+    r"pass(?!ive|word_?less)|pwd|secret|token|credential|authorization|(?<!primary)(?<!foreign)key|odbc_connect|cookie",
+    re.IGNORECASE,
+)
+_PARAMETER = re.compile(r"([?&;])([^=&;?]+)=([^&]*)")
+
+
+def masked(value: Any, name: str = "") -> Any:
+    """A JSON value without secrets: passwords in addresses, secret parameters of addresses, and texts under names that
+    speak of secrets.
+    """
+    if isinstance(value, Mapping):
+        return {key: masked(item, str(key)) for key, item in value.items()}
+    if isinstance(value, list):
+        return [masked(item, name) for item in value]
+    if not isinstance(value, str) or not value:
+        return value
+    if _SECRET_NAME.search(name):
+        return MASK
+    if "://" not in value:
+        return value
+    return _PARAMETER.sub(_masked_parameter, _PASSWORD.sub(rf"\g<1>{MASK}@", value))
+
+
+def _masked_parameter(match: re.Match[str]) -> str:
+    return f"{match[1]}{match[2]}={MASK if _SECRET_NAME.search(match[2]) and match[3] else match[3]}"
 
 
 def read_database(data: Mapping[str, Any], context: ReadContext) -> dict[str, Any]:
     """What a mapping needs to know of a connection, and what a run proves unchanged. No secret: a password
-    comes masked, and is masked again.
+    comes masked, and everything that looks like one is masked again.
     """
     raw = plain(data)
     body = {key: value for key, value in raw.items() if key not in DROPPED[Kind.DATABASE]}
     # dataset, chart and dashboard exports call it allow_file_upload, database and assets exports allow_csv_upload
     if "allow_file_upload" in body:
         body["allow_csv_upload"] = body.pop("allow_file_upload")
-    body["sqlalchemy_uri"] = _PASSWORD.sub(r"\1XXXXXXXXXX\2", str(body.get("sqlalchemy_uri") or ""))
-    body["extra"] = _parsed(body.get("extra")) or None
-    return body
+    body["sqlalchemy_uri"] = str(body.get("sqlalchemy_uri") or "")
+    extra = _parsed(body.get("extra")) or None
+    body["extra"] = MASK if isinstance(extra, str) else extra  # not JSON: nobody knows what is in it
+    result: dict[str, Any] = masked(body)
+    return result

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from .charts import is_chart_annotation
-from .dashboards import chart_uuids, filter_datasets
+from .dashboards import chart_uuids, filter_datasets, settled
 from .documents import Document, Documents, Kind
-from .texts import retarget_text, text_references
+from .texts import retarget_text, text_references, text_without
 from .trees import as_list, map_texts, texts
 
 
@@ -81,6 +81,16 @@ def with_uuids(document: Document, uuids: Mapping[str, str]) -> Document:
     def change(text: str) -> str:
         return uuids.get(text) or retarget_text(text, lambda uuid: uuids.get(uuid, uuid))
 
-    return Document(
+    changed = Document(
         document.kind, uuids.get(document.uuid, document.uuid), map_texts(document.body, change, keys=True)
+    )
+    return settled(changed) if document.kind == Kind.DASHBOARD else changed
+
+
+def without_mentions(document: Document, is_there: Callable[[Kind, str], bool]) -> Document:
+    """The document with links to, and macros of, what is not there leading nowhere (id 0): as an import leaves them."""
+    if all(is_there(kind, uuid) for text in texts(document.body) for kind, uuid in text_references(text)):
+        return document
+    return Document(
+        document.kind, document.uuid, map_texts(document.body, lambda text: text_without(text, is_there))
     )

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .charts import lost_annotations, render_chart
+from .charts import render_chart, without_lost_annotations
 from .context import RenderContext
 from .dashboards import render_dashboard
 from .datasets import render_dataset
@@ -60,12 +60,11 @@ def importable(document: Document) -> Document:
     """The document as it can be after an import at best: annotation layers other than formulas are deleted
     by every import.
     """
-    if document.kind != Kind.CHART or not lost_annotations(document.body["params"]):
-        return document
-    lost = lost_annotations(document.body["params"])
-    params = dict(document.body["params"])
-    kept = [layer for layer in params.pop("annotation_layers") if layer not in lost]
-    return document.replace(params={**params, "annotation_layers": kept} if kept else params)
+    return (
+        document.replace(**without_lost_annotations(document.body))
+        if document.kind == Kind.CHART
+        else document
+    )
 
 
 def _render(document: Document, context: RenderContext, dialect: Dialect) -> dict[str, Any]:

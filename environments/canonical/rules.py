@@ -86,6 +86,7 @@ IGNORED_IN_COMPARISON: Mapping[str, str] = MappingProxyType(
         "merely opens a chart "
         "that has none (query_context_generation, seen at 6.1.0)",
         "dashboard: empty settings in metadata": "an empty setting and none mean the same",
+        "any: 1 and 1.0": "JSON does not tell them apart, and browsers write the one for the other",
         "any: empty text": "an empty text and none mean the same",
         "database": "connections are mapped, never compared",
     }

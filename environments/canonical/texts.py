@@ -2,7 +2,7 @@
 
 In canonical form an id in a text stands as a token, `⟦chart:<uuid>⟧`, and the instance's own address as
 `⟦base⟧`; rendering puts
-the target's ids and address back. What cannot be resolved stays as it is and is noted.
+the target's ids and address back. What cannot be resolved becomes id 0, which is nothing, and is noted.
 """
 
 from __future__ import annotations
@@ -10,28 +10,45 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from .documents import Kind
 from .ids import IdTable
 
 BASE_TOKEN = "⟦base⟧"  # noqa: S105  a mark in texts
 _TOKEN = re.compile(r"⟦(dashboard|chart|dataset):([0-9a-f-]{36})⟧")
+_ANY_TOKEN = re.compile(rf"{_TOKEN.pattern}|{BASE_TOKEN}")
 
 # Each pattern: what stands before the id (group 1), the id (group 2), what must follow it.
 # Jinja macros: superset/jinja_context.py, dataset_macro and metric_macro, read at 6.1.0.
-_JINJA_DATASET = re.compile(r"(\bdataset\(\s*(?:dataset_id\s*=\s*)?)(\d{1,18})(?=\s*[,)])")
-_JINJA_METRIC = re.compile(
-    r"(\bmetric\(\s*(?:metric_key\s*=\s*)?(?:'[^']*'|\"[^\"]*\")\s*,\s*(?:dataset_id\s*=\s*)?)(\d{1,18})(?=\s*\))"
+_QUOTED = r"(?:'[^']*'|\"[^\"]*\")"
+_JINJA: tuple[re.Pattern[str], ...] = (
+    re.compile(r"((?<![\w.])dataset\(\s*(?:dataset_id\s*=\s*)?)(\d{1,18})(?=\s*[,)])"),
+    re.compile(
+        rf"((?<![\w.])metric\(\s*(?:metric_key\s*=\s*)?{_QUOTED}\s*,\s*(?:dataset_id\s*=\s*)?)(\d{{1,18}})(?=\s*\))"
+    ),
+    re.compile(
+        rf"((?<![\w.])metric\(\s*dataset_id\s*=\s*)(\d{{1,18}})(?=\s*,\s*metric_key\s*=\s*{_QUOTED}\s*\))"
+    ),
 )
+_JINJA_BLOCK = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
 # Links: superset/views/core.py (dashboard by id), superset/explore (slice_id, datasource_id), read at 6.1.0.
+# A name is followed by its value as a parameter of an address (=), or in JSON: plain, URL-encoded, or escaped for HTML.
+_END = r"(?=[/?#)\"'\s<>&\]]|$)"
+_COLON = r"(?:%22%3A(?:%20|\+)?|\":\s?|&quot;:\s?)"
 _LINKS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
-    (Kind.DASHBOARD, re.compile(r"(/superset/dashboard/)(\d{1,18})(?=[/?#)\"'\s<>&\]]|$)")),
-    (Kind.CHART, re.compile(r"(\bslice_id(?:=|%22%3A(?:%20|\+)?|\":\s?|&quot;:\s?))(\d{1,18})(?!\d)")),
-    (Kind.CHART, re.compile(r"(/superset/slice/)(\d{1,18})(?=[/?#)\"'\s<>&\]]|$)")),
-    (Kind.DATASET, re.compile(r"(/superset/explore/table/)(\d{1,18})(?=[/?#)\"'\s<>&\]]|$)")),
-    (Kind.DATASET, re.compile(r"(\bdatasource_id=)(\d{1,18})(?!\d)")),
-    (Kind.DATASET, re.compile(r"(/tablemodelview/edit/)(\d{1,18})(?=[/?#)\"'\s<>&\]]|$)")),
+    (Kind.DASHBOARD, re.compile(rf"(/superset/dashboard/)(\d{{1,18}}){_END}")),
+    (Kind.CHART, re.compile(rf"((?:(?<=[?&;])slice_id=|\bslice_id{_COLON}))(\d{{1,18}})(?!\d)")),
+    (Kind.CHART, re.compile(rf"(/superset/slice/)(\d{{1,18}}){_END}")),
+    (Kind.DATASET, re.compile(rf"(/superset/explore/table/)(\d{{1,18}}){_END}")),
+    (Kind.DATASET, re.compile(r"((?<=[?&;])datasource_id=)(\d{1,18})(?!\d)")),
+    (Kind.DATASET, re.compile(rf"(\bdatasource{_COLON}(?:%22|\"|&quot;))(\d{{1,18}})(?=__table)")),
+    (Kind.DATASET, re.compile(rf"(/tablemodelview/edit/)(\d{{1,18}}){_END}")),
 )
+# What is left of absolute addresses after our own became a token: links to other hosts, whose ids mean nothing here.
+_OTHER_HOST = re.compile(r"(?:\bhttps?:)?//[^\s\"'<>)\]]+")
+#: Stands for an asset that does not exist: no row has this id, so nothing else is ever shown in its place.
+NOWHERE = "0"
 
 
 @dataclass(frozen=True)
@@ -52,31 +69,51 @@ def _may_hold_ids(text: str) -> bool:
         or "slice_id" in text
         or "datasource_id" in text
         or "tablemodelview" in text
+        or "__table" in text
     )
 
 
 def text_to_canonical(text: str, ids: IdTable, base_url: str) -> tuple[str, tuple[TextReference, ...]]:
-    """Replace the ids that a text holds by tokens. Comes back with every id that was found, resolved or not."""
+    """Replace the ids that a text holds by tokens. Comes back with every id that was found, resolved or not.
+
+    An id of nothing becomes 0: carried as it stands it would name some unrelated asset of the next environment.
+    """
     found: list[TextReference] = []
 
     def to_token(kind: Kind) -> Callable[[re.Match[str]], str]:
         def replace(match: re.Match[str]) -> str:
+            if match[2] == NOWHERE:
+                return match[0]
             uuid = ids.uuid_of(kind, match[2])
             found.append(TextReference(kind, uuid, match[0]))
-            return match[0] if uuid is None else f"{match[1]}⟦{kind.value}:{uuid}⟧"
+            return f"{match[1]}{NOWHERE}" if uuid is None else f"{match[1]}⟦{kind.value}:{uuid}⟧"
 
         return replace
+
+    def macros(block: re.Match[str]) -> str:
+        changed = block[0]
+        for pattern in _JINJA:
+            changed = pattern.sub(to_token(Kind.DATASET), changed)
+        return changed
 
     if base_url and base_url in text:
         # A longer host name that only begins alike (http://bi:80880 for http://bi:8088) is another address.
         text = re.sub(re.escape(base_url) + r"(?=[/?#)\"'\s<>\]]|$)", BASE_TOKEN, text)
     if _may_hold_ids(text):
-        if "{{" in text or "{%" in text:
-            text = _JINJA_DATASET.sub(to_token(Kind.DATASET), text)
-            text = _JINJA_METRIC.sub(to_token(Kind.DATASET), text)
+        text = _JINJA_BLOCK.sub(macros, text)
         for kind, pattern in _LINKS:
-            text = pattern.sub(to_token(kind), text)
+            text = _outside(_OTHER_HOST, text, partial(pattern.sub, to_token(kind)))
     return text, tuple(found)
+
+
+def _outside(pattern: re.Pattern[str], text: str, change: Callable[[str], str]) -> str:
+    """The text with what lies between the matches of a pattern changed."""
+    parts: list[str] = []
+    end = 0
+    for match in pattern.finditer(text):
+        parts += [change(text[end : match.start()]), match[0]]
+        end = match.end()
+    return "".join([*parts, change(text[end:])])
 
 
 def text_to_target(text: str, ids: IdTable, base_url: str) -> tuple[str, tuple[TextReference, ...]]:
@@ -92,7 +129,7 @@ def text_to_target(text: str, ids: IdTable, base_url: str) -> tuple[str, tuple[T
         number = ids.id_of(kind, uuid)
         if number is None:
             missing.append(TextReference(kind, uuid, match[0]))
-            return "0"
+            return NOWHERE
         return str(number)
 
     return _TOKEN.sub(replace, text.replace(BASE_TOKEN, base_url)), tuple(missing)
@@ -105,8 +142,35 @@ def text_references(text: str) -> Iterator[tuple[Kind, str]]:
             yield Kind(match[1]), match[2]
 
 
+def text_without(text: str, is_there: Callable[[Kind, str], bool]) -> str:
+    """The canonical text with the tokens of what is not there made ids of nothing."""
+    if "⟦" not in text:
+        return text
+    return _TOKEN.sub(lambda match: match[0] if is_there(Kind(match[1]), match[2]) else NOWHERE, text)
+
+
 def retarget_text(text: str, uuids: Callable[[str], str]) -> str:
     """The same canonical text with the uuids of its tokens exchanged."""
     if "⟦" not in text:
         return text
     return _TOKEN.sub(lambda match: f"⟦{match[1]}:{uuids(match[2])}⟧", text)
+
+
+#: One character of the private use area for each token, so that a change of the text cannot reach into it.
+_FIRST_HIDDEN, _MOST_HIDDEN = 0xE000, 6400
+
+
+def hide_tokens(text: str) -> tuple[str, tuple[str, ...]]:
+    """The canonical text with one character for each of its tokens, and the tokens, for `show_tokens`."""
+    if "⟦" not in text:
+        return text, ()
+    tokens = tuple(dict.fromkeys(match[0] for match in _ANY_TOKEN.finditer(text)))[:_MOST_HIDDEN]
+    for index, token in enumerate(tokens):
+        text = text.replace(token, chr(_FIRST_HIDDEN + index))
+    return text, tokens
+
+
+def show_tokens(text: str, tokens: tuple[str, ...]) -> str:
+    for index, token in enumerate(tokens):
+        text = text.replace(chr(_FIRST_HIDDEN + index), token)
+    return text

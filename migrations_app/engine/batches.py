@@ -112,9 +112,10 @@ def _break_cycle(
     """Nothing can be written whole (two new dashboards that link to each other): write what only lacks an
     id, and come back.
 
-    Open references are written as id 0, which exists nowhere.
+    Open references are written as id 0, which exists nowhere. What stands on the members of the cycle waits for them.
     """
-    chosen = tuple(rendered)[:BATCH_LIMIT]
+    lowest = min((item.kind for item in rendered.values()), key=DEPENDENCY_ORDER.index)
+    chosen = tuple(uuid for uuid, item in rendered.items() if item.kind == lowest)[:BATCH_LIMIT]
     return chosen, frozenset(uuid for uuid in chosen if _open(rendered[uuid]))
 
 

@@ -9,7 +9,7 @@ even without overwrite.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -39,8 +39,12 @@ class Conflict:
     when: str = ""
 
 
-def natural_key_conflicts(wanted: Mapping[str, Document], target: Documents) -> dict[str, Conflict]:
-    """Conflicts by the key of `wanted` (source uuids). `wanted` is in the target's terms."""
+def natural_key_conflicts(
+    wanted: Mapping[str, Document], target: Documents, left_out: Collection[str] = ()
+) -> dict[str, Conflict]:
+    """Conflicts by the key of `wanted` (source uuids). `wanted` is in the target's terms; what is left out is in
+    nobody's way.
+    """
     slugs = {
         str(item.body["slug"]): item
         for item in target.values()
@@ -51,8 +55,8 @@ def natural_key_conflicts(wanted: Mapping[str, Document], target: Documents) -> 
         if item.kind == Kind.DATASET:
             tables.setdefault(_table_key(item), []).append(item)
     found: dict[str, Conflict] = {}
-    seen: dict[tuple[Any, ...], tuple[str, Document]] = {}
-    for uuid in sorted(wanted):
+    seen: dict[tuple[str, str], list[Document]] = {}
+    for uuid in sorted(wanted, key=lambda uuid: (uuid in left_out, uuid)):
         document = wanted[uuid]
         if document.kind == Kind.DASHBOARD and document.body.get("slug"):
             other = slugs.get(str(document.body["slug"]))
@@ -66,29 +70,27 @@ def natural_key_conflicts(wanted: Mapping[str, Document], target: Documents) -> 
                     other.title,
                 )
         elif document.kind == Kind.DATASET:
-            # A null schema matches any schema in the importer's eyes, so it does in ours.
             others = [
                 other
                 for other in tables.get(_table_key(document), [])
-                if other.uuid != document.uuid
-                and _may_match(other.body.get("schema"), document.body.get("schema"))
+                if other.uuid != document.uuid and _may_match(document, other, document.uuid in target)
             ]
             if others:
                 found[uuid] = _table_conflict(document, others, document.uuid in target)
                 continue
-            key = (*_table_key(document), document.body.get("schema"))
-            if key in seen:
-                _, first = seen[key]
+            here = seen.setdefault(_table_key(document), [])
+            first = next((item for item in here if _may_match(document, item, False)), None)
+            if first is not None:
                 found[uuid] = Conflict(
                     ConflictCode.DOUBLED,
-                    f"Would land on the same table as “{first.title}” of this plan "
-                    f"({_full_name(document)}); the target holds one dataset a table.",
+                    f"Would land on the same table as “{first.title}” of this plan ({_full_name(document)}); "
+                    "the target holds one dataset a table.",
                     ("rename", "leave_out"),
                     first.uuid,
                     first.title,
                 )
-            else:
-                seen[key] = (uuid, document)
+            elif uuid not in left_out:
+                here.append(document)
     return found
 
 
@@ -112,14 +114,18 @@ def _table_conflict(document: Document, others: list[Document], exists: bool) ->
     )
 
 
-def renamed(document: Document, name: str, target: Documents) -> dict[str, Any]:
-    """The fields that bring a document beside the one that is in its way: another slug; another name, and
-    for a dataset on a
-    table a query that reads the same table, because the target holds one dataset a table."""
+def renamed(
+    document: Document, name: str, target: Documents, others: Collection[Document] = ()
+) -> dict[str, Any]:
+    """The fields that bring a document beside the one that is in its way: another slug; another name, and for a dataset
+    on a table a query that reads the same table, because the target holds one dataset a table. A name that is made up
+    is neither on the target nor among `others`.
+    """
+    around = [item for item in (*target.values(), *others) if item.kind == document.kind]
     if document.kind == Kind.DASHBOARD:
-        taken = {str(item.body.get("slug")) for item in target.values() if item.kind == Kind.DASHBOARD}
+        taken = {str(item.body.get("slug")) for item in around}
         return {"slug": name or _free(str(document.body["slug"]), taken, "-")}
-    taken = {str(item.body.get("table_name")) for item in target.values() if item.kind == Kind.DATASET}
+    taken = {str(item.body.get("table_name")) for item in around}
     new_name = name or _free(str(document.body["table_name"]), taken, "_")
     if document.body.get("sql"):
         return {"table_name": new_name}
@@ -145,8 +151,13 @@ def _table_key(document: Document) -> tuple[str, str]:
     return str(document.body.get("database_uuid")), str(document.body.get("table_name"))
 
 
-def _may_match(one: object, other: object) -> bool:
-    return one is None or other is None or one == other
+def _may_match(document: Document, other: Document, exists: bool) -> bool:
+    """Whether an import of `document` would hit `other` by its table. A null schema of ours matches any schema in the
+    importer's eyes; one of theirs only null. It is most likely the same table even so, which matters as long as ours
+    is not beside it already.
+    """
+    ours, theirs = document.body.get("schema"), other.body.get("schema")
+    return ours is None or ours == theirs or (theirs is None and not exists)
 
 
 def _full_name(document: Document) -> str:

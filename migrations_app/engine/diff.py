@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from environments.canonical.comparison import comparison_form
-from environments.canonical.documents import Document
+from environments.canonical.documents import Document, canonical_json
 
 #: Keys that name an item of a list; the first one that all items of both lists carry, each with another
 #: value, matches them.
@@ -45,21 +45,27 @@ def field_changes(before: Document, after: Document) -> tuple[FieldChange, ...]:
 
 
 def _changes(before: Any, after: Any, path: tuple[str, ...]) -> Iterator[FieldChange]:
-    if before == after and type(before) is type(after):
-        return
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         for key in sorted({*before, *after}):
+            if (key in before) != (key in after) and before.get(key) is after.get(key) is None:
+                yield FieldChange((*path, str(key)), None, None)  # an explicit null, and nothing
             yield from _changes(before.get(key), after.get(key), (*path, str(key)))
         return
     if isinstance(before, list) and isinstance(after, list):
         yield from _list_changes(before, after, path)
         return
-    if before == after:
-        return  # 1 and 1.0, which JSON does not tell apart
-    yield FieldChange(path, before, after)
+    if not _same(before, after):
+        yield FieldChange(path, before, after)
+
+
+def _same(before: Any, after: Any) -> bool:
+    """As fingerprints see it: Python takes True for 1, JSON does not."""
+    return before == after and canonical_json(before) == canonical_json(after)
 
 
 def _list_changes(before: list[Any], after: list[Any], path: tuple[str, ...]) -> Iterator[FieldChange]:
+    if _same(before, after):
+        return
     if key := _item_key(before, after):
         left = {str(item[key]): item for item in before}
         right = {str(item[key]): item for item in after}
@@ -87,5 +93,5 @@ def _names_each(items: Sequence[Any], key: str) -> bool:
     return (
         len(names) == len(items)
         and all(isinstance(name, (str, int)) for name in names)
-        and len(set(names)) == len(names)
+        and len({str(name) for name in names}) == len(names)
     )

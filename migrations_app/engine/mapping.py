@@ -10,6 +10,7 @@ from typing import Any
 from environments.canonical.documents import Document, Documents, Kind
 from environments.canonical.references import with_uuids
 from environments.canonical.rendering import importable
+from environments.canonical.texts import hide_tokens, show_tokens
 from environments.canonical.trees import map_texts
 
 
@@ -95,6 +96,8 @@ def in_target_terms(document: Document, mapping: AssetMapping) -> Document:
             params=_free_sql(document.body["params"], mapping),
             query_context=_free_sql(document.body.get("query_context"), mapping),
         )
+    elif document.kind == Kind.DASHBOARD and mapping.substitutions:  # filters of filters hold SQL as well
+        document = document.replace(metadata=_free_sql(document.body["metadata"], mapping))
     if document.uuid in mapping.renames:
         document = document.replace(**mapping.renames[document.uuid])
     uuids = {**{uuid: target.uuid for uuid, target in mapping.databases.items()}, **mapping.pairs}
@@ -130,9 +133,10 @@ def _dataset(document: Document, mapping: AssetMapping) -> Document:
 def _substituted(sql: Any, mapping: AssetMapping) -> Any:
     if not isinstance(sql, str):
         return sql
+    hidden, tokens = hide_tokens(sql)
     for substitution in mapping.substitutions:
-        sql = substitution.apply(sql)
-    return sql
+        hidden = substitution.apply(hidden)
+    return show_tokens(hidden, tokens)
 
 
 #: Keys under which form data and query contexts hold free SQL (superset-ui: AdhocMetric, AdhocFilter, SQL

@@ -1,0 +1,137 @@
+"""Estates with everything in them that went wrong somewhere, moved to other Supersets of 6.1.0 and 4.1.4."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from environments.canonical.comparison import comparison_fingerprint
+from environments.canonical.documents import Document, Kind
+from environments.connections import connect
+from environments.lab.instance import RunningSuperset
+from environments.lab.rest import Rest
+from environments.models import Environment
+from environments.store import EnvironmentReading
+from migrations_app import services
+from migrations_app.engine.mapping import AssetMapping, DatabaseTarget, in_target_terms
+from tests.live.nasty import Nasty, build_nasty_estate
+from tests.live.product import Product, actions, fingerprints, product
+
+pytestmark = [pytest.mark.live]
+__all__ = ["product"]
+
+Lease = Callable[..., RunningSuperset]
+
+
+def _members(rest: Rest, reading: EnvironmentReading, uuid: str) -> set[str]:
+    """The charts that Superset itself says are on a dashboard."""
+    number = reading.ids.id_of(Kind.DASHBOARD, uuid)
+    found = rest.call("GET", f"/api/v1/dashboard/{number}/charts")["result"]
+    return {str(reading.ids.uuid_of(Kind.CHART, entry["id"])) for entry in found}
+
+
+def _surviving_ids(environment: Environment, numbers: set[int]) -> dict[str, list[str]]:
+    """Where one of the numbers stands, as a number of its own, in anything the environment exports: kind and title."""
+    found: dict[str, list[str]] = {}
+    with connect(environment) as client:
+        for asset in client.export_assets().assets.values():
+            text = json.dumps(asset.data, ensure_ascii=False)
+            there = {token for token in re.findall(r"(?<![\w.#-])\d+(?![\w.-]|%\d)|\d+(?=__table)", text)}
+            if hits := sorted(there & {str(number) for number in numbers}):
+                found[f"{asset.kind} {asset.title}"] = hits
+    return found
+
+
+def _mapping(reading: EnvironmentReading, connection: Document, catalog: str) -> AssetMapping:
+    databases = [item for item in reading.documents.values() if item.kind == Kind.DATABASE]
+    return AssetMapping({item.uuid: DatabaseTarget(connection.uuid, True, catalog) for item in databases})
+
+
+@pytest.fixture
+def nasty(fresh_target: Lease, lab: Any) -> tuple[RunningSuperset, Nasty]:
+    superset = fresh_target(contents="empty", feature_flags={"ENABLE_TEMPLATE_PROCESSING": True})
+    return superset, build_nasty_estate(superset, lab.postgres_warehouses()["dev"])
+
+
+def test_a_nasty_estate_arrives_whole_and_goes_back(
+    product: Product, nasty: tuple[RunningSuperset, Nasty], fresh_target: Lease, lab: Any
+) -> None:
+    one, estate = nasty
+    other = fresh_target(contents="empty")
+    there = Rest(other)
+    _, connection = there.add_connection("Prod warehouse", lab.postgres_warehouses()["prod"])
+    source, target = product.register("dev", one), product.register("prod", other)
+    before = product.read(target)
+    selection = product.uuids(source, "dashboard")
+    assert len(selection) == 3
+
+    migration = product.migrate(source, target, selection, verify=False)
+    plan = migration.plan
+    assert plan is not None
+    assert plan.counts["blocked"] == 0, [
+        (item.title, item.blocked_by) for item in plan.items.filter(action="blocked")
+    ]
+    told = {problem["code"] for problem in plan.problems}
+    assert {"ghost_chart", "stale_reference", "unresolved_id"} <= told
+    assert "annotation_layer" in {loss["code"] for loss in plan.losses}
+    run = product.apply(migration)
+    assert run.state == "applied", run.error
+
+    here, after = product.read(source), product.read(target)
+    mapping = _mapping(here, after.documents[connection], "prod")
+    moved = [item for item in plan.items.all() if item.kind != "database"]
+    for item in moved:
+        wanted = in_target_terms(here.documents[item.uuid], mapping)
+        if item.uuid in after.documents and not item.changes:
+            assert comparison_fingerprint(after.documents[item.uuid]) == comparison_fingerprint(wanted), (
+                item.title
+            )
+    assert after.documents[connection].fingerprint == before.documents[connection].fingerprint
+    numbers = {number for _, number, _ in here.ids} | estate.ids()
+    assert numbers.isdisjoint(number for _, number, _ in after.ids)
+    assert _surviving_ids(target, numbers) == {}
+
+    # Two datasets on tables of one name in two schemas; each chart reads its own.
+    names = {item.body["schema"] for item in after.documents.values() if item.title == "orders"}
+    assert names == {"sales", "hr"}
+    assert (
+        after.documents[estate.datasets["jinja"][1]].body["sql"]
+        == here.documents[estate.datasets["jinja"][1]].body["sql"]
+    )
+    with connect(target) as client:
+        exported = client.export_assets().assets
+    odd = after.ids.id_of(Kind.DATASET, estate.datasets["odd"][1])
+    assert f"dataset({odd})" in exported[estate.datasets["jinja"][1]].data["sql"]
+    multi = exported[estate.charts["layers"][1]].data["params"]["deck_slices"]
+    wanted_layers = [after.ids.id_of(Kind.CHART, estate.charts[name][1]) for name in ("total", "by region")]
+    assert multi == wanted_layers
+
+    # Members are what people see: the ghost is gone, the member that no layout showed is shown.
+    for name in ("main", "second", "copy"):
+        uuid = estate.dashboards[name][1]
+        shown = _members(Rest(one), here, uuid)
+        assert _members(there, after, uuid) == shown, name
+    assert estate.charts["unshown member"][1] in _members(there, after, estate.dashboards["main"][1])
+    copied = _members(there, after, estate.dashboards["copy"][1])
+    assert len(copied) >= 7
+    assert copied.isdisjoint(_members(there, after, estate.dashboards["main"][1]))
+
+    # Links of the text lead to the target's own assets, others are as they were.
+    position = json.dumps(exported[estate.dashboards["main"][1]].data["position"])
+    second = after.ids.id_of(Kind.DASHBOARD, estate.dashboards["second"][1])
+    assert f"(/superset/dashboard/{second}/)" in position
+    assert f"({other.url}/superset/dashboard/{second}/?standalone=1)" in position
+    assert "(https://bi.example.com/superset/dashboard/12/)" in position
+    assert "(/superset/dashboard/0/)" in position
+
+    again = product.migrate(source, target, selection, verify=False)
+    assert again.plan is not None
+    assert actions(again.plan) == {}
+    assert services.why_not_applicable(again).startswith("There is nothing to do")
+
+    product.apply(product.roll_back(run))
+    assert fingerprints(product.read(target)) == fingerprints(before)
