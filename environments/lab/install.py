@@ -93,6 +93,23 @@ class Installer:
             mark_complete(folder)
         return programs
 
+    def program(self, name: str, *wanted: str) -> Path:
+        """The folder of an environment of its own with `wanted` from PyPI: other tools, for benchmarks."""
+        folder = self.places.root / f"{name}-{_digest(' '.join(wanted))}"
+        if is_complete(folder):
+            return folder
+        python = find_python()
+        with self.places.locked(folder.name):
+            if is_complete(folder):
+                return folder
+            shutil.rmtree(folder, ignore_errors=True)
+            _, uv = self._tools(python)
+            with self.progress.step(f"Installing {name} (first time)", f"{name} installed"):
+                self._new_environment(python, folder)
+                self._pip_install(folder / "bin" / "python", uv, list(wanted), f"Installing {name}")
+            mark_complete(folder)
+        return folder
+
     def _tools(self, python: Path) -> tuple[Path, Path | None]:
         """A Python that has pip, and uv: the machine's, or ours, or None if there is none for this machine."""
         folder = self.places.root / f"tools-{_digest(_UV)}"

@@ -1,0 +1,156 @@
+"""`make bench`, or `python -m tests.bench --rounds 1 --no-preset --no-write`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from environments.lab.client import LabClient
+from environments.lab.install import Installer
+from environments.lab.instance import RunningSuperset
+from environments.lab.places import REPOSITORY, Places
+from environments.lab.progress import Progress
+from environments.lab.rest import Rest
+
+from .contenders import PRESET_CLI, preset_cli, raw_api
+from .report import Results, page, terminal
+
+PAGE = REPOSITORY / "docs" / "benchmarks.md"
+KINDS = ("dashboard", "chart", "dataset", "database")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--no-preset", action="store_true", help="leave preset-cli out")
+    parser.add_argument(
+        "--no-write", action="store_true", help=f"do not write {PAGE.relative_to(REPOSITORY)}"
+    )
+    options = parser.parse_args()
+    progress = Progress()
+    program = (
+        None
+        if options.no_preset
+        else Installer(Places.default(), progress).program("preset-cli", *PRESET_CLI)
+    )
+    results = Results()
+    with LabClient() as lab, tempfile.TemporaryDirectory(prefix="ss-tools-bench-") as folder:
+        with progress.step("Starting two Supersets", "Two Supersets answer"):
+            source, target = lab.lease(contents="examples"), lab.lease(contents="prod")
+        results.assets = _count(source)
+        raw_api(source, target)  # not counted: first requests of a fresh process load half of Superset
+        for number in range(1, options.rounds + 1):
+            progress.say(f"Round {number} of {options.rounds}")
+            _round(lab, source, target, program, Path(folder) / str(number), results, progress)
+    progress.say("")
+    progress.say(terminal(results))
+    if not options.no_write:
+        PAGE.write_text(
+            page(
+                results,
+                when=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+                commit=_commit(),
+                machine=f"{os.cpu_count()} cores, Python {platform.python_version()}",
+                versions=f"Superset {source.version} on PostgreSQL, one worker with eight threads",
+            )
+        )
+        progress.say(f"Written to {PAGE.relative_to(REPOSITORY)}.")
+    return 0
+
+
+def _round(
+    lab: LabClient,
+    source: RunningSuperset,
+    target: RunningSuperset,
+    program: Path | None,
+    folder: Path,
+    results: Results,
+    progress: Progress,
+) -> None:
+    _reset(lab, target)
+    timing = raw_api(source, target)
+    _must_hold(target, results.assets, "raw API")
+    results.raw.append(timing)
+    progress.say(f"  raw API            {timing.total:5.1f} s")
+
+    if program is not None:
+        _reset(lab, target)
+        timing = preset_cli(program, source, target, folder / "preset")
+        _must_hold(target, results.assets, "preset-cli")
+        results.preset.append(timing)
+        progress.say(f"  preset-cli         {timing.total:5.1f} s")
+
+    for words, kept in (("move", results.moves), ("move-and-verify", results.verified)):
+        _reset(lab, target)
+        data = folder / words
+        _product(data, "setup", source, target)
+        moved = _product(data, words, source, target)
+        _must_hold(target, results.assets, "ss-tools")
+        kept.append(moved)
+        total = moved["plan_seconds"] + moved["apply_seconds"]
+        progress.say(f"  ss-tools {words:<17} {total:5.1f} s, {moved['peak_mib']:.0f} MiB")
+        if words == "move":
+            again = _product(data, "replan", source, target)
+            if again["counts"]["unchanged"] != sum(again["counts"].values()):
+                raise SystemExit(f"The second plan is not unchanged: {again['counts']}")
+            results.replans.append(again)
+            progress.say(
+                f"  ss-tools again     {again['seconds']:5.1f} s, listings {again['listings_seconds']:.1f} s"
+            )
+
+
+def _reset(lab: LabClient, target: RunningSuperset) -> None:
+    lab.reset(target, contents="prod")
+    _count(
+        target
+    )  # its connections to the database were cut: the next request pays for new ones, not the contender
+
+
+def _product(data: Path, what: str, source: RunningSuperset, target: RunningSuperset) -> dict[str, Any]:
+    """One step of ss-tools in a process of its own, with an installation of its own."""
+    settings = {
+        name: value for name, value in os.environ.items() if not name.startswith(("SSTOOLS_", "DJANGO_"))
+    }
+    ended = subprocess.run(
+        [sys.executable, "-m", "tests.bench.product", what, source.url, target.url],
+        cwd=REPOSITORY,
+        env={**settings, "SSTOOLS_DATA_DIR": str(data), "SSTOOLS_LOG_LEVEL": "ERROR"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if ended.returncode:
+        raise SystemExit(f"ss-tools ({what}) failed:\n{ended.stderr[-3000:]}")
+    result: dict[str, Any] = json.loads(ended.stdout.strip().splitlines()[-1])
+    return result
+
+
+def _count(superset: RunningSuperset) -> int:
+    """Dashboards, charts, datasets and connections."""
+    rest = Rest(superset)
+    return sum(int(rest.call("GET", f"/api/v1/{kind}/?q=(page_size:1)")["count"]) for kind in KINDS)
+
+
+def _must_hold(target: RunningSuperset, assets: int, who: str) -> None:
+    held = _count(target)
+    if held < assets:  # a contender that leaves something out is not faster
+        raise SystemExit(f"{who} brought {held} of {assets} assets.")
+
+
+def _commit() -> str:
+    ended = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    return ended.stdout.strip() or "unknown"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,146 @@
+"""Medians, ratios and goals of a benchmark, as a table for the terminal and as a page for docs/."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
+
+
+@dataclass
+class Results:
+    """What each round measured. `moves` and `verified` are what tests.bench.product prints for a move."""
+
+    raw: list[Any] = field(default_factory=list)
+    preset: list[Any] = field(default_factory=list)
+    moves: list[dict[str, Any]] = field(default_factory=list)
+    verified: list[dict[str, Any]] = field(default_factory=list)
+    replans: list[dict[str, Any]] = field(default_factory=list)
+    assets: int = 0
+
+
+@dataclass(frozen=True)
+class Goal:
+    text: str
+    value: float
+    limit: float
+    unit: str
+
+    @property
+    def is_met(self) -> bool:
+        return self.value <= self.limit
+
+    def __str__(self) -> str:
+        mark = "met" if self.is_met else "MISSED"
+        return f"{self.text}: {self.value:.2f}{self.unit} (goal {self.limit:g}{self.unit}) {mark}"
+
+
+def rows(results: Results) -> list[tuple[str, str, str, str, str, str, str]]:
+    """name, first half, second half, total, times the raw API, times preset-cli, requests"""
+    raw = _total(timing.total for timing in results.raw)
+    preset = _total(timing.total for timing in results.preset)
+
+    def row(name: str, one: Iterable[float], other: Iterable[float], requests: str) -> Any:
+        one, other = list(one), list(other)
+        total = _total(a + b for a, b in zip(one, other, strict=True))
+        return (
+            name,
+            f"{_total(one):.1f}",
+            f"{_total(other):.1f}",
+            f"{total:.1f}",
+            f"{total / raw:.2f}" if raw else "–",
+            f"{total / preset:.2f}" if preset else "–",
+            requests,
+        )
+
+    made = [row("raw API", (t.read for t in results.raw), (t.write for t in results.raw), "2")]
+    if results.preset:
+        made.append(
+            row("preset-cli 0.3.13", (t.read for t in results.preset), (t.write for t in results.preset), "–")
+        )
+    for name, runs in (("ss-tools", results.moves), ("ss-tools, verified", results.verified)):
+        if runs:
+            halves = ([run[key] for run in runs] for key in ("plan_seconds", "apply_seconds"))
+            made.append(row(name, *halves, _requests(runs[-1]["requests"])))
+    return made
+
+
+def _requests(counts: dict[str, int]) -> str:
+    return ", ".join(f"{counts[name]} {name.replace('_', ' ')}" for name in sorted(counts))
+
+
+def goals(results: Results) -> list[Goal]:
+    ours = _total(run["plan_seconds"] + run["apply_seconds"] for run in results.moves)
+    raw = _total(timing.total for timing in results.raw)
+    found = [Goal("plan and apply, times the raw API", ours / raw, 1.6, "")]
+    if results.preset:
+        preset = _total(timing.total for timing in results.preset)
+        found.append(Goal("plan and apply, times preset-cli", ours / preset, 0.5, ""))
+    counts = results.moves[-1]["requests"]
+    asset_requests = sum(
+        number for name, number in counts.items() if name not in ("sign_in", "verify", "warehouse")
+    )
+    found.append(
+        Goal(
+            "requests to asset endpoints (sign-in, warehouse checks, verification left out)",
+            asset_requests,
+            10,
+            "",
+        )
+    )
+    checks = asset_requests + counts.get("warehouse", 0)
+    found.append(Goal("the same with the checks of the target's tables and columns", checks, 10, ""))
+    over = _total(run["seconds"] - run["listings_seconds"] for run in results.replans)
+    found.append(Goal("unchanged plan beyond what the listings take", over, 1.0, " s"))
+    peak = max(run["peak_mib"] for run in [*results.moves, *results.verified, *results.replans])
+    found.append(Goal("peak memory of a worker", peak, 200, " MiB"))
+    return found
+
+
+def terminal(results: Results) -> str:
+    heads = ("", "read/plan s", "write/apply s", "total s", "× raw", "× preset", "requests")
+    table = [heads, *rows(results)]
+    widths = [max(len(line[column]) for line in table) for column in range(len(heads))]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in table
+    ]
+    return "\n".join([*lines, "", replan_text(results), "", *map(str, goals(results))])
+
+
+def replan_text(results: Results) -> str:
+    seconds = _total(run["seconds"] for run in results.replans)
+    listings = _total(run["listings_seconds"] for run in results.replans)
+    requests = _requests(results.replans[-1]["requests"])
+    return f"Unchanged plan: {seconds:.1f} s, the listings of both sides alone {listings:.1f} s ({requests})."
+
+
+def page(results: Results, *, when: str, commit: str, machine: str, versions: str) -> str:
+    """docs/benchmarks.md"""
+    body = "\n".join("| " + " | ".join(line) + " |" for line in rows(results))
+    met = "\n".join(f"- {goal}" for goal in goals(results))
+    verdicts = _requests(results.verified[-1]["verdicts"]) if results.verified else "not run"
+    return f"""# Benchmarks
+
+Written by `make bench`; do not edit. {when}, commit {commit}, {machine}. {versions}.
+
+All {results.assets} assets of Superset's examples are moved from one Superset to an empty one. Every contender has the
+same two instances in the same run, the target is reset before each, and what is shown is the median of {len(results.raw)}
+rounds. The raw API exports and imports everything as it is; preset-cli does the same with files between. ss-tools maps the
+database, checks the target's tables and columns, plans field by field, proves that nothing moved meanwhile, takes a restore
+point, writes, and reads back what it wrote; *verified* also runs every chart's query on both sides.
+
+| | read / plan (s) | write / apply (s) | total (s) | × raw API | × preset-cli | requests |
+|---|---|---|---|---|---|---|
+{body}
+
+{replan_text(results)} Verdicts: {verdicts}.
+
+{met}
+"""
+
+
+def _total(values: Iterable[float]) -> float:
+    numbers = list(values)
+    return float(median(numbers)) if numbers else 0.0
