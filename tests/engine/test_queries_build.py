@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -559,3 +561,10 @@ def test_no_form_data_raises_and_the_same_gives_the_same(viz_type: str, params: 
         json.dumps(one.with_datasource(1))
     else:
         assert one.reason
+
+
+def test_the_documentation_names_every_chart_type_and_every_reason() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "verification.md").read_text()
+    named = set(re.findall(r"[a-z][a-z0-9_-]+", text))
+    assert set(CONTROLS) | set(NO_QUERY) <= named
+    assert all(reason in text for reason in NO_QUERY.values())

@@ -54,7 +54,7 @@ class Spec:
     shapes: tuple[QueryShape, ...] = ()
     totals_shapes: tuple[QueryShape, ...] = ()
     notes: tuple[str, ...] = ()
-    unresolved_times: bool = False
+    origin: str = ""
 
     @classmethod
     def of(cls, built: Built, **options: Any) -> Spec:
@@ -62,7 +62,7 @@ class Spec:
             shapes=built.shapes,
             totals_shapes=built.totals_shapes,
             notes=built.notes,
-            unresolved_times=bool(built.unresolved_times),
+            origin=built.origin,
             **options,
         )
 
@@ -108,7 +108,8 @@ def compare(
 ) -> Verdict:
     """Judge what two Supersets answered to the same request (`Built.payload`, and `Built.totals` where it was sent).
 
-    `details`: `seconds {source, target}`, `slower`, `limit_reached`, `notes`, `errors {source, target}`, and
+    `details`: `seconds {source, target}`, `slower`, `limit_reached`, `origin` (how the request was made,
+    see Built), `notes`, `errors {source, target}`, and
     `queries`: per query `rows {source, target}`, `rows_different`, `limit`, `is_count`, and `columns`: per column
     `name`, `type {…}`, `equal` and on each side `sum, min, max` of numbers, `distinct` of others, `nulls`.
     `totals`: the same for the request over all rows. Values of single rows are not kept.
@@ -117,6 +118,7 @@ def compare(
         "seconds": {"source": _seconds(source), "target": _seconds(target)},
         "slower": _is_slower(source, target, spec),
         "limit_reached": False,
+        "origin": spec.origin,
         "notes": list(spec.notes),
         "queries": [],
     }
