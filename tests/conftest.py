@@ -9,7 +9,7 @@ from django.test import Client
 from rest_framework.test import APIClient
 
 from sstools.roles.models import Grant
-from tests.browser import chromium, open_page  # noqa: F401  fixtures of all tests marked `browser`
+from tests.chromium import chromium, open_page  # noqa: F401  fixtures of all tests marked `browser`
 
 PASSWORD = "a long password 1"  # for tests only
 
