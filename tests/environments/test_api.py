@@ -17,7 +17,7 @@ from tests.fakes.superset import FakeSuperset
 
 from .conftest import DB, PASSWORD
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 ALL = "/api/v1/environments/"
 DATA = {
     "name": "BI Dev",

@@ -14,7 +14,7 @@ from tests.fakes.superset import FakeSuperset
 
 from .conftest import DB, fill
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
 
 def test_rows_say_what_the_lists_say(environment: Environment, superset: FakeSuperset) -> None:

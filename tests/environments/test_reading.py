@@ -21,7 +21,7 @@ from tests.fakes.superset import FakeSuperset
 
 from .conftest import DB, fill
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
 
 def read(environment: Environment, **options: Any) -> EnvironmentReading:

@@ -25,7 +25,7 @@ from tests.fakes.superset import FakeSuperset
 
 from .conftest import PASSWORD
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 DATA = {"name": "BI Dev", "url": "https://bi.example.org", "username": "svc", "secret": PASSWORD}
 
 

@@ -26,7 +26,7 @@ from environments.store import (
 )
 from tests.factories import make_asset, make_environment, uuid_for
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
 
 def chart(name: str, **body: Any) -> Document:

@@ -19,7 +19,7 @@ from tests.fakes.superset import FakeSuperset
 
 from .conftest import PASSWORD
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 HTMX = {"HTTP_HX_REQUEST": "true"}
 FORM = {
     "name": "Dev",
