@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -191,15 +191,25 @@ def _checked(check: Check, now: datetime) -> Outcome:
                     break
     verdict = queries.compare(asked[0], asked[1], spec, **totals)
     seconds = verdict.details.get("seconds", {})
+    if verdict.status in ("ok", "differs") and (dropped := _dropped_filters(*asked)):
+        columns = ", ".join(dropped)
+        reason = f"{check.target.name} drops its filter on {columns}: the dataset there has no such column"
+        verdict = replace(verdict, status="failed", reason=reason)
     return Outcome(
         check, verdict.status, verdict.reason, verdict.details, seconds.get("source"), seconds.get("target")
     )
 
 
+def _dropped_filters(source: list[QueryResult], target: list[QueryResult]) -> list[str]:
+    """Filters that the target ignores and the source does not: a chart that answers with rows it should not show."""
+    on_source = {column for result in source for column in result.rejected_filters}
+    return sorted({column for result in target for column in result.rejected_filters} - on_source)
+
+
 def _built(side: Side, now: datetime, ranges: dict[str, str]) -> queries.Built | queries.NotCheckable:
     """The request of one side. Time expressions that only Superset can read are asked for once, for both sides."""
     rendered = render_chart(side.chart.body, RenderContext(side.reading.ids, side.reading_url))
-    form_data = {"viz_type": side.chart.body.get("viz_type"), **rendered["params"]}
+    form_data = {**rendered["params"], "viz_type": side.chart.body.get("viz_type")}
     facts = queries.DatasetFacts.from_mapping(side.dataset.body)
 
     def build() -> queries.Built | queries.NotCheckable:

@@ -149,6 +149,11 @@ class Questions(Door):
             sql=item.get("query") or None,
             is_cached=bool(item.get("is_cached")),
             cached_at=rows.moment(item.get("cached_dttm")),
+            rejected_filters=tuple(
+                str(rejected["column"])
+                for rejected in item.get("rejected_filters") or ()
+                if isinstance(rejected, dict) and rejected.get("column")
+            ),
         )
 
     # -- shapes ------------------------------------------------------------------------------------
