@@ -237,9 +237,11 @@ class _Applying:
         self._re_parent(pending)
         ids, capabilities = self.before.ids, self.target.capabilities
         provisional: set[str] = set()
+        # What was there or will be: a bundle for a target before 6.0 needs what its assets stand on beside them.
+        around = {**self.before.documents, **wanted}
         while batch := next_batch(
             pending,
-            self.before.documents,
+            around,
             ids,
             sparse=capabilities.sparse_import,
             base_url=self.migration.target.url,
