@@ -153,7 +153,7 @@ def _without_nodes(position: Mapping[str, Any], gone: Collection[str]) -> dict[s
             if not isinstance(node, Mapping):
                 continue
             children = as_list(node.get("children"))
-            kept = [child for child in children if child not in gone]
+            kept = [child for child in children if not isinstance(child, str) or child not in gone]
             if len(kept) != len(children):
                 nodes[node_id] = {**node, "children": kept}
                 if not kept and node.get("type") not in _KEEP_WHEN_EMPTY:

@@ -151,11 +151,13 @@ def read_database(data: Mapping[str, Any], context: ReadContext) -> dict[str, An
     """
     raw = plain(data)
     body = {key: value for key, value in raw.items() if key not in DROPPED[Kind.DATABASE]}
-    # dataset, chart and dashboard exports call it allow_file_upload, database and assets exports allow_csv_upload
+    # Dataset, chart and dashboard exports say file_upload where database and assets exports say csv_upload.
     if "allow_file_upload" in body:
         body["allow_csv_upload"] = body.pop("allow_file_upload")
     body["sqlalchemy_uri"] = str(body.get("sqlalchemy_uri") or "")
     extra = _parsed(body.get("extra")) or None
+    if isinstance(extra, dict) and "schemas_allowed_for_file_upload" in extra:
+        extra["schemas_allowed_for_csv_upload"] = extra.pop("schemas_allowed_for_file_upload")
     body["extra"] = MASK if isinstance(extra, str) else extra  # not JSON: nobody knows what is in it
     result: dict[str, Any] = masked(body)
     return result

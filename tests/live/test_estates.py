@@ -18,8 +18,8 @@ from environments.models import Environment
 from environments.store import EnvironmentReading
 from migrations_app import services
 from migrations_app.engine.mapping import AssetMapping, DatabaseTarget, in_target_terms
-from tests.live.nasty import Nasty, build_nasty_estate
-from tests.live.product import Product, actions, fingerprints, product
+from tests.live.nasty import COUNT, Nasty, build_nasty_estate
+from tests.live.product import Product, actions, by_title, fingerprints, product
 
 pytestmark = [pytest.mark.live]
 __all__ = ["product"]
@@ -132,6 +132,130 @@ def test_a_nasty_estate_arrives_whole_and_goes_back(
     assert again.plan is not None
     assert actions(again.plan) == {}
     assert services.why_not_applicable(again).startswith("There is nothing to do")
+
+    product.apply(product.roll_back(run))
+    assert fingerprints(product.read(target)) == fingerprints(before)
+
+
+def _without_chart(rest: Rest, number: int, chart: int) -> None:
+    """Save a dashboard without one of its charts, as its page does."""
+    result = rest.call("GET", f"/api/v1/dashboard/{number}")["result"]
+    position = json.loads(result["position_json"])
+    gone = {
+        node_id
+        for node_id, node in position.items()
+        if isinstance(node, dict) and node.get("meta", {}).get("chartId") == chart
+    }
+    kept = {
+        node_id: {**node, "children": [child for child in node["children"] if child not in gone]}
+        if isinstance(node, dict) and "children" in node
+        else node
+        for node_id, node in position.items()
+        if node_id not in gone
+    }
+    metadata = {**json.loads(result["json_metadata"] or "{}"), "positions": kept}
+    rest.call("PUT", f"/api/v1/dashboard/{number}", {"json_metadata": json.dumps(metadata)})
+
+
+@pytest.mark.parametrize("version", ["4.1.4", "6.1.0"])
+def test_an_update_takes_a_chart_off_a_dashboard_and_goes_back(
+    product: Product, fresh_target: Lease, version: str
+) -> None:
+    """On 4.1.4 by three imports beside a stub of the connection; its imports only ever add members."""
+    one, other = fresh_target(contents="examples"), fresh_target(version)
+    here, there = Rest(one), Rest(other)
+    source, target = product.register("dev", one), product.register("prod", other)
+    before = product.read(target)
+    selection = [
+        *product.uuids(source, "dashboard", title="USA Births Names"),
+        *product.uuids(source, "dashboard", title="Video Game Sales"),
+    ]
+    migration = product.migrate(source, target, selection, verify=False)
+    first = product.apply(migration)
+    assert first.state == "applied", first.error
+    arrived = product.read(target)
+    again = product.migrate(source, target, selection, verify=False)
+    assert again.plan is not None
+    assert actions(again.plan) == {}
+    ways = [step.intent["way"] for step in first.steps.filter(name="write")]
+    assert ways == (
+        ["datasets", "charts", "dashboards"]
+        if version == "4.1.4"
+        else ["sparse"] * first.steps.filter(name="write").count()
+    )
+
+    reading = product.read(source)
+    births = by_title(reading, Kind.DASHBOARD, "USA Births Names")
+    girls = by_title(reading, Kind.CHART, "Girls")
+    dataset = by_title(reading, Kind.DATASET, "birth_names")
+    number, chart = reading.ids.id_of(Kind.DASHBOARD, births.uuid), reading.ids.id_of(Kind.CHART, girls.uuid)
+    assert number is not None
+    assert chart is not None
+    _without_chart(here, number, chart)
+    here.call(
+        "PUT", f"/api/v1/dataset/{reading.ids.id_of(Kind.DATASET, dataset.uuid)}", {"description": "Namen 👶"}
+    )
+    boys = reading.ids.id_of(Kind.CHART, by_title(reading, Kind.CHART, "Boys").uuid)
+    here.call("PUT", f"/api/v1/chart/{boys}", {"slice_name": "Boys: 100% {x}", "cache_timeout": 60})
+    members = _members(there, arrived, births.uuid)
+    assert girls.uuid in members
+
+    migration = product.migrate(source, target, selection, verify=False)
+    assert migration.plan is not None
+    assert actions(migration.plan) == {
+        "USA Births Names": "update",
+        "birth_names": "update",
+        "Boys: 100% {x}": "update",
+    }
+    second = product.apply(migration)
+    assert second.state == "applied", second.error
+    assert _members(there, arrived, births.uuid) == members - {girls.uuid}
+    again = product.migrate(source, target, selection, verify=False)
+    assert again.plan is not None
+    assert actions(again.plan) == {}
+
+    product.apply(product.roll_back(second))
+    assert fingerprints(product.read(target)) == fingerprints(arrived)
+    assert _members(there, arrived, births.uuid) == members
+    product.apply(product.roll_back(first))
+    assert fingerprints(product.read(target)) == fingerprints(before)
+
+
+@pytest.mark.parametrize("version", ["4.1.4", "6.1.0"])
+def test_datasets_follow_their_mapping_to_another_connection(
+    product: Product, dev: RunningSuperset, fresh_target: Lease, version: str
+) -> None:
+    """No import moves a dataset to another connection (500, unique uuid)."""
+    other = fresh_target(version)
+    there = Rest(other)
+    source, target = product.register("dev", dev), product.register("prod", other)
+    selection = product.uuids(source, "dashboard", title="Video Game Sales")
+    first = product.apply(product.migrate(source, target, selection, verify=False))
+    assert first.state == "applied", first.error
+    arrived = product.read(target)
+    games = by_title(arrived, Kind.DATASET, "video_game_sales")
+    number = there.find("database", "database_name", "Warehouse PROD")
+    uri = there.call("GET", f"/api/v1/database/{number}/connection")["result"]["sqlalchemy_uri"]
+    _, second_connection = there.add_connection("Warehouse TWO", f"{uri}&timeout=7")
+    product.refresh(target)
+    before = product.read(target)
+    examples = by_title(product.read(source), Kind.DATABASE, "examples")
+    services.save_mapping(source, target, actor=product.admin, databases={examples.uuid: second_connection})
+
+    migration = product.migrate(source, target, selection, verify=False)
+    assert migration.plan is not None
+    assert actions(migration.plan) == {"video_game_sales": "update"}
+    run = product.apply(migration)
+    assert run.state == "applied", run.error
+    after = product.read(target)
+    assert after.documents[games.uuid].body["database_uuid"] == second_connection
+    assert after.ids.id_of(Kind.DATASET, games.uuid) == arrived.ids.id_of(Kind.DATASET, games.uuid)
+    with connect(target) as client:
+        payload = {
+            "datasource": {"id": after.ids.id_of(Kind.DATASET, games.uuid), "type": "table"},
+            "queries": [{"metrics": [COUNT], "columns": []}],
+        }
+        assert client.chart_data(payload)[0].rows[0]["n"] > 10_000
 
     product.apply(product.roll_back(run))
     assert fingerprints(product.read(target)) == fingerprints(before)
