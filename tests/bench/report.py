@@ -125,11 +125,12 @@ def page(results: Results, *, when: str, commit: str, machine: str, versions: st
 
 Written by `make bench`; do not edit. {when}, commit {commit}, {machine}. {versions}.
 
-All {results.assets} assets of Superset's examples are moved from one Superset to an empty one. Every contender has the
-same two instances in the same run, the target is reset before each, and what is shown is the median of {len(results.raw)}
-rounds. The raw API exports and imports everything as it is; preset-cli does the same with files between. ss-tools maps the
-database, checks the target's tables and columns, plans field by field, proves that nothing moved meanwhile, takes a restore
-point, writes, and reads back what it wrote; *verified* also runs every chart's query on both sides.
+All {results.assets} assets of Superset's examples are moved from one Superset to an empty one. Every contender has
+the same two instances in the same run, the target is reset before each, and what is shown is the median of
+{len(results.raw)} rounds. The raw API exports and imports everything as it is; preset-cli does the same with files
+between. ss-tools maps the database, checks the target's tables and columns, plans field by field, proves that nothing
+moved meanwhile, takes a restore point, writes, and reads back what it wrote; *verified* also runs every chart's query
+on both sides.
 
 | | read / plan (s) | write / apply (s) | total (s) | × raw API | × preset-cli | requests |
 |---|---|---|---|---|---|---|
