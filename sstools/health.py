@@ -5,8 +5,9 @@ from collections.abc import Callable
 
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.migrations.executor import MigrationExecutor
-from django.http import HttpRequest, JsonResponse
+from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from django.views.decorators.cache import never_cache
+from django.views.decorators.clickjacking import xframe_options_deny
 from django.views.decorators.http import require_safe
 
 from sstools import secrets
@@ -19,12 +20,14 @@ QUEUE_SECONDS = 120.0  # a claimable job waits this long: the queue does not mov
 
 @require_safe
 @never_cache
+@xframe_options_deny
 def healthz(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"status": "ok"})
 
 
 @require_safe
 @never_cache
+@xframe_options_deny
 def readyz(request: HttpRequest) -> JsonResponse:
     """200 if every part works, else 503. The answer names the parts, and holds no details: anybody may ask."""
     parts = {name: _look(name, look) for name, look in CHECKS.items()}
@@ -81,3 +84,19 @@ CHECKS: dict[str, Callable[[], str]] = {
     "keys": _keys,
     "queue": _queue,
 }
+
+
+class ProbeMiddleware:
+    """Answers the two before anything looks at the host name: load balancers and Kubernetes ask by IP address, which
+    is in nobody's SSTOOLS_ALLOWED_HOSTS, and would take the 400 for a dead process.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        probe = PROBES.get(request.path_info)
+        return probe(request) if probe else self.get_response(request)
+
+
+PROBES: dict[str, Callable[[HttpRequest], HttpResponseBase]] = {"/healthz": healthz, "/readyz": readyz}

@@ -7,6 +7,7 @@ import socket
 from datetime import timedelta
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import DatabaseError
 from django.db.models import F
 from django.test import Client
@@ -34,6 +35,25 @@ def test_the_process_answers_without_the_database(django_assert_num_queries):
 def test_ready_when_everything_is_in_order():
     Worker.objects.create(host="h", pid=1, workers=4, seen_at=services.db_now())
     assert parts() == (200, dict.fromkeys(["database", "migrations", "keys", "queue", "workers"], "ok"))
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_probes_ask_by_address_and_are_answered_where_pages_are_not(path):
+    client = Client(headers={"host": "10.1.2.3:8140"})
+    assert client.get(path).status_code == 200
+    assert client.get("/login/").status_code == 400
+
+
+def test_a_worker_counts_as_alive_on_its_own_machine_while_it_reports():
+    def seen(host, **ago):
+        Worker.objects.all().delete()
+        Worker.objects.create(host=host, pid=1, workers=4, seen_at=services.db_now() - timedelta(**ago))
+        call_command("worker_alive")
+
+    seen(socket.gethostname(), seconds=1)
+    for host, minutes in ((socket.gethostname(), 5), ("another", 0)):
+        with pytest.raises(CommandError, match="No worker"):
+            seen(host, minutes=minutes)
 
 
 def test_without_workers_the_pages_are_ready_all_the_same():

@@ -35,7 +35,7 @@ class Command(BaseCommand):
             call_command("migrate", verbosity=0, interactive=False)
         if not keys_are_right():
             raise CommandError(f"{SecretUnreadable.message} {SecretUnreadable.remedy} (SSTOOLS_FIELD_KEYS)")
-        if web:
+        if web and not settings.STATIC_DIR:
             collect_static(lambda: call_command("collectstatic", verbosity=0, interactive=False, clear=True))
         first_sign_in = self._first_user() if web else ""
         children = []
