@@ -3,19 +3,23 @@
 import io
 import json
 import os
+import re
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.management import call_command
+from django.core.management import call_command, load_command_class
+from django.core.management.base import DjangoHelpFormatter
 from django.utils import timezone
 
 from migrations_app.management import following
-from migrations_app.models import Migration, Run
+from migrations_app.management.commands import plan as plan_command
+from migrations_app.models import Migration, Run, RunState
 from sstools.jobs import services as jobs
 from sstools.jobs.models import Job, Source, State
 from tests.factories import uuid_for
@@ -68,6 +72,8 @@ def latest() -> str:
     return str(migration.number)
 
 
+NAMES = ("plan", "apply", "verify", "rollback")
+DJANGOS = DjangoHelpFormatter.show_last | {"--help"}  # options that every command of Django has
 WAY = ("--from", "env:dev", "--to", "env:prod")
 MAP = ("--map", "Warehouse DEV=Warehouse PROD")
 
@@ -334,3 +340,17 @@ def test_a_signal_stops_the_job_before_anything_is_written(pair: FakePair, comma
     assert (ended.json["result"], ended.json["error"]["code"]) == ("stopped", "cancelled")
     assert pair.prod.writes == []
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_the_documents_name_options_results_and_codes_that_exist() -> None:
+    text = (Path(__file__).resolve().parents[2] / "docs" / "commands.md").read_text()
+    parsers = [load_command_class("migrations_app", name).create_parser("manage.py", name) for name in NAMES]
+    known = {option for parser in parsers for action in parser._actions for option in action.option_strings}
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text))
+    assert named - known == set()
+    own = {option for option in known - DJANGOS if option.startswith("--")}
+    assert own - named - {"--title", "--no-verify"} == set()
+    source = "".join(path.read_text() for path in (Path(plan_command.__file__).parents[1]).rglob("*.py"))
+    for result in re.findall(r"^\| (`[a-z_`, ]+) \| ", text, flags=re.MULTILINE):
+        for word in re.findall(r"[a-z_]+", result):
+            assert f'"{word}"' in source or word in RunState.values, word
