@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help install run demo test test-quick test-postgres test-live test-browser lint format types lock bench clean
+.PHONY: help install run demo test test-quick test-postgres test-browser test-live lint format types lock bench clean
 
 # Any Python from 3.11 to 3.13 will do: the first of these that is one.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
@@ -30,22 +30,21 @@ demo: ## two real Supersets with ss-tools in front of them, until Ctrl-C
 	@test -n "$(PYTHON)" || { scripts/install.sh "" ""; exit 1; }
 	exec "$(PYTHON)" -m environments.lab demo --prepare "$(MAKE) --no-print-directory .venv/.run"
 
-test: .venv/.dev ## everything that CI runs
-	@$(MAKE) --no-print-directory lint test-quick test-postgres
-	if [ -d tests/live ]; then $(MAKE) --no-print-directory test-live; fi
-	if [ -d tests/browser ]; then $(MAKE) --no-print-directory test-browser; fi
+test: .venv/.dev ## everything that CI runs, with the time of each part
+	@scripts/chromium.sh
+	scripts/test.sh
 
 test-quick: .venv/.dev ## without Superset, on SQLite
-	@$(PY) -m pytest -n $(WORKERS) --dist loadgroup
+	@$(PY) -m pytest -q -n $(WORKERS) --dist loadgroup
 
 test-postgres: .venv/.dev ## what depends on the database, on PostgreSQL 16
-	@SSTOOLS_TEST_DATABASE=postgres $(PY) -m pytest -n $(WORKERS) --dist loadgroup -m "both_databases and not live and not browser"
-
-test-live: .venv/.dev ## against real Supersets, which the tests start themselves
-	@$(PY) -m pytest -n $(WORKERS) -m live tests/live
+	@SSTOOLS_TEST_DATABASE=postgres $(PY) -m pytest -q -n $(WORKERS) --dist loadgroup -m "both_databases and not live and not browser"
 
 test-browser: .venv/.dev ## pages in a headless Chromium
-	@$(PY) -m pytest -m browser tests/browser
+	@$(PY) -m pytest -q -n $(WORKERS) --dist loadgroup -m "browser and not live"
+
+test-live: .venv/.dev ## against real Supersets, which the tests start themselves
+	@$(PY) -m pytest -q -n $(WORKERS) --dist loadgroup -m live
 
 lint: .venv/.dev ## style, types, forgotten migrations, the lock
 	@$(PY) -m ruff format --check .
