@@ -206,7 +206,10 @@ def answer_conflicts(
     """
     migration = _locked(migration, actor, Permission.MIGRATION_PLAN)
     _must_be_open(migration)
-    items = {item.uuid: item for item in migration.plan.items.all()} if migration.plan else {}
+    shown = (
+        migration.plan or migration.plans.first()
+    )  # the first of several answers voids the plan that shows them all
+    items = {item.uuid: item for item in shown.items.all()} if shown else {}
     merged = dict(migration.answers)
     errors: dict[str, list[str]] = {}
     for uuid, given in answers.items():

@@ -9,6 +9,7 @@ from rest_framework.test import APIClient
 from migrations_app.models import Migration, MigrationState, Run, RunState
 from sstools.jobs.models import Job
 from tests.factories import (
+    conflict,
     make_environment,
     make_estate,
     make_migration,
@@ -263,6 +264,18 @@ def test_what_is_over_cannot_be_changed_or_discarded(api: Api, release_lead: Any
     ):
         answer = ask(api(release_lead), method, f"{URL}{migration.uuid}/{path}", sent)
         assert (answer.status_code, answer.json()["code"]) == (409, "not_ready")
+
+
+def test_conflicts_may_be_answered_one_after_the_other(api: Api, author: Any, estate: Any) -> None:
+    migration = make_migration(estate["dev"], estate["prod"])
+    blocked = {"conflict": conflict("drifted"), "blocked_by": "Edited."}
+    make_plan(migration, [("chart", title, "blocked", blocked) for title in ("One", "Two")])
+    url = f"{URL}{migration.uuid}/answers/"
+    for title in ("One", "Two"):
+        assert ask(api(author), "post", url, {"answers": {uuid_for(title): "take"}}).status_code == 200
+    answered = api(author).get(f"{URL}{migration.uuid}/").json()
+    assert set(answered["answers"]) == {uuid_for("One"), uuid_for("Two")}
+    assert (answered["state"], answered["plan_hash"]) == ("draft", None)
 
 
 def test_a_run_that_wrote_nothing_has_nothing_to_roll_back(api: Api, release_lead: Any, estate: Any) -> None:

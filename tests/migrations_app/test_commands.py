@@ -84,7 +84,7 @@ def test_plan_apply_and_a_second_plan_have_their_exit_codes(pair: FakePair, comm
     body = planned.json
     assert (body["result"], body["exit_code"], body["error"]) == ("changes", 2, None)
     assert body["plan"]["counts"]["create"] == 4
-    assert "Reading Prod" in planned.err
+    assert "Reading Dev" in planned.err
 
     number = str(body["migration"]["number"])
     unconfirmed = command("apply", number, "--json")
