@@ -35,14 +35,15 @@ _JINJA_BLOCK = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
 # Links: superset/views/core.py (dashboard by id), superset/explore (slice_id, datasource_id), read at 6.1.0.
 # A name is followed by its value as a parameter of an address (=), or in JSON: plain, URL-encoded, or escaped for HTML.
 _END = r"(?=[/?#)\"'\s<>&\]]|$)"
+_NAME = r"(?:(?<=%22)|\b)"  # a name in JSON begins after its quote, URL-encoded or not
 _COLON = r"(?:%22%3A(?:%20|\+)?|\":\s?|&quot;:\s?)"
 _LINKS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
     (Kind.DASHBOARD, re.compile(rf"(/superset/dashboard/)(\d{{1,18}}){_END}")),
-    (Kind.CHART, re.compile(rf"((?:(?<=[?&;])slice_id=|\bslice_id{_COLON}))(\d{{1,18}})(?!\d)")),
+    (Kind.CHART, re.compile(rf"((?:(?<=[?&;])slice_id=|{_NAME}slice_id{_COLON}))(\d{{1,18}})(?!\d)")),
     (Kind.CHART, re.compile(rf"(/superset/slice/)(\d{{1,18}}){_END}")),
     (Kind.DATASET, re.compile(rf"(/superset/explore/table/)(\d{{1,18}}){_END}")),
     (Kind.DATASET, re.compile(r"((?<=[?&;])datasource_id=)(\d{1,18})(?!\d)")),
-    (Kind.DATASET, re.compile(rf"(\bdatasource{_COLON}(?:%22|\"|&quot;))(\d{{1,18}})(?=__table)")),
+    (Kind.DATASET, re.compile(rf"({_NAME}datasource{_COLON}(?:%22|\"|&quot;))(\d{{1,18}})(?=__table)")),
     (Kind.DATASET, re.compile(rf"(/tablemodelview/edit/)(\d{{1,18}}){_END}")),
 )
 # What is left of absolute addresses after our own became a token: links to other hosts, whose ids mean nothing here.

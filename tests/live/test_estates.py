@@ -244,6 +244,7 @@ def test_datasets_follow_their_mapping_to_another_connection(
 
     migration = product.migrate(source, target, selection, verify=False)
     assert migration.plan is not None
+    assert migration.plan.errors == []
     assert actions(migration.plan) == {"video_game_sales": "update"}
     run = product.apply(migration)
     assert run.state == "applied", run.error
