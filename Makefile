@@ -46,12 +46,14 @@ test-browser: .venv/.dev ## pages in a headless Chromium
 test-live: .venv/.dev ## against real Supersets, which the tests start themselves
 	@$(PY) -m pytest -q -n $(WORKERS) --dist loadgroup -m live
 
-lint: .venv/.dev ## style, types, forgotten migrations, the lock
-	@$(PY) -m ruff format --check .
-	$(PY) -m ruff check .
-	$(PY) -m mypy
-	$(PY) manage.py makemigrations --check --dry-run --verbosity 0
-	$(PY) manage.py check --fail-level WARNING
+lint: .venv/.dev ## style, types, forgotten migrations; all of them, also after the first that complains
+	@failed=0
+	$(PY) -m ruff format --check --quiet . || failed=1
+	$(PY) -m ruff check --quiet . || failed=1
+	$(PY) -m mypy || failed=1
+	$(PY) manage.py makemigrations --check --dry-run --verbosity 0 || failed=1
+	$(PY) manage.py check --fail-level WARNING || failed=1
+	exit $$failed
 
 format: .venv/.dev ## put the code in shape
 	@$(PY) -m ruff check --fix .
