@@ -39,19 +39,32 @@ Progress = Callable[[str, int, int], None]
 Row = DashboardRow | ChartRow | DatasetRow | DatabaseRow
 
 
+def last_reading(environment: Environment) -> EnvironmentReading | None:
+    """What the last complete snapshot holds, None where there is none: what a reading may use again."""
+    snapshot = latest_complete(environment)
+    stored = load_snapshot(snapshot) if snapshot is not None else None
+    return stored if stored is not None and stored.documents else None
+
+
 def read_everything(
-    client: SupersetClient, environment: Environment, *, fresh: bool = False, progress: Progress | None = None
+    client: SupersetClient,
+    environment: Environment,
+    *,
+    fresh: bool = False,
+    stored: EnvironmentReading | None = None,
+    progress: Progress | None = None,
 ) -> EnvironmentReading:
     """Every dashboard, chart, dataset and connection that the account sees.
 
     `fresh` exports all of it. Otherwise a stored document is used again where the list says that the asset was last
     changed before it was exported, by the server's own clock. Raises SupersetError.
-    `progress(what, done, total)` is called between requests and may raise to stop.
+    `stored`: that of `last_reading`, where the caller has it; with `fresh` or `stored` no database is
+    touched, so a thread
+    may do it. `progress(what, done, total)` is called between requests and may raise to stop.
     """
     task = _Task(client, environment, progress)
-    snapshot = None if fresh else latest_complete(environment)
-    stored = load_snapshot(snapshot) if snapshot is not None else None
-    if stored is None or not stored.documents:
+    stored = None if fresh else stored or last_reading(environment)
+    if stored is None:
         return task.whole() if _is_small(client, environment.asset_total) else task.listed(None)
     return task.listed(stored)
 

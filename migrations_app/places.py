@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from environments.canonical.documents import Documents, Note
 from environments.canonical.ids import IdTable
 from environments.models import Environment, Reason, Snapshot
-from environments.reading import read_everything
+from environments.reading import last_reading, read_everything
 from environments.store import EnvironmentReading, load_snapshot, take_snapshot
 from environments.superset.client import SupersetClient
 
@@ -29,12 +30,19 @@ class SourceReading:
     requests: int = 0
 
 
-def read_environment_for_plan(
-    client: SupersetClient, environment: Environment, *, actor: Any
-) -> tuple[EnvironmentReading, Snapshot]:
-    """Read an environment as cheaply as is right for a plan (an apply reads fresh again), and keep what was read."""
-    reading = read_everything(client, environment)
-    return reading, take_snapshot(environment, reading, Reason.PLAN, actor)
+def reader_for_plan(
+    client: SupersetClient, environment: Environment, *, fresh: bool = False
+) -> Callable[[], EnvironmentReading]:
+    """A call that reads an environment as cheaply as is right for a plan (an apply reads fresh again).
+
+    What it may use again is loaded here; the call itself touches no database.
+    """
+    stored = None if fresh else last_reading(environment)
+    return lambda: read_everything(client, environment, fresh=stored is None, stored=stored)
+
+
+def keep_for_plan(environment: Environment, reading: EnvironmentReading, *, actor: Any) -> Snapshot:
+    return take_snapshot(environment, reading, Reason.PLAN, actor)
 
 
 def source_of_run(run: Run) -> SourceReading:

@@ -5,6 +5,7 @@ Runs in a job.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -29,7 +30,8 @@ from .engine.mapping import AssetMapping, DatabaseTarget
 from .engine.sentences import sentence
 from .mappings import asset_mapping, backend_of, mapping_to_json
 from .models import Baseline, Migration, MigrationState, Plan, PlanItem
-from .places import SourceReading, read_environment_for_plan, source_of_run
+from .places import SourceReading, keep_for_plan, reader_for_plan, source_of_run
+from .side_by_side import side_by_side
 
 #: Connections that are looked into for a suggestion, at most: each costs a request per schema.
 SUGGESTIONS = 3
@@ -47,22 +49,25 @@ class TargetReading:
 def make_plan(migration: Migration, ctx: JobContext) -> Plan:
     """Read, compare, check, and keep the plan; the migration is then *planned*. Raises SupersetError, NotReady."""
     actor = ctx.job.actor
-    requests = 0
-    if migration.is_rollback:
-        assert migration.rolls_back is not None
-        ctx.step("Reading the restore point")
-        source = source_of_run(migration.rolls_back)
-    else:
-        assert migration.source is not None
-        ctx.step(f"Reading {migration.source.name}")
-        with connect(migration.source) as client:
-            reading, snapshot = read_environment_for_plan(client, migration.source, actor=actor)
-            source = SourceReading(reading.documents, reading.ids, reading.notes, snapshot)
-            requests += len(client.log)
-    ctx.step(f"Reading {migration.target.name}")
-    with connect(migration.target) as client:
-        reading, snapshot = read_environment_for_plan(client, migration.target, actor=actor)
-        target = TargetReading(reading, snapshot, client.capabilities)
+    with ExitStack() as stack:
+        client = stack.enter_context(connect(migration.target))
+        clients = [client]
+        # Rolling back follows a write that went wrong: no list is believed then.
+        readers = [reader_for_plan(client, migration.target, fresh=migration.is_rollback)]
+        if migration.rolls_back is not None:
+            ctx.step(f"Reading the restore point and {migration.target.name}")
+            source = source_of_run(migration.rolls_back)
+        else:
+            assert migration.source is not None
+            ctx.step(f"Reading {migration.source.name} and {migration.target.name}")
+            clients.append(stack.enter_context(connect(migration.source)))
+            readers.append(reader_for_plan(clients[1], migration.source))
+        readings = side_by_side(readers)
+        if migration.source is not None and not migration.is_rollback:
+            snapshot = keep_for_plan(migration.source, readings[1], actor=actor)
+            source = SourceReading(readings[1].documents, readings[1].ids, readings[1].notes, snapshot)
+        snapshot = keep_for_plan(migration.target, readings[0], actor=actor)
+        target = TargetReading(readings[0], snapshot, client.capabilities)
         ctx.step("Comparing")
         given = plan_input(migration, source, target)
         plan = engine.make_plan(given)
@@ -72,7 +77,7 @@ def make_plan(migration: Migration, ctx: JobContext) -> Plan:
         ctx.step("Asking the target's connections")
         facts = warehouse_facts(client, plan, target.reading, ctx)
         databases = database_rows(client, plan, given, target.reading, ctx)
-        requests += len(client.log)
+        requests = sum(len(asked.log) for asked in clients)
     problems = [*plan.problems, *warehouse_problems(plan.items, facts)]
     ctx.step("Keeping the plan")
     return _keep(migration, plan, given, problems, databases, source, target, requests, actor)
