@@ -3,7 +3,7 @@
 import hashlib
 import json
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from itertools import islice
@@ -170,6 +170,13 @@ def take_snapshot(
 
 def latest_complete(environment: Environment) -> Snapshot | None:
     return environment.snapshots.filter(complete=True).order_by("-number").first()
+
+
+def believe_no_list(environment: Environment, uuids: Collection[str]) -> None:
+    """Have the next reading export these assets again, whatever lists say: they moved without showing there."""
+    latest = latest_complete(environment)
+    if latest is not None and uuids:
+        latest.entries.filter(uuid__in=list(uuids)[:READ_CHUNK]).update(exported_at=None)
 
 
 def load_snapshot(snapshot: Snapshot) -> EnvironmentReading:

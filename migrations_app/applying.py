@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -27,10 +27,16 @@ from environments.canonical.dashboards import chart_uuids
 from environments.canonical.documents import DEPENDENCY_ORDER, Document, Kind
 from environments.canonical.rules import CONVERTED_VIZ_TYPES
 from environments.connections import connect
-from environments.models import Environment, Reason
+from environments.models import Asset, Environment, Reason
 from environments.reading import SMALL_ESTATE, read_everything, read_selected
 from environments.services import read_after_change
-from environments.store import EnvironmentReading, get_documents, take_snapshot
+from environments.store import (
+    EnvironmentReading,
+    believe_no_list,
+    get_documents,
+    load_snapshot,
+    take_snapshot,
+)
 from environments.superset.answer import RequestRecord
 from environments.superset.bundle import Bundle, stub_database
 from environments.superset.client import SupersetClient
@@ -56,6 +62,17 @@ logger = logging.getLogger(__name__)
 #: Seconds between looks at the target after an import whose answer never came; a Superset goes on after
 #: its client hung up.
 SETTLE_WAITS = (1, 2, 5, 10, 20, 30, 60)
+#: The same after a worker was lost in the middle of an import: its lease had to run out before.
+LOST_WRITE_WAITS = (5, 10, 20)
+
+
+@dataclass(frozen=True)
+class Moved:
+    """Something that is not as the plan saw it: in words, and where."""
+
+    text: str
+    environment: Environment | None
+    uuid: str
 
 
 @dataclass(frozen=True)
@@ -102,17 +119,24 @@ class _Applying:
         self.items = _items(self.run)
         self.may_have_written = self.run.steps.filter(name__in=("write", "remove")).exists()
         self.position = self.run.steps.count()
+        #: What the lists of a large target said before the first write; empty where it was exported whole.
+        self.listed: dict[Kind, list[Any]] = {}
+        #: The target before this run's first write: of an attempt before, where this one resumes it.
+        self.untouched: EnvironmentReading | None = None
 
     # -- the way through
     # ---------------------------------------------------------------------------------------------------
 
     def execute(self) -> dict[str, Any]:
         if self.run.is_finished:
-            return self._summary()
+            return self._ended_before()
         if self.run.started_at is None:
             self._save(started_at=timezone.now())
+        interrupted = self._close_interrupted_steps()
+        if self.run.error is not None and self.may_have_written:
+            return self._undo(_recorded(self.run.error))  # an attempt before had decided so
         try:
-            self._check()
+            self._check(interrupted)
             self._take_restore_point()
             self._write()
             self._remove()
@@ -144,10 +168,28 @@ class _Applying:
         self._finish(None)
         return self._summary()
 
+    def _ended_before(self) -> dict[str, Any]:
+        """The run was closed, and the worker lost before its job was: end the job as the run ended."""
+        if self.run.state == RunState.APPLIED:
+            return self._summary()
+        raise _recorded(self.run.error or {})
+
+    def _close_interrupted_steps(self) -> list[str]:
+        """Steps that a lost worker left running. Returns the uuids whose writing may still be under way."""
+        uuids: list[str] = []
+        with self.ctx.fenced():
+            for row in self.run.steps.filter(state=StepState.RUNNING):
+                row.state, row.finished_at = StepState.FAILED, timezone.now()
+                row.result = {**row.result, "error": "The worker was lost in this step."}
+                row.save(update_fields=["state", "finished_at", "result"])
+                if row.name == "write":
+                    uuids += row.intent.get("uuids", [])
+        return uuids
+
     # -- steps
     # -------------------------------------------------------------------------------------------------------------
 
-    def _check(self) -> None:
+    def _check(self, interrupted: Collection[str] = ()) -> None:
         """Export both sides once more and compare with what the plan was made from."""
         with self._step("check", "Check that nothing moved since the plan") as result:
             self._state(RunState.RESTORE_POINT)
@@ -163,18 +205,46 @@ class _Applying:
             self.before = readings[0]
             self.source_reading = readings[1] if len(readings) > 1 else None
             resuming = self.may_have_written
+            if interrupted:
+                self._wait_for_lost_writes(interrupted)
+            self.untouched = self.before
+            if resuming and self.run.restore_point is not None:
+                self.untouched = load_snapshot(self.run.restore_point)
             moved = self._moved(skip_target=resuming)
             result.update(read=len(self.before.documents), moved=len(moved))
             if moved:
-                names = ", ".join(moved[:3]) + (" and others" if len(moved) > 3 else "")
+                self._export_again_next_time(moved)
+                names = ", ".join(entry.text for entry in moved[:3]) + (
+                    " and others" if len(moved) > 3 else ""
+                )
                 raise StalePlan(
-                    f"The plan is stale: {names} changed after it was made. Nothing was written.",
-                    detail={"moved": moved[:50]},
+                    f"The plan is stale: {names} changed after it was made."
+                    + ("" if resuming else " Nothing was written."),
+                    detail={"moved": [entry.text for entry in moved[:50]]},
                 )
 
-    def _moved(self, *, skip_target: bool) -> list[str]:
+    def _wait_for_lost_writes(self, uuids: Collection[str]) -> None:
+        """A Superset goes on with the import of a worker that died: see its end before it is sent once more."""
+        wanted = {item.uuid: item.wanted for item in self.items if item.uuid in set(uuids)}
+        for seconds in LOST_WRITE_WAITS:
+            assert self.before is not None
+            there = self.before.documents
+            if all(same_for_comparison(document, there.get(uuid)) for uuid, document in wanted.items()):
+                return
+            self.ctx.wait(seconds, cancellable=False)
+            self.before = fresh_reading(self.target, self.migration.target, self._target_ids())
+
+    def _export_again_next_time(self, moved: Collection[Moved]) -> None:
+        """What no list told apart from what is stored would make the next plan as stale as this one."""
+        for environment in (self.migration.source, self.migration.target):
+            if environment is not None:
+                uuids = [entry.uuid for entry in moved if entry.environment == environment]
+                believe_no_list(environment, uuids)
+
+    def _moved(self, *, skip_target: bool) -> list[Moved]:
         assert self.before is not None
-        moved: list[str] = []
+        target, source = self.migration.target, self.migration.source
+        moved: list[Moved] = []
         planned = (
             get_documents(item.row.source_sha256 for item in self.items if item.row.source_sha256)
             if self.source_reading
@@ -186,11 +256,12 @@ class _Applying:
             if self.source_reading is not None and item.row.source_sha256:
                 now = self.source_reading.documents.get(item.row.uuid)
                 if not same_for_comparison(planned[item.row.source_sha256], now):
-                    moved.append(f"“{item.row.title}” on the source")
-            if not skip_target and not same_for_comparison(
-                item.present, self.before.documents.get(item.uuid)
+                    moved.append(Moved(f"“{item.row.title}” on the source", source, item.row.uuid))
+            if not skip_target and (
+                not same_for_comparison(item.present, self.before.documents.get(item.uuid))
+                or item.uuid in self.before.unreadable
             ):
-                moved.append(f"“{item.row.title}” on the target")
+                moved.append(Moved(f"“{item.row.title}” on the target", target, item.uuid))
         if not skip_target:
             # Somebody may have taken a slug or a table meanwhile: an import would overwrite that asset.
             wanted = {
@@ -198,8 +269,48 @@ class _Applying:
                 for item in self.items
                 if item.action.writes and item.wanted is not None
             }
-            for conflict in natural_key_conflicts(wanted, self.before.documents).values():
-                moved.append(f"“{conflict.other_title}” on the target")
+            for conflict in natural_key_conflicts(wanted, self._around()).values():
+                moved.append(Moved(f"“{conflict.other_title}” on the target", target, conflict.other_uuid))
+            moved += self._moved_connections(wanted.values())
+        return moved
+
+    def _around(self) -> dict[str, Document]:
+        """What the target holds; what was only listed with no more than the names that an import goes by."""
+        assert self.before is not None
+        around: dict[str, Document] = {}
+        for row in self.listed.get(Kind.DASHBOARD, []):
+            body: dict[str, Any] = {"dashboard_title": row.title, "slug": row.slug}
+            around[row.uuid] = Document(Kind.DASHBOARD, row.uuid, body)
+        for row in self.listed.get(Kind.DATASET, []):
+            database = self.before.ids.uuid_of(Kind.DATABASE, row.database_id)
+            body = {"table_name": row.name, "schema": row.schema, "database_uuid": database}
+            around[row.uuid] = Document(Kind.DATASET, row.uuid, body)
+        return {**around, **self.before.documents}
+
+    def _moved_connections(self, wanted: Iterable[Document]) -> list[Moved]:
+        """Connections that datasets of the plan were mapped to, and that are gone or another since."""
+        assert self.before is not None
+        snapshot = self.run.plan.target_snapshot
+        needed = {
+            str(document.body["database_uuid"])
+            for document in wanted
+            if document.kind == Kind.DATASET and document.body.get("database_uuid")
+        }
+        planned = (
+            dict(snapshot.entries.filter(uuid__in=needed).values_list("uuid", "document_id"))
+            if snapshot is not None
+            else {}
+        )
+        moved: list[Moved] = []
+        for uuid in sorted(needed):
+            now = self.before.documents.get(uuid)
+            if now is not None:
+                is_same = planned.get(uuid) in (None, now.fingerprint)
+            else:
+                is_same = not self.before.complete and self._database_id(uuid) is not None
+            if not is_same:
+                name = f"“{now.title}”" if now is not None else uuid
+                moved.append(Moved(f"the connection {name} of the target", self.migration.target, uuid))
         return moved
 
     def _take_restore_point(self) -> None:
@@ -372,16 +483,10 @@ class _Applying:
 
     def _learn_ids(self, batch: Batch) -> None:
         assert self.before is not None
-        listing: dict[Kind, Callable[[], list[Any]]] = {
-            Kind.DATASET: self.target.list_datasets,
-            Kind.CHART: self.target.list_charts,
-            Kind.DASHBOARD: self.target.list_dashboards,
-        }
         new = {item.kind for item in batch.rendered if self.before.ids.id_of(item.kind, item.uuid) is None}
-        for kind in DEPENDENCY_ORDER:
-            if kind in new:
-                for row in listing[kind]():
-                    self.before.ids.add(kind, row.id, row.uuid)
+        for kind, rows in self._list(new).items():
+            for row in rows:
+                self.before.ids.add(kind, row.id, row.uuid)
 
     def _remove(self) -> None:
         removals = [item for item in self.items if item.action == Action.REMOVE]
@@ -416,10 +521,7 @@ class _Applying:
             return
         self._state(RunState.READING_BACK)
         with self._step("read_back", "Read back and compare with the plan") as result:
-            ids = self._target_ids()
-            if self.before.complete and (self.migration.target.asset_total or 0) > SMALL_ESTATE:
-                ids = self._target_ids(listed=True)
-            self.after = fresh_reading(self.target, self.migration.target, ids)
+            self.after = fresh_reading(self.target, self.migration.target, self._target_ids())
             written, unwritten = self._compare(self.after)
             self._save(written=written, unwritten=unwritten)
             changed = self._changed_connections(self.after)
@@ -455,7 +557,7 @@ class _Applying:
                 continue
             now = after.documents.get(item.uuid)
             if item.action == Action.REMOVE:
-                as_planned = now is None
+                as_planned = now is None and item.uuid not in after.unreadable
             else:
                 as_planned = same_for_comparison(item.wanted, now) or _was_converted(item.wanted, now)
             (written if as_planned else unwritten).append(item.uuid)
@@ -472,26 +574,26 @@ class _Applying:
         self.ctx.log("error", f"{item.kind.value} “{item.row.title}” {what}")
 
     def _changed_connections(self, after: EnvironmentReading) -> list[str]:
-        assert self.before is not None
+        assert self.untouched is not None
         return [
             document.title
-            for uuid, document in self.before.documents.items()
+            for uuid, document in self.untouched.documents.items()
             if document.kind == Kind.DATABASE
             and (uuid in after.documents or after.complete)
             and (uuid not in after.documents or after.documents[uuid].fingerprint != document.fingerprint)
         ]
 
     def _lost_bystanders(self, after: EnvironmentReading) -> list[str]:
-        assert self.before is not None
-        if not (self.before.complete and after.complete):
+        assert self.untouched is not None
+        if not (self.untouched.complete and after.complete):
             return []
         planned = {item.uuid for item in self.items}
         gone = [
             f"{document.kind.value} “{document.title}”"
-            for uuid, document in self.before.documents.items()
+            for uuid, document in self.untouched.documents.items()
             if uuid not in after.documents and uuid not in planned and uuid not in after.unreadable
         ]
-        for uuid, document in self.before.documents.items():
+        for uuid, document in self.untouched.documents.items():
             now = after.documents.get(uuid)
             if uuid not in planned and now is not None and not same_for_comparison(document, now):
                 bystander = f"{document.kind.value} “{document.title}”"
@@ -621,6 +723,8 @@ class _Applying:
 
         described = _described(error)
         self.ctx.log("error", described["message"])
+        with self.ctx.fenced():
+            self._save(error=described)  # whoever takes over from here goes on undoing
         if self.migration.is_rollback:
             self._needs_attention(described)
             raise RunFailed(
@@ -753,33 +857,35 @@ class _Applying:
         purpose = _purpose(record)
         self.requests[purpose] = self.requests.get(purpose, 0) + 1
 
-    def _target_ids(self, *, listed: bool = False) -> dict[Kind, set[int]]:
-        """Ids of everything on the target that the plan touches or that is around it."""
-        from environments.models import Asset
-
+    def _target_ids(self) -> dict[Kind, set[int]]:
+        """Ids on the target of everything that the plan touches. A large target is not exported whole, and the
+        inventory does not know what came since it was read: there the lists are asked as well.
+        """
         uuids = {item.uuid for item in self.items}
-        ids: dict[Kind, set[int]] = {kind: set() for kind in Kind}
-        rows = Asset.objects.filter(environment=self.migration.target, uuid__in=uuids).values_list(
-            "kind", "superset_id"
-        )
-        for kind, number in rows:
-            ids[Kind(kind)].add(number)
+        ids = inventory_ids(self.migration.target, uuids)
         if self.before is not None:
             for item in self.items:
                 if (known := self.before.ids.id_of(item.kind, item.uuid)) is not None:
                     ids[item.kind].add(known)
+        if _is_large(self.migration.target):
+            rows = self._list({item.kind for item in self.items if item.action.writes})
+            if self.before is None:
+                self.listed = rows
+            for kind, found in rows.items():
+                ids[kind] |= {row.id for row in found if row.uuid in uuids}
         return ids
+
+    def _list(self, kinds: Collection[Kind]) -> dict[Kind, list[Any]]:
+        listing: dict[Kind, Callable[[], list[Any]]] = {
+            Kind.DATASET: self.target.list_datasets,
+            Kind.CHART: self.target.list_charts,
+            Kind.DASHBOARD: self.target.list_dashboards,
+        }
+        return {kind: listing[kind]() for kind in DEPENDENCY_ORDER if kind in kinds}
 
     def _source_ids(self) -> dict[Kind, set[int]]:
-        from environments.models import Asset
-
-        uuids = {item.row.uuid for item in self.items}
-        ids: dict[Kind, set[int]] = {kind: set() for kind in Kind}
-        for kind, number in Asset.objects.filter(
-            environment=self.migration.source, uuid__in=uuids
-        ).values_list("kind", "superset_id"):
-            ids[Kind(kind)].add(number)
-        return ids
+        assert self.migration.source is not None
+        return inventory_ids(self.migration.source, {item.row.uuid for item in self.items})
 
     def _summary(self) -> dict[str, Any]:
         return {
@@ -795,10 +901,24 @@ def fresh_reading(
     client: SupersetClient, environment: Environment, ids: Mapping[Kind, set[int]]
 ) -> EnvironmentReading:
     """Export now, believing no list: everything where the estate is small, else what is named with all it stands on."""
-    total = environment.asset_total
-    if total is None or total <= SMALL_ESTATE:
+    if not _is_large(environment):
         return read_everything(client, environment, fresh=True)
     return read_selected(client, environment, ids)
+
+
+def _is_large(environment: Environment) -> bool:
+    total = environment.asset_total
+    return total is not None and total > SMALL_ESTATE
+
+
+def inventory_ids(environment: Environment, uuids: Collection[str]) -> dict[Kind, set[int]]:
+    """The ids that assets have on an environment, as far as its inventory knows them."""
+    ids: dict[Kind, set[int]] = {kind: set() for kind in Kind}
+    rows = Asset.objects.filter(environment=environment).values_list("uuid", "kind", "superset_id")
+    for uuid, kind, number in rows.iterator(chunk_size=5000):  # a plan may name more than a query takes
+        if uuid in uuids:
+            ids[Kind(kind)].add(number)
+    return ids
 
 
 def _items(run: Run) -> list[Item]:
@@ -860,6 +980,16 @@ def _described(error: BaseException) -> dict[str, Any]:
         "remedy": expected.remedy,
         **({"detail": expected.detail} if expected.detail else {}),
     }
+
+
+def _recorded(error: Mapping[str, Any]) -> RunFailed:
+    """What a run says went wrong, as an error again."""
+    return RunFailed(
+        str(error.get("message") or "The run did not end as planned."),
+        code=str(error.get("code") or ""),
+        remedy=str(error.get("remedy") or ""),
+        detail=error.get("detail") or None,
+    )
 
 
 def _purpose(record: RequestRecord) -> str:

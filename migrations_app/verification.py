@@ -110,16 +110,18 @@ def verify_run(
 
 def verify_again(run: Run, ctx: JobContext) -> dict[str, Any]:
     """Verify a finished run once more, against what both sides hold now."""
-    from .applying import fresh_reading
+    from .applying import fresh_reading, inventory_ids
 
     migration = run.migration
     if migration.source is None:
         raise NotReady("A roll back has no source to compare with.")
-    ids: dict[Kind, set[int]] = {kind: set() for kind in Kind}
+    items = run.plan.items.values_list("uuid", "target_uuid")
     with connect(migration.source) as source, connect(migration.target) as target:
         ctx.step(f"Reading {migration.source.name} and {migration.target.name}")
-        source_reading = fresh_reading(source, migration.source, ids)
-        target_reading = fresh_reading(target, migration.target, ids)
+        source_ids = inventory_ids(migration.source, {uuid for uuid, _ in items})
+        target_ids = inventory_ids(migration.target, {uuid for _, uuid in items})
+        source_reading = fresh_reading(source, migration.source, source_ids)
+        target_reading = fresh_reading(target, migration.target, target_ids)
         counts = verify_run(run, ctx, source, source_reading, target, target_reading)
     with ctx.fenced():
         Run.objects.filter(pk=run.pk).update(verdict_counts=counts)

@@ -93,6 +93,7 @@ class JobContext:
         self._looked = time.monotonic()
         self._wrote = 0.0
         self._title: str | None = None  # of this attempt: a resumed one logs its steps again
+        self._may_end = True
 
     @property
     def is_resumed(self) -> bool:
@@ -138,6 +139,12 @@ class JobContext:
         self._still_mine()
         services.log(self.job, level, text, fields=fields)
 
+    def without_cancel(self) -> "JobContext":
+        """The same job with no cancel points: for what must come to its end once it was begun."""
+        other = JobContext(self.job, self._heartbeat)
+        other._may_end = False
+        return other
+
     def checkpoint(self, *, cancellable: bool = True, look: bool = False) -> None:
         """Go on only if this worker still has the job and nobody asked for its end. Cheap: call it before each request.
 
@@ -148,7 +155,7 @@ class JobContext:
             self._looked = time.monotonic()
             if services.is_cancel_requested(self.job):
                 self._heartbeat.cancel_requested = True
-        if cancellable and self._heartbeat.cancel_requested:
+        if cancellable and self._may_end and self._heartbeat.cancel_requested:
             raise JobCancelled
 
     @property

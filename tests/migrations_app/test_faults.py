@@ -1,0 +1,264 @@
+"""What a run does when things go wrong around it: crashes, other people, lost answers. Over two small Supersets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+from django.utils import timezone
+
+from environments import reading as reading_module
+from migrations_app import applying, services
+from migrations_app.models import Migration, MigrationState, Run, RunState, StepState, Verdict
+from sstools.jobs.models import Job, State
+from sstools.jobs.runner import run_job
+from sstools.jobs.services import LeaseLost
+from tests.factories import uuid_for
+from tests.fakes.pair import FakePair, column, fake_pair
+from tests.live.product import Product, actions
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+IMPORT = "/api/v1/assets/import/"
+
+
+@pytest.fixture
+def pair() -> Iterator[FakePair]:
+    with fake_pair() as made:
+        yield made
+
+
+@pytest.fixture
+def product(transactional_db: None) -> Product:
+    return Product()
+
+
+@pytest.fixture
+def large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every estate counts as too large to be exported whole."""
+    monkeypatch.setattr(applying, "SMALL_ESTATE", 0)
+    monkeypatch.setattr(reading_module, "SMALL_ESTATE", 0)
+
+
+def planned(product: Product, pair: FakePair, **fields: Any) -> Migration:
+    return product.migrate(pair.source, pair.target, [uuid_for("Sales")], **fields)
+
+
+def change(superset: Any, title: str, text: str = "changed") -> None:
+    """As somebody at work in Superset does."""
+    record = superset.record("chart", uuid_for(title))
+    record["data"]["description"] = text
+    record["changed_on"] = timezone.now()
+
+
+def refresh_columns(superset: Any) -> None:
+    """A dataset's columns read anew from its table: `changed_on` stays as it is."""
+    superset.record("dataset", uuid_for("orders"))["data"]["columns"].append(column("extra", "INTEGER"))
+
+
+def queue_apply(product: Product, migration: Migration) -> Job:
+    migration.refresh_from_db()
+    assert migration.plan is not None
+    return services.request_apply(migration, plan_hash=migration.plan.hash, actor=product.admin)
+
+
+def dies(request: httpx.Request) -> httpx.Response | None:
+    """The worker is gone before the request leaves it."""
+    raise LeaseLost
+
+
+def resumed(job: Job) -> Job:
+    """Another worker takes over after the lease of the first has run out."""
+    Job.objects.filter(pk=job.pk).update(lease_until=timezone.now() - timedelta(seconds=1))
+    run_job(str(job.uuid))
+    job.refresh_from_db()
+    return job
+
+
+# --- Targets too large to be exported whole -----------------------------------------------------------------
+
+
+def test_new_assets_on_a_large_target_are_found_again_after_the_write(
+    product: Product, pair: FakePair, large: None
+) -> None:
+    run = product.apply(planned(product, pair))
+    assert (run.state, run.error) == (RunState.APPLIED, None)
+    assert len(run.written) == 4
+
+
+def test_on_a_large_target_an_asset_that_came_after_the_plan_makes_it_stale(
+    product: Product, pair: FakePair, large: None
+) -> None:
+    migration = planned(product, pair)
+    pair.prod.add_dashboard("Theirs", charts=[], uuid=uuid_for("Sales"))
+    run = product.apply(migration, "failed")
+    assert (run.state, run.error["code"]) == (RunState.STOPPED, "stale_plan")
+    assert not pair.prod.writes
+
+
+@pytest.mark.parametrize("taken", ["slug", "table"])
+def test_on_a_large_target_a_name_that_was_taken_after_the_plan_makes_it_stale(
+    product: Product, pair: FakePair, large: None, taken: str
+) -> None:
+    migration = planned(product, pair)
+    if taken == "slug":
+        pair.prod.add_dashboard("Theirs", charts=[], slug="sales")
+    else:
+        pair.prod.add_dataset("orders", database=uuid_for("Warehouse PROD"), schema="main")
+    run = product.apply(migration, "failed")
+    assert (run.state, run.error["code"]) == (RunState.STOPPED, "stale_plan")
+    assert not pair.prod.writes
+
+
+def test_a_run_on_large_environments_is_verified_again(product: Product, pair: FakePair, large: None) -> None:
+    run = product.apply(planned(product, pair))
+    product.refresh(pair.target)
+    product.do(services.request_verification(run, actor=product.admin))
+    assert {verdict.status for verdict in Verdict.objects.filter(run=run)} == {"ok"}
+
+
+# --- Between plan and apply ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_after_a_stale_plan_the_next_one_sees_what_no_list_tells(
+    product: Product, pair: FakePair, side: str
+) -> None:
+    product.apply(planned(product, pair))
+    migration = planned(product, pair)
+    change(pair.dev, "Revenue")
+    product.plan(migration)
+    refresh_columns(pair.dev if side == "source" else pair.prod)
+    assert product.apply(migration, "failed").error["code"] == "stale_plan"
+    plan = product.plan(migration)
+    assert "orders" in actions(plan)
+    if plan.blocked_count:  # an edit on the target is for somebody to decide
+        product.answer(migration, {uuid_for("orders"): "keep"})
+    assert product.apply(migration).state == RunState.APPLIED
+
+
+def test_a_connection_that_is_gone_or_another_makes_the_plan_stale(product: Product, pair: FakePair) -> None:
+    migration = planned(product, pair)
+    connection = pair.prod.record("database", uuid_for("Warehouse PROD"))
+    connection["data"]["sqlalchemy_uri"] = "sqlite:///other.db"
+    run = product.apply(migration, "failed")
+    assert run.error["code"] == "stale_plan"
+    assert "Warehouse PROD" in run.error["message"]
+
+    product.plan(migration)
+    del pair.prod.assets["database"][connection["id"]]
+    assert product.apply(migration, "failed").error["code"] == "stale_plan"
+    assert not pair.prod.writes
+    assert product.plan(migration).blocked_count
+
+
+# --- A worker is lost ---------------------------------------------------------------------------------------
+
+
+def test_a_run_goes_on_after_its_worker_was_lost_and_says_which_step_was_interrupted(
+    product: Product, pair: FakePair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(applying, "LOST_WRITE_WAITS", ())
+    job = queue_apply(product, planned(product, pair))
+    pair.prod.misbehave("POST", IMPORT, dies)
+    run_job(str(job.uuid))
+    assert resumed(job).state == State.SUCCEEDED
+    run = Run.objects.get()
+    assert run.state == RunState.APPLIED
+    assert len(run.created) == 4
+    states = list(run.steps.values_list("name", "state"))
+    assert states.count(("write", StepState.FAILED)) == 1
+    assert StepState.RUNNING not in [state for _, state in states]
+
+
+def test_an_import_that_a_lost_worker_sent_is_not_sent_again(
+    product: Product, pair: FakePair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Superset goes on with it while the next worker begins: it is seen on the second look."""
+    job = queue_apply(product, planned(product, pair))
+    late: list[httpx.Request] = []
+
+    def sent_and_died(request: httpx.Request) -> httpx.Response | None:
+        late.append(request)
+        raise LeaseLost
+
+    def waits(self: Any, seconds: float, **kwargs: Any) -> None:
+        if late:
+            pair.prod._answer(late.pop())
+
+    pair.prod.misbehave("POST", IMPORT, sent_and_died)
+    monkeypatch.setattr("sstools.jobs.runner.JobContext.wait", waits)
+    run_job(str(job.uuid))
+    before = len([request for request in pair.prod.writes if IMPORT in request.url.path])
+    assert resumed(job).state == State.SUCCEEDED
+    after = len([request for request in pair.prod.writes if IMPORT in request.url.path])
+    assert (before, after) == (1, 2)  # the first bundle once, and the dashboard's
+
+
+def test_a_connection_that_changed_before_the_worker_was_lost_is_noticed_after(
+    product: Product, pair: FakePair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(applying, "LOST_WRITE_WAITS", ())
+    job = queue_apply(product, planned(product, pair))
+
+    def overwrites_and_dies(request: httpx.Request) -> httpx.Response | None:
+        pair.prod.record("database", uuid_for("Warehouse PROD"))["data"]["sqlalchemy_uri"] = (
+            "sqlite:///dev.db"
+        )
+        raise LeaseLost
+
+    pair.prod.misbehave("POST", IMPORT, overwrites_and_dies)
+    run_job(str(job.uuid))
+    assert resumed(job).state == State.FAILED
+    assert job.error["code"] == "connection_changed"
+
+
+@pytest.mark.parametrize("where", ["planning", "removing"])
+def test_a_roll_back_whose_worker_was_lost_is_brought_to_its_end(
+    product: Product, pair: FakePair, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    monkeypatch.setattr(applying, "LOST_WRITE_WAITS", ())
+    job = queue_apply(product, planned(product, pair))
+    refused = httpx.Response(422, json={"message": {"dashboards/x.yaml": "no"}})
+
+    def second_import(request: httpx.Request) -> httpx.Response | None:
+        pair.prod.misbehave("POST", IMPORT, refused)
+        if where == "planning":
+            pair.prod.misbehave("GET", "/api/v1/dashboard/", dies)
+        else:
+            pair.prod.misbehave("DELETE", "/api/v1/", dies)
+        return None
+
+    pair.prod.misbehave("POST", IMPORT, second_import)
+    run_job(str(job.uuid))
+    imports = len([request for request in pair.prod.writes if IMPORT in request.url.path])
+    assert resumed(job).state == State.FAILED
+    assert [request for request in pair.prod.writes if IMPORT in request.url.path][imports:] == []
+    run = Run.objects.order_by("number").first()
+    assert run is not None
+    assert run.state == RunState.ROLLED_BACK, run.error
+    assert not any(pair.prod.assets[kind] for kind in ("dashboard", "chart", "dataset"))
+    assert not Run.objects.unfinished().exists()
+    assert not Migration.objects.filter(state=MigrationState.APPLYING).exists()
+
+
+# --- Somebody cancels ---------------------------------------------------------------------------------------
+
+
+def test_a_cancel_after_the_first_write_does_not_stop_the_undoing(product: Product, pair: FakePair) -> None:
+    job = queue_apply(product, planned(product, pair))
+
+    def cancelled_and_refused(request: httpx.Request) -> httpx.Response | None:
+        Job.objects.filter(pk=job.pk).update(cancel_requested=True)
+        pair.prod.misbehave("POST", IMPORT, httpx.Response(422, json={"message": "no"}))
+        return None
+
+    pair.prod.misbehave("POST", IMPORT, cancelled_and_refused)
+    product.do(job, "failed")
+    run = Run.objects.order_by("number").first()
+    assert run is not None
+    assert run.state == RunState.ROLLED_BACK, run.error
+    assert not any(pair.prod.assets[kind] for kind in ("dashboard", "chart", "dataset"))
