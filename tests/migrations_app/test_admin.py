@@ -39,7 +39,7 @@ def page_of(name: str, row: Any) -> str:
 
 
 @pytest.mark.parametrize(
-    "model", apps.get_app_config("migrations_app").get_models(), ids=lambda model: model.__name__
+    "model", list(apps.get_app_config("migrations_app").get_models()), ids=lambda model: model.__name__
 )
 def test_every_model_is_there_to_look_at(root: Client, rows: None, model: Any) -> None:
     assert django_admin.site.is_registered(model)

@@ -1,5 +1,7 @@
 """The whole way by REST alone, over two small Supersets: every shape that a program meets."""
 
+import io
+import zipfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,6 +14,7 @@ from migrations_app.models import Mapping, Migration, Run
 from sstools.jobs.models import Job
 from tests.factories import uuid_for
 from tests.fakes.pair import FakePair, fake_pair
+from tests.fakes.superset import FakeSuperset
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Api = Callable[[Any], APIClient]
@@ -264,21 +267,99 @@ def test_failed_checks_stop_an_apply_unless_overridden_with_a_reason(
     assert program.get(migration["url"]).json()["override_reason"] == "the column comes tonight"
 
 
-@pytest.mark.parametrize("fault", ["refused", "html_200", "html_500", "truncated", "login"])
-def test_a_superset_that_fails_is_told_in_words_and_loses_nothing(
+def zipped(name: str, content: bytes, *, symlink: bool = False) -> httpx.Response:
+    """An export with one file beside its metadata."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(
+            "export/metadata.yaml", "version: 1.0.0\ntype: assets\ntimestamp: '2026-01-01T00:00:00'\n"
+        )
+        info = zipfile.ZipInfo(name)
+        info.compress_type = zipfile.ZIP_DEFLATED
+        info.external_attr = 0o120777 << 16 if symlink else 0o644 << 16
+        archive.writestr(info, content)
+    return httpx.Response(200, content=buffer.getvalue(), headers={"content-type": "application/zip"})
+
+
+def anchors() -> bytes:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
+    return "\n".join(lines).encode()
+
+
+CHART = "export/charts/Sales_1.yaml"
+EXPORT = "/api/v1/assets/export/"
+FAULTS: dict[str, tuple[str, Callable[[FakeSuperset], Any]]] = {
+    "an unreachable host": (
+        "connection_refused",
+        lambda fake: fake.misbehave("GET", "/", "refused", times=None),
+    ),
+    "another web page": (
+        "not_superset",
+        lambda fake: fake.misbehave("GET", "/api/v1/", "html_200", times=None),
+    ),
+    "an HTML error": ("server_error", lambda fake: fake.misbehave("GET", "/api/v1/", "html_500", times=None)),
+    "half an answer": ("", lambda fake: fake.misbehave("GET", EXPORT, "truncated", times=None)),
+    "the login page": ("", lambda fake: fake.misbehave("GET", "/api/v1/", "login", times=None)),
+    "a wrong password": ("unauthorized", lambda fake: fake.users.update(admin="another")),
+    "an account without rights": ("forbidden", lambda fake: setattr(fake, "role", "Gamma")),
+    "a truncated zip": (
+        "bundle_invalid",
+        lambda fake: fake.misbehave(
+            "GET", EXPORT, httpx.Response(200, content=zipped(CHART, b"a: 1").content[:200]), times=None
+        ),
+    ),
+    "a zip that climbs": (
+        "bundle_invalid",
+        lambda fake: fake.misbehave("GET", EXPORT, zipped("export/../../etc/passwd", b"a: 1"), times=None),
+    ),
+    "a zip with a link": (
+        "bundle_invalid",
+        lambda fake: fake.misbehave("GET", EXPORT, zipped(CHART, b"/etc/passwd", symlink=True), times=None),
+    ),
+    "a zip bomb": (
+        "bundle_invalid",
+        lambda fake: fake.misbehave("GET", EXPORT, zipped(CHART, b"0" * 300_000_000), times=None),
+    ),
+    "a bomb of anchors": (
+        "bundle_invalid",
+        lambda fake: fake.misbehave("GET", EXPORT, zipped(CHART, anchors()), times=None),
+    ),
+    "a python tag": (
+        "bundle_invalid",
+        lambda fake: fake.misbehave(
+            "GET", EXPORT, zipped(CHART, b"uuid: !!python/object/apply:os.system ['id']"), times=None
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_what_a_superset_can_do_wrong_is_told_in_words_and_loses_nothing(
     pair: FakePair, program: APIClient, run_jobs: Any, fault: str
 ) -> None:
-    pair.dev.misbehave("GET", "/api/v1/", fault, times=None)
+    code, go_wrong = FAULTS[fault]
+    secret = "a-password-nobody-may-see"
+    pair.dev.users["admin"] = secret
+    pair.source.secret = secret
+    pair.source.save()
+    go_wrong(pair.dev)
     body = {"source": "dev", "target": "prod", "all": True, "map": WAREHOUSES, "plan": True}
     made = post(program, "/api/v1/migrations/", body).json()
     run_jobs()
     job = program.get(made["job"]["url"]).json()
     assert job["state"] == "failed"
     assert job["error"]["code"] != "unexpected", job["error"]
+    assert job["error"]["code"] == (code or job["error"]["code"]), job["error"]
     assert job["error"]["message"]
-    assert '"admin"' not in str(program.get(f"{job['url']}log/").json())
-    assert program.get(made["url"]).json()["state"] == "draft"
-    assert pair.prod.writes == []
+    assert job["error"]["remedy"]
+    migration = program.get(made["url"]).json()
+    assert (migration["state"], migration["counts"]) == ("draft", None)
+    said = str(
+        [job, migration, program.get(f"{job['url']}log/").json(), program.get("/api/v1/environments/").json()]
+    )
+    assert secret not in said
+    assert pair.dev.writes == pair.prod.writes == []
 
 
 def test_a_failing_import_says_what_was_not_written(
