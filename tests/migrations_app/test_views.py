@@ -677,6 +677,7 @@ def test_verdicts_are_sorted_by_trouble_filtered_and_found(lead: Client) -> None
     )
     url = f"/migrations/{migration.number}/verify/"
     page = text_of(lead, url)
+    assert "all as planned; 1 chart fails there" in page
     order = [page.index(f">{title}<") for title in ("Beta", "Gamma", "Delta", "Alpha")]
     assert order == sorted(order)
     assert "Superset said: unknown column net_amount." in page
