@@ -124,17 +124,23 @@ def without_lost_annotations(body: Mapping[str, Any]) -> dict[str, Any]:
             return dict(value)
         return {
             **value,
-            "annotation_layers": [x for x in as_list(value["annotation_layers"]) if x not in lost],
+            "annotation_layers": [
+                layer for layer in as_list(value["annotation_layers"]) if layer not in lost
+            ],
         }
 
-    params = strip(body["params"])
-    if not params.get("annotation_layers"):
-        params.pop("annotation_layers", None)
+    def form_data(value: Mapping[str, Any]) -> dict[str, Any]:
+        kept = strip(value)
+        if not kept.get("annotation_layers"):
+            kept.pop("annotation_layers", None)
+        return kept
+
+    params = form_data(body["params"])
     query_context = body.get("query_context")
     if isinstance(query_context, Mapping):
         query_context = dict(query_context)
         if isinstance(query_context.get("form_data"), Mapping):
-            query_context["form_data"] = strip(query_context["form_data"])
+            query_context["form_data"] = form_data(query_context["form_data"])
         if isinstance(query_context.get("queries"), list):
             query_context["queries"] = [
                 strip(query) if isinstance(query, Mapping) else query for query in query_context["queries"]

@@ -34,9 +34,8 @@ def read_dashboard(data: Mapping[str, Any], context: ReadContext) -> dict[str, A
     }
     body["position"] = context.texts(_read_position(as_mapping(raw.get("position")), context), "position")
     layout = chart_uuids(body["position"])
-    body["metadata"] = context.texts(
-        _read_metadata(as_mapping(raw.get("metadata")), layout, context), "metadata"
-    )
+    metadata = context.texts(as_mapping(raw.get("metadata")), "metadata")
+    body["metadata"] = _read_metadata(metadata, layout, context)
     for key in ("description", "css", "slug", "certified_by", "certification_details"):
         body.setdefault(key, None)
     return body

@@ -17,7 +17,9 @@ from .ids import IdTable
 
 BASE_TOKEN = "⟦base⟧"  # noqa: S105  a mark in texts
 _TOKEN = re.compile(r"⟦(dashboard|chart|dataset):([0-9a-f-]{36})⟧")
-_ANY_TOKEN = re.compile(rf"{_TOKEN.pattern}|{BASE_TOKEN}")
+#: For the bracket itself, where a person's text has one.
+_BRACKET = "⟦(⟧"
+_ANY_TOKEN = re.compile(rf"{_TOKEN.pattern}|{BASE_TOKEN}|{re.escape(_BRACKET)}")
 
 # Each pattern: what stands before the id (group 1), the id (group 2), what must follow it.
 # Jinja macros: superset/jinja_context.py, dataset_macro and metric_macro, read at 6.1.0.
@@ -97,6 +99,7 @@ def text_to_canonical(text: str, ids: IdTable, base_url: str) -> tuple[str, tupl
             changed = pattern.sub(to_token(Kind.DATASET), changed)
         return changed
 
+    text = text.replace("⟦", _BRACKET)
     if base_url and base_url in text:
         # A longer host name that only begins alike (http://bi:80880 for http://bi:8088) is another address.
         text = re.sub(re.escape(base_url) + r"(?=[/?#)\"'\s<>\]]|$)", BASE_TOKEN, text)
@@ -126,6 +129,8 @@ def text_to_target(text: str, ids: IdTable, base_url: str) -> tuple[str, tuple[T
     missing: list[TextReference] = []
 
     def replace(match: re.Match[str]) -> str:
+        if match[1] is None:
+            return base_url if match[0] == BASE_TOKEN else "⟦"
         kind, uuid = Kind(match[1]), match[2]
         number = ids.id_of(kind, uuid)
         if number is None:
@@ -133,7 +138,7 @@ def text_to_target(text: str, ids: IdTable, base_url: str) -> tuple[str, tuple[T
             return NOWHERE
         return str(number)
 
-    return _TOKEN.sub(replace, text.replace(BASE_TOKEN, base_url)), tuple(missing)
+    return _ANY_TOKEN.sub(replace, text), tuple(missing)
 
 
 def text_references(text: str) -> Iterator[tuple[Kind, str]]:
@@ -157,21 +162,21 @@ def retarget_text(text: str, uuids: Callable[[str], str]) -> str:
     return _TOKEN.sub(lambda match: f"⟦{match[1]}:{uuids(match[2])}⟧", text)
 
 
-#: One character of the private use area for each token, so that a change of the text cannot reach into it.
-_FIRST_HIDDEN, _MOST_HIDDEN = 0xE000, 6400
-
-
-def hide_tokens(text: str) -> tuple[str, tuple[str, ...]]:
-    """The canonical text with one character for each of its tokens, and the tokens, for `show_tokens`."""
+def hide_tokens(text: str) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """The canonical text with one character for each of its tokens, so that no change of the text reaches into them,
+    and the pairs of both for `show_tokens`. The characters are of the private use area and not in the text.
+    """
     if "⟦" not in text:
         return text, ()
-    tokens = tuple(dict.fromkeys(match[0] for match in _ANY_TOKEN.finditer(text)))[:_MOST_HIDDEN]
-    for index, token in enumerate(tokens):
-        text = text.replace(token, chr(_FIRST_HIDDEN + index))
-    return text, tokens
+    tokens = dict.fromkeys(match[0] for match in _ANY_TOKEN.finditer(text))
+    free = (character for number in range(0xE000, 0xF8FF) if (character := chr(number)) not in text)
+    hidden = tuple(zip(free, tokens, strict=False))  # beyond 6000 tokens in one text the rest stays open
+    for character, token in hidden:
+        text = text.replace(token, character)
+    return text, hidden
 
 
-def show_tokens(text: str, tokens: tuple[str, ...]) -> str:
-    for index, token in enumerate(tokens):
-        text = text.replace(chr(_FIRST_HIDDEN + index), token)
+def show_tokens(text: str, hidden: tuple[tuple[str, str], ...]) -> str:
+    for character, token in hidden:
+        text = text.replace(character, token)
     return text

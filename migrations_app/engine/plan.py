@@ -13,7 +13,7 @@ from environments.canonical.dashboards import filter_datasets, without_charts
 from environments.canonical.documents import DEPENDENCY_ORDER, Document, Documents, Kind, Note, fingerprint_of
 from environments.canonical.ids import IdTable
 from environments.canonical.references import closure, references, without_mentions
-from environments.canonical.texts import text_to_canonical
+from environments.canonical.texts import hide_tokens, show_tokens, text_to_canonical
 from environments.canonical.trees import map_texts
 
 from .checks import Loss, Problem, Severity, asset_losses, document_problems
@@ -260,7 +260,8 @@ def _as_it_will_read(
     def own_links(text: str) -> str:
         if given.target_url not in text:
             return text
-        return text_to_canonical(text, given.target_ids, given.target_url)[0]
+        hidden, tokens = hide_tokens(text)
+        return show_tokens(text_to_canonical(hidden, given.target_ids, given.target_url)[0], tokens)
 
     def is_there(document: Document, kind: Kind, uuid: str) -> bool:
         # What a query's macro names is needed: its absence is an obstacle, not a dead link.

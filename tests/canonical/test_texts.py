@@ -62,6 +62,7 @@ def _moved(text: str) -> str:
         ("{{ my_dataset(12) }} {{ x.dataset(12) }}", "{{ my_dataset(12) }} {{ x.dataset(12) }}"),
         ("where slice_id=12 and datasource_id=12", "where slice_id=12 and datasource_id=12"),
         ("select 12 -- see /superset/dashboard/12/", "select 12 -- see /superset/dashboard/7012/"),
+        ("⟦base⟧ ⟦ ⟦chart:cccccccc-0000-4000-8000-000000000012⟧", "⟦base⟧ ⟦ ⟦chart:cccccccc-0000-4000-8000-000000000012⟧"),
         ("100% :a {x} 12", "100% :a {x} 12"),
         ("", ""),
     ],
