@@ -148,9 +148,10 @@ def _written(request: HttpRequest, migration: Migration, run: Run) -> dict[str, 
     links = superset_links(migration.target, [row["target_uuid"] for row in page.object_list])
     sources = superset_links(migration.source, [row["uuid"] for row in page.object_list])
     for row in page.object_list:
+        put_back = run.state == RunState.ROLLED_BACK and row["action"] == "create"
         row["link"] = (
             ""
-            if row["action"] == "remove"
+            if put_back or row["action"] == "remove"
             else superset_link(migration.target, row["kind"], row["target_uuid"], links)
         )
         row["source_link"] = sources.get(row["uuid"], "")

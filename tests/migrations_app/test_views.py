@@ -658,6 +658,7 @@ def test_each_end_of_a_run_has_its_headline_and_its_ways_on(lead: Client, state:
     if state == "needs_attention":
         assert "Three ways on" in page
         assert "chart “Revenue 1.2”, create" in page
+    assert ("put back" in page) == (state == "rolled_back")
     response = lead.post(f"/migrations/{migration.number}/rollback/", {"run": run.number})
     assert response.status_code == (302 if state in ("applied", "needs_attention") else 409)
 
