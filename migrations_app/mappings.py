@@ -5,8 +5,13 @@ engine's terms.
 from __future__ import annotations
 
 import re
+import signal
+import threading
+import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -20,6 +25,8 @@ from .models import Pairing
 
 _UUID = re.compile(r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 MAX_SUBSTITUTIONS = 100
+MAX_CHARACTERS = 1000  # of what is found, and of what replaces it
+PATTERN_SECONDS = 10.0  # of computing that all patterns of one plan may take together
 
 #: Engines whose datasets carry a catalog (supports_catalog in superset/db_engine_specs, read at 6.1.0), by
 #: SQLAlchemy's name.
@@ -85,18 +92,75 @@ def clean_substitutions(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any
         )
         if not find:
             continue
+        if max(len(find), len(replace)) > MAX_CHARACTERS:  # cut, it would be another pattern
+            errors[f"substitutions.{index}"] = [f"At most {MAX_CHARACTERS} characters."]
+            continue
+        if "\0" in find + replace:
+            errors[f"substitutions.{index}"] = ["The NUL character is in no SQL."]
+            continue
         if is_pattern:
             try:
                 re.compile(find).sub(replace, "")
-            except (re.error, IndexError) as error:
+            except (re.error, IndexError, OverflowError, RecursionError) as error:
                 errors[f"substitutions.{index}"] = [f"This pattern does not work: {error}."]
                 continue
-        cleaned.append({"find": find[:1000], "replace": replace[:1000], "is_pattern": is_pattern})
+        cleaned.append({"find": find, "replace": replace, "is_pattern": is_pattern})
     if len(cleaned) > MAX_SUBSTITUTIONS:
         errors["substitutions"] = [f"At most {MAX_SUBSTITUTIONS}."]
     if errors:
         raise Invalid("Some substitutions are not right.", code="wrong_mapping", errors=errors)
     return cleaned
+
+
+@dataclass(frozen=True)
+class LimitedSubstitution(Substitution):
+    """A pattern that somebody wrote. Some take longer than the universe lasts ("(a+)+$"): it has to end before that.
+
+    `left`: seconds that remain to all patterns of one plan, shared between them.
+    """
+
+    left: list[float] = field(default_factory=lambda: [PATTERN_SECONDS], compare=False)
+
+    def apply(self, sql: str) -> str:
+        began = time.thread_time()
+        try:
+            with cpu_limit(max(0.001, self.left[0])):
+                return super().apply(sql)
+        except TooLong:
+            raise Invalid(
+                f"The pattern “{self.find[:100]}” takes too long on the SQL of these assets.",
+                code="pattern_too_slow",
+                remedy="Write it without repetitions inside of repetitions, then plan again.",
+            ) from None
+        finally:
+            self.left[0] -= time.thread_time() - began
+
+
+class TooLong(Exception):
+    """Raised out of what `cpu_limit` surrounds."""
+
+
+@contextmanager
+def cpu_limit(seconds: float) -> Iterator[None]:
+    """Ends what is inside with TooLong after so much computing by this process. Only where signals arrive, that is
+    in a main thread, as that of a worker; elsewhere the job's own time limit has to do.
+
+    The virtual timer, because the queue uses the real one for its time limit. `re` looks for signals while it matches.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: object) -> None:
+        raise TooLong
+
+    before = signal.signal(signal.SIGVTALRM, stop)
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
 
 
 def asset_mapping(source: Environment, target: Environment, target_documents: Documents) -> AssetMapping:
@@ -113,8 +177,12 @@ def asset_mapping(source: Environment, target: Environment, target_documents: Do
     pairs = dict(
         Pairing.objects.filter(source=source, target=target).values_list("source_uuid", "target_uuid")
     )
+    left = [PATTERN_SECONDS]
     substitutions = tuple(
-        Substitution(row["find"], row["replace"], row["is_pattern"]) for row in pair.substitutions
+        LimitedSubstitution(row["find"], row["replace"], True, left)
+        if row["is_pattern"]
+        else Substitution(row["find"], row["replace"])
+        for row in pair.substitutions
     )
     return AssetMapping(
         databases,

@@ -28,13 +28,17 @@ from .engine.checks import GENERAL_LOSSES, DatabaseFacts, Problem, needed_tables
 from .engine.conflicts import ConflictCode
 from .engine.mapping import AssetMapping, DatabaseTarget
 from .engine.sentences import sentence
+from .errors import NotReady
 from .mappings import asset_mapping, backend_of, mapping_to_json
 from .models import Baseline, Migration, MigrationState, Plan, PlanItem
+from .models import Mapping as PairMapping
 from .places import SourceReading, keep_for_plan, reader_for_plan, source_of_run
 from .side_by_side import side_by_side
 
 #: Connections that are looked into for a suggestion, at most: each costs a request per schema.
 SUGGESTIONS = 3
+#: How often a plan is made from the same readings while people go on changing what they ask for.
+TRIES = 3
 #: Items of which the last editor is asked for singly, when no listing said it.
 EDITS_ASKED = 50
 
@@ -68,19 +72,37 @@ def make_plan(migration: Migration, ctx: JobContext) -> Plan:
             source = SourceReading(readings[1].documents, readings[1].ids, readings[1].notes, snapshot)
         snapshot = keep_for_plan(migration.target, readings[0], actor=actor)
         target = TargetReading(readings[0], snapshot, client.capabilities)
-        ctx.step("Comparing")
-        given = plan_input(migration, source, target)
-        plan = engine.make_plan(given)
-        if edits := _ask_for_edits(client, plan, target.reading):
-            given = replace(given, target_edits={**given.target_edits, **edits})
+        for _ in range(TRIES):
+            asked = _asked(migration)
+            ctx.step("Comparing")
+            given = plan_input(migration, source, target)
             plan = engine.make_plan(given)
-        ctx.step("Asking the target's connections")
-        facts = warehouse_facts(client, plan, target.reading, ctx)
-        databases = database_rows(client, plan, given, target.reading, ctx)
-        requests = sum(len(asked.log) for asked in clients)
-    problems = [*plan.problems, *warehouse_problems(plan.items, facts)]
-    ctx.step("Keeping the plan")
-    return _keep(migration, plan, given, problems, databases, source, target, requests, actor)
+            if edits := _ask_for_edits(client, plan, target.reading):
+                given = replace(given, target_edits={**given.target_edits, **edits})
+                plan = engine.make_plan(given)
+            ctx.step("Asking the target's connections")
+            facts = warehouse_facts(client, plan, target.reading, ctx)
+            databases = database_rows(client, plan, given, target.reading, ctx)
+            problems = [*plan.problems, *warehouse_problems(plan.items, facts)]
+            ctx.step("Keeping the plan")
+            requests = sum(len(one.log) for one in clients)
+            kept = _keep(migration, plan, given, problems, databases, source, target, requests, actor, asked)
+            if kept is not None:
+                return kept
+    raise NotReady(f"{migration} was changed again and again while its plan was made.", remedy="Plan again.")
+
+
+def _asked(migration: Migration) -> list[Any]:
+    """What decides how a plan comes out, as it is now; the migration then has it. Whoever changes it while a
+    plan is being made joins that plan's job, and must not get a plan of what was asked for before.
+    """
+    fields = ["selection", "left_out", "with_dependencies", "answers"]
+    migration.refresh_from_db(fields=fields)
+    asked: list[Any] = [getattr(migration, name) for name in fields]
+    if migration.source is not None:
+        pair = PairMapping.objects.between(migration.source, migration.target)
+        asked += [pair.databases, pair.substitutions, pair.renames]
+    return asked
 
 
 def plan_input(migration: Migration, source: SourceReading, target: TargetReading) -> engine.PlanInput:
@@ -392,7 +414,9 @@ def _keep(
     target: TargetReading,
     requests: int,
     actor: Any,
-) -> Plan:
+    asked: list[Any],
+) -> Plan | None:
+    """The plan's rows; None if something else is asked for by now than what the plan was made from."""
     documents = [
         document for item in plan.items for document in (item.wanted, item.present) if document is not None
     ]
@@ -402,6 +426,9 @@ def _keep(
         {"uuid": "", "code": code, "text": text} for code, text in GENERAL_LOSSES
     ]
     with transaction.atomic():
+        locked = Migration.objects.select_for_update().get(pk=migration.pk)
+        if locked.is_open and _asked(locked) != asked:
+            return None
         row = Plan.objects.create(
             migration=migration,
             hash=plan.fingerprint,
@@ -420,7 +447,6 @@ def _keep(
             (_item_row(row, position, item, names) for position, item in enumerate(plan.items)),
             batch_size=500,
         )
-        locked = Migration.objects.select_for_update().get(pk=migration.pk)
         if locked.is_open:
             locked.plan = row
             locked.state = MigrationState.PLANNED

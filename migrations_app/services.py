@@ -109,6 +109,8 @@ def update_migration(
     changed: dict[str, Any] = {}
     if title is not None:
         changed["title"] = title.strip()[:200] or migration.title
+    if selection is not None or with_dependencies is not None:
+        _must_see_source(migration, actor)
     if selection is not None and migration.source is not None:
         changed["selection"] = sorted(_known_selection(migration.source, selection))
     if left_out is not None:
@@ -169,6 +171,7 @@ def save_mapping(
     "catalogs"} | None to forget}.
     Raises Invalid with the fields that are wrong (a pattern that does not compile, a uuid that is none).
     """
+    policy.require(actor, Permission.ENVIRONMENT_VIEW, source)
     policy.require(actor, Permission.MIGRATION_PLAN, target)
     mapping, _ = PairMapping.objects.select_for_update().get_or_create(source=source, target=target)
     before = {"databases": mapping.databases, "substitutions": mapping.substitutions}
@@ -266,6 +269,7 @@ def request_plan(
     known = jobs.of_request(actor, idempotency_key)
     if known is not None and (known.kind, known.params) == (PLAN, {"migration": str(migration.uuid)}):
         return known  # asked again, whatever became of the migration since
+    _must_see_source(migration, actor)
     _must_be_open(migration)
     job = jobs.enqueue(
         PLAN,
@@ -442,6 +446,12 @@ def _locked(migration: Migration, actor: Any, permission: Permission) -> Migrati
         .select_related("source", "target", "plan", "rolls_back")
         .get(pk=migration.pk)
     )
+
+
+def _must_see_source(migration: Migration, actor: Any) -> None:
+    """What a migration reads anew of its source is for people who may look there. Raises NotAllowed."""
+    if migration.source is not None:
+        policy.require(actor, Permission.ENVIRONMENT_VIEW, migration.source)
 
 
 def _must_be_open(migration: Migration) -> None:

@@ -49,6 +49,15 @@ def right(user: Any, permission: Permission, environment: Environment) -> Right:
     return Right(False, policy.explain(user, permission, environment).sentence)
 
 
+def _right_to_plan(user: Any, migration: Migration) -> Right:
+    """Planning reads the source: who may not look there may not have it read."""
+    if migration.source is not None and not (
+        sees := right(user, Permission.ENVIRONMENT_VIEW, migration.source)
+    ):
+        return sees
+    return right(user, Permission.MIGRATION_PLAN, migration.target)
+
+
 # --- The job in the background --------------------------------------------------------------------------------------
 def planning_job(migration: Migration) -> Job | None:
     """The job that makes the next plan, or the last try if that failed and no plan came after it."""
@@ -155,7 +164,7 @@ def page_context(request: HttpRequest, migration: Migration, step: str) -> dict[
         "step": step,
         "steps": steps_of(migration, step, last_run is not None),
         "last_run": last_run,
-        "can_plan": right(user, Permission.MIGRATION_PLAN, target),
+        "can_plan": _right_to_plan(user, migration),
         "can_apply": right(user, apply_permission, target),
         "can_roll_back": right(user, Permission.MIGRATION_ROLLBACK, target),
         "unmapped": unmapped_count(migration),

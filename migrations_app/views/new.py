@@ -88,6 +88,7 @@ def migration_add(request: HttpRequest, number: int) -> HttpResponse:
     migration = find_migration(request, number)
     if migration.source is None:
         return go_to(request, "migrations_app:select", migration.number)
+    policy.require(request.user, Permission.ENVIRONMENT_VIEW, migration.source)
     data = request.POST if request.method == "POST" else request.GET
     fresh = "basket" not in data
     basket = list(migration.selection) if fresh else _basket(data, migration.source, [])

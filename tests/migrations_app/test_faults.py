@@ -8,14 +8,18 @@ from typing import Any
 
 import httpx
 import pytest
+from django.urls import reverse
 from django.utils import timezone
 
 from environments import reading as reading_module
-from migrations_app import applying, services
+from environments.store import get_documents
+from migrations_app import applying, mappings, services
 from migrations_app.models import Migration, MigrationState, Run, RunState, StepState, Verdict
+from sstools.errors import Invalid, NotAllowed
 from sstools.jobs.models import Job, State
 from sstools.jobs.runner import run_job
 from sstools.jobs.services import LeaseLost
+from sstools.resources import resource_name
 from tests.factories import uuid_for
 from tests.fakes.pair import FakePair, column, fake_pair
 from tests.live.product import Product, actions
@@ -262,3 +266,101 @@ def test_a_cancel_after_the_first_write_does_not_stop_the_undoing(product: Produ
     assert run is not None
     assert run.state == RunState.ROLLED_BACK, run.error
     assert not any(pair.prod.assets[kind] for kind in ("dashboard", "chart", "dataset"))
+
+
+# --- While a plan is being made -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("what", ["answer", "selection", "mapping"])
+def test_what_is_changed_while_a_plan_is_being_made_is_in_the_plan(
+    product: Product, pair: FakePair, what: str
+) -> None:
+    """Whoever changes it asks for a plan and joins the job that is at work with what was asked for before."""
+    migration = planned(product, pair)
+    pair.dev.record("dataset", uuid_for("orders"))["data"]["sql"] = "SELECT * FROM dev.orders"
+    job = services.request_plan(migration, actor=product.admin)
+
+    def meanwhile(request: httpx.Request) -> None:
+        if what == "answer":
+            services.answer_conflicts(migration, {uuid_for("Regions"): "leave_out"}, actor=product.admin)
+        elif what == "selection":
+            services.update_migration(migration, selection=[uuid_for("Revenue")], actor=product.admin)
+        else:
+            rows = [{"find": "dev", "replace": "prod"}]
+            services.save_mapping(pair.source, pair.target, substitutions=rows, actor=product.admin)
+        assert services.request_plan(migration, actor=product.admin) == job
+
+    pair.prod.misbehave("GET", "/api/v1/database/", meanwhile)
+    product.do(job)
+    migration.refresh_from_db()
+    assert migration.plan is not None
+    items = {item.title: item for item in migration.plan.items.select_related("wanted")}
+    if what == "answer":
+        assert items["Regions"].action == "leave_out"
+    elif what == "selection":
+        assert set(items) == {"Revenue", "orders"}
+    else:
+        found = get_documents([items["orders"].wanted_id or ""])
+        assert [document.body["sql"] for document in found.values()] == ["SELECT * FROM prod.orders"]
+
+
+def test_a_pattern_that_never_ends_ends_the_plan_and_not_the_worker(
+    product: Product, pair: FakePair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mappings, "PATTERN_SECONDS", 0.3)
+    migration = planned(product, pair)
+    pair.dev.record("dataset", uuid_for("orders"))["data"]["sql"] = "SELECT '" + "a" * 60 + "!'"
+    pair.dev.record("dataset", uuid_for("orders"))["changed_on"] = timezone.now()
+    rows = [{"find": "(a+)+$", "replace": "b", "is_pattern": True}]
+    services.save_mapping(pair.source, pair.target, substitutions=rows, actor=product.admin)
+    job = product.do(services.request_plan(migration, actor=product.admin), "failed")
+    assert (job.error or {})["code"] == "pattern_too_slow"
+    assert "(a+)+$" in (job.error or {})["message"]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"find": "a" * 1001, "replace": ""},
+        {"find": "(" * 499 + ")" * 499, "replace": "", "is_pattern": True},
+        {"find": "a\0b", "replace": ""},
+        {"find": "(a)", "replace": r"\2", "is_pattern": True},
+    ],
+    ids=["too long", "too deep", "NUL", "no such group"],
+)
+def test_substitutions_that_cannot_work_are_refused(
+    product: Product, pair: FakePair, row: dict[str, Any]
+) -> None:
+    with pytest.raises(Invalid) as refused:
+        services.save_mapping(pair.source, pair.target, substitutions=[row], actor=product.admin)
+    assert refused.value.errors.keys() == {"substitutions.0"}
+
+
+# --- People who may not look at the source ------------------------------------------------------------------
+
+
+def test_a_source_that_one_may_not_see_is_neither_shown_nor_read(
+    product: Product, pair: FakePair, make_user: Any, signed_in: Any
+) -> None:
+    """A release lead of the target alone sees what is planned for it, and applies it; what else there is on the
+    source stays unknown to them.
+    """
+    pair.dev.add_dashboard("Salaries", charts=[], uuid=uuid_for("Salaries"))
+    product.refresh(pair.source)
+    migration = planned(product, pair)
+    lead = make_user("lead", "release_lead", on=resource_name(pair.target))
+    client = signed_in(lead)
+    add = reverse("migrations_app:add", args=[migration.number])
+    answer = client.get(add + "?q=salaries")
+    assert answer.status_code == 403
+    assert b"Salaries" not in answer.content
+    selection = [uuid_for("Salaries")]
+    with pytest.raises(NotAllowed):
+        services.update_migration(migration, selection=selection, actor=lead)
+    with pytest.raises(NotAllowed):
+        services.request_plan(migration, actor=lead)
+    with pytest.raises(NotAllowed):
+        services.save_mapping(pair.source, pair.target, substitutions=[], actor=lead)
+    assert migration.plan is not None
+    job = services.request_apply(migration, plan_hash=migration.plan.hash, actor=lead)
+    assert product.do(job).actor == lead
