@@ -10,7 +10,7 @@ import pytest
 from environments.connections import connecting_through
 from environments.lab.instance import RunningSuperset
 from environments.models import Environment
-from migrations_app import applying
+from migrations_app.applying import writing
 from tests.live.product import Product, fingerprints, product
 
 pytestmark = [pytest.mark.live]
@@ -43,7 +43,7 @@ class LosingTransport(httpx.BaseTransport):
 
 @pytest.fixture
 def quick_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(applying, "SETTLE_WAITS", (0.2, 0.5))
+    monkeypatch.setattr(writing, "SETTLE_WAITS", (0.2, 0.5))
 
 
 @pytest.mark.parametrize("on_import", [1, 2])

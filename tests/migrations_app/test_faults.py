@@ -13,7 +13,8 @@ from django.utils import timezone
 
 from environments import reading as reading_module
 from environments.store import get_documents
-from migrations_app import applying, mappings, services
+from migrations_app import mappings, services
+from migrations_app.applying import checking, reading
 from migrations_app.models import Migration, MigrationState, Run, RunState, StepState, Verdict
 from sstools.errors import Invalid, NotAllowed
 from sstools.jobs.models import Job, State
@@ -43,7 +44,7 @@ def product(transactional_db: None) -> Product:
 @pytest.fixture
 def large(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every estate counts as too large to be exported whole."""
-    monkeypatch.setattr(applying, "SMALL_ESTATE", 0)
+    monkeypatch.setattr(reading, "SMALL_ESTATE", 0)
     monkeypatch.setattr(reading_module, "SMALL_ESTATE", 0)
 
 
@@ -165,7 +166,7 @@ def test_a_connection_that_is_gone_or_another_makes_the_plan_stale(product: Prod
 def test_a_run_goes_on_after_its_worker_was_lost_and_says_which_step_was_interrupted(
     product: Product, pair: FakePair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(applying, "LOST_WRITE_WAITS", ())
+    monkeypatch.setattr(checking, "LOST_WRITE_WAITS", ())
     job = queue_apply(product, planned(product, pair))
     pair.prod.misbehave("POST", IMPORT, dies)
     run_job(str(job.uuid))
@@ -205,7 +206,7 @@ def test_an_import_that_a_lost_worker_sent_is_not_sent_again(
 def test_a_connection_that_changed_before_the_worker_was_lost_is_noticed_after(
     product: Product, pair: FakePair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(applying, "LOST_WRITE_WAITS", ())
+    monkeypatch.setattr(checking, "LOST_WRITE_WAITS", ())
     job = queue_apply(product, planned(product, pair))
 
     def overwrites_and_dies(request: httpx.Request) -> httpx.Response | None:
@@ -224,7 +225,7 @@ def test_a_connection_that_changed_before_the_worker_was_lost_is_noticed_after(
 def test_a_roll_back_whose_worker_was_lost_is_brought_to_its_end(
     product: Product, pair: FakePair, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
-    monkeypatch.setattr(applying, "LOST_WRITE_WAITS", ())
+    monkeypatch.setattr(checking, "LOST_WRITE_WAITS", ())
     job = queue_apply(product, planned(product, pair))
     refused = httpx.Response(422, json={"message": {"dashboards/x.yaml": "no"}})
 

@@ -1,0 +1,19 @@
+"""Applying a plan: one run, step by step, each with its intent before and its result after. Runs in a job.
+
+What holds, whatever happens:
+
+* Nothing is written before both sides were exported once more and found as the plan saw them, and a restore point
+  was kept.
+* Only documents of the plan are sent, with the target's own connections, in closed bundles.
+* Only what is read back afterwards counts as written; Superset's "OK" does not.
+* What goes wrong after the first write is undone from the restore point; what cannot be undone is named asset by
+  asset.
+
+`run.py` is the way through; `checking`, `writing`, `proving` and `ending` are its stations; `attempt.py` is what they
+share.
+"""
+
+from .reading import fresh_reading, inventory_ids
+from .run import apply_run
+
+__all__ = ["apply_run", "fresh_reading", "inventory_ids"]

@@ -1,0 +1,35 @@
+"""Reading an environment for a run: fresh, whatever was stored."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from environments.canonical.documents import Kind
+from environments.models import Asset, Environment
+from environments.reading import SMALL_ESTATE, read_everything, read_selected
+from environments.store import EnvironmentReading
+from environments.superset.client import SupersetClient
+
+
+def fresh_reading(
+    client: SupersetClient, environment: Environment, ids: Mapping[Kind, set[int]]
+) -> EnvironmentReading:
+    """Export now, believing no list: everything where the estate is small, else what is named with all it stands on."""
+    if not is_large(environment):
+        return read_everything(client, environment, fresh=True)
+    return read_selected(client, environment, ids)
+
+
+def is_large(environment: Environment) -> bool:
+    total = environment.asset_total
+    return total is not None and total > SMALL_ESTATE
+
+
+def inventory_ids(environment: Environment, uuids: Collection[str]) -> dict[Kind, set[int]]:
+    """The ids that assets have on an environment, as far as its inventory knows them."""
+    ids: dict[Kind, set[int]] = {kind: set() for kind in Kind}
+    rows = Asset.objects.filter(environment=environment).values_list("uuid", "kind", "superset_id")
+    for uuid, kind, number in rows.iterator(chunk_size=5000):  # a plan may name more than a query takes
+        if uuid in uuids:
+            ids[Kind(kind)].add(number)
+    return ids
