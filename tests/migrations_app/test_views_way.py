@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from django.test import Client
 
-from environments.connections import connect
-from environments.models import Environment
 from migrations_app.models import Mapping, Migration, MigrationState, Run, RunState
 from sstools.jobs.models import Job
 from tests.factories import uuid_for
 from tests.fakes.pair import FakePair, fake_pair
+from tests.fakes.superset import FakeSuperset
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -85,11 +85,11 @@ def apply(client: Client, migration: Migration, run_jobs: Callable[[], int]) -> 
     return Run.objects.latest("number")
 
 
-def edit(environment: Environment, chart: str, fields: dict[str, Any]) -> None:
-    """What somebody does in Superset itself."""
-    with connect(environment) as client:
-        [number] = [row.id for row in client.list_charts() if row.uuid == uuid_for(chart)]
-        client.update("chart", number, fields)
+def edit(superset: FakeSuperset, chart: str, fields: dict[str, Any]) -> None:
+    """What somebody does in Superset itself, just now."""
+    [record] = [row for row in superset.assets["chart"].values() if row["data"]["uuid"] == uuid_for(chart)]
+    record["data"] |= fields
+    record["changed_on"] = datetime.now(UTC)
 
 
 def test_from_the_choice_to_the_verdicts_and_back(
@@ -209,11 +209,11 @@ def test_a_target_that_moved_makes_the_plan_stale_and_the_page_leads_to_another_
     pair: FakePair, lead: Client, run_jobs: Callable[[], int]
 ) -> None:
     apply(lead, planned(lead, run_jobs), run_jobs)
-    edit(pair.source, "Revenue", {"slice_name": "Revenue, net"})
+    edit(pair.dev, "Revenue", {"slice_name": "Revenue, net"})
     migration = planned(lead, run_jobs)
     page = text_of(lead, f"/migrations/{migration.number}/plan/")
     assert "<b>1</b> update" in page
-    edit(pair.target, "Revenue", {"description": "edited meanwhile"})
+    edit(pair.prod, "Revenue", {"description": "edited meanwhile"})
     run = apply(lead, migration, run_jobs)
     assert run.state == RunState.STOPPED
     page = text_of(lead, f"/migrations/{migration.number}/verify/")
@@ -227,7 +227,7 @@ def test_an_edit_on_the_target_is_asked_about_and_the_answer_makes_another_plan(
     pair: FakePair, lead: Client, run_jobs: Callable[[], int]
 ) -> None:
     apply(lead, planned(lead, run_jobs), run_jobs)
-    edit(pair.target, "Revenue", {"description": "edited on prod"})
+    edit(pair.prod, "Revenue", {"description": "edited on prod"})
     migration = planned(lead, run_jobs)
     assert migration.plan is not None
     url, uuid = f"/migrations/{migration.number}/plan/", uuid_for("Revenue")
