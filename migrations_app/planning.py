@@ -5,8 +5,10 @@ Runs in a job.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 from django.db import transaction
@@ -35,6 +37,8 @@ from .models import Mapping as PairMapping
 from .places import SourceReading, keep_for_plan, reader_for_plan, source_of_run
 from .side_by_side import side_by_side
 
+#: Tables that are asked for at the same time: each question is short, and mostly the way there and back.
+ASKED_AT_ONCE = 4
 #: Connections that are looked into for a suggestion, at most: each costs a request per schema.
 SUGGESTIONS = 3
 #: How often a plan is made from the same readings while people go on changing what they ask for.
@@ -239,9 +243,14 @@ def warehouse_facts(
             except SupersetError as exc:
                 error = exc.message
                 break
-            for table in sorted(wanted):
-                ctx.checkpoint()
-                columns[schema, table] = _columns(client, number, table, schema, tables[schema])
+            names = sorted(wanted)
+            with ThreadPoolExecutor(max_workers=ASKED_AT_ONCE) as pool:  # the client lets through what it may
+                found = pool.map(
+                    partial(_columns, client, number, schema=schema, known=tables[schema]), names
+                )
+                for table, known in zip(names, found, strict=True):
+                    ctx.checkpoint()
+                    columns[schema, table] = known
         facts[uuid] = DatabaseFacts(uuid, name, error, tables, columns)
     return facts
 
@@ -254,7 +263,7 @@ def _learn_database_ids(client: SupersetClient, reading: EnvironmentReading, uui
 
 
 def _columns(
-    client: SupersetClient, number: int, table: str, schema: str | None, known: frozenset[str] | None
+    client: SupersetClient, number: int, table: str, *, schema: str | None, known: frozenset[str] | None
 ) -> frozenset[str] | None:
     if known is not None and table not in known:
         return None
