@@ -9,6 +9,7 @@ import platform
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,7 @@ def main() -> int:
                 when=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
                 commit=_commit(),
                 machine=f"{os.cpu_count()} cores, Python {platform.python_version()}",
+                load=f"{os.getloadavg()[1]:.1f}",
                 versions=f"Superset {source.version} on PostgreSQL, one worker with eight threads",
             )
         )
@@ -76,14 +78,16 @@ def _round(
     progress: Progress,
 ) -> None:
     _reset(lab, target)
-    timing = raw_api(source, target)
+    work = Work(source, target)
+    timing = replace(raw_api(source, target), cpu=work.seconds())
     _must_hold(target, results.assets, "raw API")
     results.raw.append(timing)
     progress.say(f"  raw API            {timing.total:5.1f} s")
 
     if program is not None:
         _reset(lab, target)
-        timing = preset_cli(program, source, target, folder / "preset")
+        work = Work(source, target)
+        timing = replace(preset_cli(program, source, target, folder / "preset"), cpu=work.seconds())
         _must_hold(target, results.assets, "preset-cli")
         results.preset.append(timing)
         progress.say(f"  preset-cli         {timing.total:5.1f} s")
@@ -92,7 +96,11 @@ def _round(
         _reset(lab, target)
         data = folder / words
         _product(data, "setup", source, target)
+        work = Work(
+            source, target, children=False
+        )  # of its own it tells itself: its start is no part of a job
         moved = _product(data, words, source, target)
+        moved["cpu_seconds"] += work.seconds()
         _must_hold(target, results.assets, "ss-tools")
         kept.append(moved)
         total = moved["plan_seconds"] + moved["apply_seconds"]
@@ -105,6 +113,37 @@ def _round(
             progress.say(
                 f"  ss-tools again     {again['seconds']:5.1f} s, listings {again['listings_seconds']:.1f} s"
             )
+
+
+class Work:
+    """Processor seconds from now on: of both Supersets with their workers, of this process, of the programs it runs.
+
+    On a machine that does other things at the same time, the one number that stays true.
+    """
+
+    def __init__(self, *supersets: RunningSuperset, children: bool = True) -> None:
+        self._pids = [superset.pid for superset in supersets]
+        self._children = children
+        self._began = self._now()
+
+    def seconds(self) -> float:
+        return self._now() - self._began
+
+    def _now(self) -> float:
+        own = os.times()
+        mine = own.user + own.system + own.children_user + own.children_system if self._children else 0.0
+        return mine + sum(_tree_seconds(pid) for pid in self._pids)
+
+
+def _tree_seconds(pid: int) -> float:
+    """Processor seconds of a process and of all below it that run (proc(5): fields 14 and 15 of stat, in ticks)."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return 0.0
+    own = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return own + sum(_tree_seconds(int(child)) for child in children)
 
 
 def _reset(lab: LabClient, target: RunningSuperset) -> None:

@@ -19,11 +19,11 @@ PATIENCE_SECONDS = 600
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of the two halves, and the number of requests where it is known (sign-in left out)."""
+    """Seconds of the two halves, and of processor time: of both Supersets and of the tool itself."""
 
     read: float
     write: float
-    requests: int | None = None
+    cpu: float = 0.0
 
     @property
     def total(self) -> float:
@@ -52,7 +52,7 @@ def raw_api(source: RunningSuperset, target: RunningSuperset) -> Timing:
         )
         if imported.status_code != 200:
             raise ContenderFailed(imported.text[:500])
-    return Timing(read - began, time.perf_counter() - read, requests=2)
+    return Timing(read - began, time.perf_counter() - read)
 
 
 def _client(superset: RunningSuperset) -> httpx.Client:

@@ -85,6 +85,7 @@ def move(*, verify: bool) -> dict[str, Any]:
     from migrations_app.models import Run
 
     source, target, admin = _known()
+    cpu = time.process_time()
     migration = services.create_migration(
         source, target, selection=naming.all_assets(source), actor=admin, verify=verify
     )
@@ -99,6 +100,7 @@ def move(*, verify: bool) -> dict[str, Any]:
     return {
         "plan_seconds": planning,
         "apply_seconds": applying,
+        "cpu_seconds": time.process_time() - cpu,
         "counts": plan.counts,
         "state": run.state,
         "verdicts": run.verdict_counts,
