@@ -162,6 +162,19 @@ def retarget_text(text: str, uuids: Callable[[str], str]) -> str:
     return _TOKEN.sub(lambda match: f"⟦{match[1]}:{uuids(match[2])}⟧", text)
 
 
+def named_text(text: str, name: Callable[[str], str]) -> str:
+    """The canonical text for people: names in place of tokens."""
+    if "⟦" not in text:
+        return text
+
+    def replace(match: re.Match[str]) -> str:
+        if match[1] is not None:
+            return name(match[2])
+        return "" if match[0] == BASE_TOKEN else "⟦"
+
+    return _ANY_TOKEN.sub(replace, text)
+
+
 def hide_tokens(text: str) -> tuple[str, tuple[tuple[str, str], ...]]:
     """The canonical text with one character for each of its tokens, so that no change of the text reaches into them,
     and the pairs of both for `show_tokens`. The characters are of the private use area and not in the text.
