@@ -478,7 +478,11 @@ def _item_row(plan: Plan, position: int, item: engine.PlanItem, names: Documents
             if uuid in names
         ],
         changes=[
-            {**change.to_json(), "sentence": sentence(item.kind, change, names)} for change in item.changes
+            {
+                **change.to_json(),
+                "sentence": sentence(item.kind, change, names, (item.wanted, item.present)),
+            }
+            for change in item.changes
         ],
         conflict=asdict(item.conflict) if item.conflict else None,
         answer={"answer": item.answer.answer.value, "value": item.answer.value} if item.answer else None,
