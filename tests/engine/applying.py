@@ -72,4 +72,3 @@ def _assert_closed(batch: Batch, target: ModelSuperset) -> None:
                     chart = node["meta"]["uuid"]
                     assert chart in target.rows
                     assert batch.way == Way.SPARSE or chart in inside
-
