@@ -236,7 +236,9 @@ def test_datasets_follow_their_mapping_to_another_connection(
     games = by_title(arrived, Kind.DATASET, "video_game_sales")
     number = there.find("database", "database_name", "Warehouse PROD")
     uri = there.call("GET", f"/api/v1/database/{number}/connection")["result"]["sqlalchemy_uri"]
-    _, second_connection = there.add_connection("Warehouse TWO", f"{uri}{'&' if '?' in uri else '?'}timeout=7")
+    _, second_connection = there.add_connection(
+        "Warehouse TWO", f"{uri}{'&' if '?' in uri else '?'}timeout=7"
+    )
     product.refresh(target)
     before = product.read(target)
     examples = by_title(product.read(source), Kind.DATABASE, "examples")
