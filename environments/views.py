@@ -60,6 +60,7 @@ def environment_create(request: HttpRequest) -> HttpResponse:
             services.request_check(environment, actor=request.user)
             services.request_reading(environment, actor=request.user)
             messages.success(request, f"{environment.name} is registered. It is being tested and read.")
+            _warn_of_twins(request, environment)
             return go_to(request, environment)
     return _form_page(request, form, None)
 
@@ -78,9 +79,22 @@ def environment_edit(request: HttpRequest, slug: str) -> HttpResponse:
         else:
             if changed.last_checked_at is None:
                 services.request_check(changed, actor=request.user)
+                if changed.inventory_at is None or changed.inventory_error:
+                    # What was mended is most often why it could not be read.
+                    services.request_reading(changed, actor=request.user)
             messages.success(request, f"{changed.name} is saved.")
+            _warn_of_twins(request, changed)
             return go_to(request, changed)
     return _form_page(request, form, environment)
+
+
+def _warn_of_twins(request: HttpRequest, environment: Environment) -> None:
+    """One Superset as two environments would be locked apart, and runs could write into one another's work."""
+    others = Environment.objects.visible_to(request.user).exclude(pk=environment.pk)
+    if twin := others.filter(url__iexact=environment.url).first():
+        messages.warning(
+            request, f"{twin.name} has the same address. One Superset should be one environment: is it right?"
+        )
 
 
 def _form_page(request: HttpRequest, form: EnvironmentForm, environment: Environment | None) -> HttpResponse:
@@ -257,6 +271,7 @@ def asset_list(request: HttpRequest) -> HttpResponse:
         "read_any": any(row.inventory_at for row in environments),
         "new_migration_url": first_url(*NEW_MIGRATION),
         "can_plan": policy.can_anywhere(request.user, Permission.MIGRATION_PLAN),
+        "can_add": policy.can(request.user, Permission.ENVIRONMENT_EDIT),
         "sort": request.GET.get("sort", ""),
         "live_text": f"{total} asset{'' if total == 1 else 's'}" if wants_fragment(request) else "",
     }

@@ -43,6 +43,7 @@ OUTLINE = (
     ("read_back", "Read back and compare with the plan"),
     ("verify", "Verify each chart on source and target"),
 )
+CUT_OFF = "Its worker was lost. The next one asked the target what was written, and went on from there."
 STEP_STATES = {
     StepState.PENDING: "waiting",
     StepState.RUNNING: "running",
@@ -129,6 +130,9 @@ def _run_steps(run: Run) -> list[dict[str, Any]]:
     """What was begun, and while the run is at work what is still to come."""
     begun = list(run.steps.all())
     steps = [_step(step, run.job) for step in begun]
+    for step in steps[: None if run.is_finished else -1]:
+        if step["state"] == "running":  # only the last one can be: its worker was lost, another one went on
+            step |= {"state": "skipped", "seconds": None, "note": "cut off", "detail": CUT_OFF}
     if not run.is_finished and all(step.state != StepState.FAILED for step in begun):
         seen = {step.name for step in begun}
         last = max((place for place, (name, _) in enumerate(OUTLINE) if name in seen), default=-1)

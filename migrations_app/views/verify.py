@@ -9,6 +9,7 @@ from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
 from django.db.models import Case, IntegerField, Value, When
 from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from migrations_app import services
@@ -153,16 +154,29 @@ def _written(request: HttpRequest, migration: Migration, run: Run) -> dict[str, 
             ""
             if put_back or row["action"] == "remove"
             else superset_link(migration.target, row["kind"], row["target_uuid"], links)
+            or _link_soon(run, row["kind"], row["target_uuid"])
         )
         row["source_link"] = sources.get(row["uuid"], "")
+    dashboards = [row for row in rows if row["kind"] == "dashboard" and row["action"] != "remove"]
+    opens = dashboards[0] if run.state == RunState.APPLIED and len(dashboards) == 1 else None
     return {
         "written_page": page,
+        "opens": opens and superset_link(migration.target, "dashboard", opens["target_uuid"], links),
         "equal_count": sum(row["is_equal"] for row in rows),
         "unequal": [row for row in rows if not row["is_equal"]][:PAGE_SIZE],
         "unequal_count": sum(not row["is_equal"] for row in rows),
         "write_total": len(rows),
         "written_open": len(equal) < len(rows) or len(rows) <= 12 or "written" in request.GET,
     }
+
+
+def _link_soon(run: Run, kind: str, uuid: str) -> str:
+    """To what a run just wrote and no reading has seen yet: its id is looked up at the click, a moment later."""
+    target = run.migration.target
+    is_read = target.inventory_at is not None and run.finished_at and target.inventory_at > run.finished_at
+    if run.state != RunState.APPLIED or is_read:
+        return ""
+    return reverse("environments:go", args=[target.slug, kind, uuid])
 
 
 # --- The verdicts ---------------------------------------------------------------------------------------------------
@@ -189,7 +203,7 @@ def _verdicts(request: HttpRequest, migration: Migration, run: Run) -> dict[str,
     )
     source_links = superset_links(migration.source, sources.values())
     for verdict in found:
-        verdict.link = links.get(verdict.uuid, "")
+        verdict.link = links.get(verdict.uuid) or _link_soon(run, "chart", verdict.uuid)
         verdict.source_link = source_links.get(sources.get(verdict.uuid, ""), "")
         verdict.rows_text = rows_text(verdict.details)
         verdict.is_slower = bool(verdict.details.get("slower"))

@@ -75,6 +75,11 @@ def can_anywhere(user: Any, permission: Permission) -> bool:
     return bool(scopes(user, permission))
 
 
+def has_role(user: Any) -> bool:
+    """True if `user` has any role anywhere: who has none sees empty lists, and should be told why."""
+    return bool(getattr(user, "is_superuser", False)) or bool(grants_of(user))
+
+
 def require(user: Any, permission: Permission, obj: Any = None) -> None:
     """Raises NotAllowed, saying what is missing and which roles have it, unless `can`."""
     if not can(user, permission, obj):

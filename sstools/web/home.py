@@ -49,7 +49,7 @@ START = (
         "environments",
         "Add your Supersets",
         "At least two: where dashboards are made, and where they are to go. An address and an account are enough; "
-        "the connection is tested before it is kept.",
+        "the connection is tested at once.",
         "Add an environment",
         ("environments:create", "environments:add", "environments:list"),
     ),

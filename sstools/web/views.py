@@ -9,6 +9,8 @@ from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.views.decorators.http import require_http_methods, require_safe
 
+from sstools.roles import policy
+
 from . import home as overview
 from . import styleguide as samples
 from .forms import LoginForm, PreferenceForm
@@ -20,11 +22,13 @@ from .navigation import first_url
 @require_safe
 @login_required
 def home(request: HttpRequest) -> HttpResponse:
+    is_stranger = not policy.has_role(request.user)
     context = {
         "facts": overview.facts(request.user),
-        "steps": overview.start_steps(request.user),
+        "steps": [] if is_stranger else overview.start_steps(request.user),
         "sections": overview.sections(request.user),
-        "new_migration_url": first_url(*overview.START[-1].names),
+        "new_migration_url": "" if is_stranger else first_url(*overview.START[-1].names),
+        "is_stranger": is_stranger,
     }
     return render_page(request, "web/home.html", None, context)
 
