@@ -67,6 +67,7 @@ def applied(client: APIClient, run_jobs: Callable[[], int], **fields: Any) -> di
     return run
 
 
+@pytest.mark.both_databases
 def test_a_dashboard_moves_and_goes_back_by_rest_alone(
     pair: FakePair, program: APIClient, run_jobs: Any
 ) -> None:

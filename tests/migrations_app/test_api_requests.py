@@ -123,6 +123,7 @@ def test_lists_hold_what_one_may_see(api: Api, make_user: Any, estate: Any) -> N
 # --- Repeated requests --------------------------------------------------------------------------------------
 
 
+@pytest.mark.both_databases
 def test_a_creation_that_is_repeated_with_its_key_gives_the_first_migration(
     api: Api, author: Any, estate: Any
 ) -> None:
@@ -146,6 +147,7 @@ def test_a_key_is_of_the_one_who_used_it(api: Api, author: Any, release_lead: An
     assert mine["uuid"] != theirs["uuid"]
 
 
+@pytest.mark.both_databases
 def test_an_apply_is_joined_and_its_key_answers_for_good(api: Api, release_lead: Any, estate: Any) -> None:
     client = api(release_lead)
     migration = make_migration(estate["dev"], estate["prod"])
@@ -287,6 +289,7 @@ def test_a_run_that_wrote_nothing_has_nothing_to_roll_back(api: Api, release_lea
 # --- Filters and queries ------------------------------------------------------------------------------------
 
 
+@pytest.mark.both_databases
 def test_migrations_are_filtered(api: Api, viewer: Any, estate: Any) -> None:
     stage = make_environment("stage")
     draft = make_migration(estate["dev"], estate["prod"], title="Quarterly figures", actor=viewer)

@@ -78,6 +78,7 @@ WAY = ("--from", "env:dev", "--to", "env:prod")
 MAP = ("--map", "Warehouse DEV=Warehouse PROD")
 
 
+@pytest.mark.both_databases
 def test_plan_apply_and_a_second_plan_have_their_exit_codes(pair: FakePair, command: Run_) -> None:
     planned = command("plan", *WAY, "--all", *MAP, "--no-verify", "--json")
     assert planned.code == 2
@@ -272,6 +273,7 @@ def test_left_to_the_workers_and_not_waited_for(pair: FakePair, command: Run_, r
     assert Migration.objects.get().state == "planned"
 
 
+@pytest.mark.both_databases
 def test_left_to_the_workers_and_waited_for(
     pair: FakePair, command: Run_, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -297,6 +299,7 @@ def test_left_to_the_workers_and_waited_for(
     assert (ended.code, "To apply it" in ended.out) == (2, True)
 
 
+@pytest.mark.both_databases
 def test_a_busy_target_is_waited_for(pair: FakePair, command: Run_, release_lead: Any) -> None:
     command("plan", *WAY, "--all", *MAP, "--no-verify")
     other = jobs.enqueue(
@@ -340,6 +343,30 @@ def test_a_signal_stops_the_job_before_anything_is_written(pair: FakePair, comma
     assert (ended.json["result"], ended.json["error"]["code"]) == ("stopped", "cancelled")
     assert pair.prod.writes == []
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_a_second_signal_leaves_the_job_as_it_is(pair: FakePair, command: Run_) -> None:
+    command("plan", *WAY, "--all", *MAP, "--no-verify")
+    reached, go_on = threading.Event(), threading.Event()
+
+    def slow(request: Any) -> None:
+        if not reached.is_set():
+            reached.set()
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(1)
+            os.kill(os.getpid(), signal.SIGTERM)
+            go_on.wait(30)
+
+    pair.prod.misbehave("GET", "/api/v1/assets/export/", slow, times=1)
+    ended = command("apply", latest(), "--confirm", "prod", "--json")
+    job = Job.objects.get(kind="migrations_app.apply_plan")
+    go_on.set()  # outside of a test the process would be gone by now, and the lease would run out
+    for thread in threading.enumerate():
+        if thread.name == f"job {job.uuid}":
+            thread.join(30)
+    assert (ended.code, ended.json["result"]) == (1, "interrupted")
+    assert (job.state, str(job.uuid) in ended.json["error"]["message"]) == (State.RUNNING, True)
+    assert pair.prod.writes == []
 
 
 def test_the_documents_name_options_results_and_codes_that_exist() -> None:

@@ -13,6 +13,7 @@ from django.test.utils import CaptureQueriesContext
 
 from migrations_app.models import Migration, MigrationState, Run
 from migrations_app.views.item import compare_lines
+from sstools.jobs.models import Job
 from sstools.resources import resource_name
 from tests.factories import (
     conflict,
@@ -691,6 +692,22 @@ def test_verdicts_are_sorted_by_trouble_filtered_and_found(lead: Client) -> None
     fragment = text_of(lead, f"{url}?q=alph", **HTMX, HTTP_HX_TARGET="verdicts")
     assert ">Alpha<" in fragment
     assert ">Beta<" not in fragment
+
+
+def test_verifying_again_is_followed_until_the_new_verdicts_are_there(lead: Client) -> None:
+    migration = make_migration()
+    run = make_run(migration)
+    url = f"/migrations/{migration.number}/verify/"
+    assert lead.post(f"{url}again/", {"run": run.number}).status_code == 302
+    page = text_of(lead, url)
+    assert "The charts are asked again" in page
+    poll = re.search(r'hx-get="([^"]*verifying)"', page)
+    assert poll
+    address = poll[1].replace("&amp;", "&")
+    assert lead.get(address, **HTMX).status_code == 204
+    Job.objects.update(state="succeeded")
+    assert lead.get(address, **HTMX)["HX-Redirect"] == url
+    assert "The charts are asked again" not in text_of(lead, url)
 
 
 def test_the_result_costs_the_same_for_any_number_of_charts(lead: Client) -> None:
