@@ -17,7 +17,7 @@ from rapidfuzz import fuzz
 from environments.canonical.comparison import comparison_fingerprint
 from environments.canonical.documents import Document, Documents, Kind
 from environments.connections import connect
-from environments.models import Environment, Snapshot
+from environments.models import Asset, Environment, Snapshot
 from environments.store import EnvironmentReading, put_documents
 from environments.superset.client import SupersetClient
 from environments.superset.errors import SupersetError, SupersetUnreachable
@@ -85,8 +85,8 @@ def make_plan(migration: Migration, ctx: JobContext) -> Plan:
                 given = replace(given, target_edits={**given.target_edits, **edits})
                 plan = engine.make_plan(given)
             ctx.step("Asking the target's connections")
-            facts = warehouse_facts(client, plan, target.reading, ctx)
-            databases = database_rows(client, plan, given, target.reading, ctx)
+            facts = warehouse_facts(client, migration.target, plan, target.reading, ctx)
+            databases = database_rows(client, migration.target, plan, given, target.reading, ctx)
             problems = [*plan.problems, *warehouse_problems(plan.items, facts)]
             ctx.step("Keeping the plan")
             requests = sum(len(one.log) for one in clients)
@@ -217,12 +217,16 @@ def _ask_for_edits(
 
 
 def warehouse_facts(
-    client: SupersetClient, plan: engine.Plan, reading: EnvironmentReading, ctx: JobContext
+    client: SupersetClient,
+    environment: Environment,
+    plan: engine.Plan,
+    reading: EnvironmentReading,
+    ctx: JobContext,
 ) -> dict[str, DatabaseFacts]:
     """Whether the connections answer, and which tables and columns the datasets to be written will find there."""
     facts: dict[str, DatabaseFacts] = {}
     needed = needed_tables(plan.items)
-    _learn_database_ids(client, reading, needed)
+    _learn_database_ids(client, environment, reading, needed)
     for uuid, schemas in needed.items():
         number = reading.ids.id_of(Kind.DATABASE, uuid)
         name = reading.documents[uuid].title if uuid in reading.documents else uuid
@@ -255,9 +259,21 @@ def warehouse_facts(
     return facts
 
 
-def _learn_database_ids(client: SupersetClient, reading: EnvironmentReading, uuids: Iterable[str]) -> None:
-    """A full export does not tell the ids of connections (their files are named without): one request does."""
-    if any(reading.ids.id_of(Kind.DATABASE, uuid) is None for uuid in uuids):
+def _learn_database_ids(
+    client: SupersetClient, environment: Environment, reading: EnvironmentReading, uuids: Iterable[str]
+) -> None:
+    """A full export does not tell the ids of connections (their files are named without). The inventory
+    does, for those that
+    it knows and that were just read again under the same uuid; for others, one request.
+    """
+    missing = {uuid for uuid in uuids if reading.ids.id_of(Kind.DATABASE, uuid) is None}
+    if not missing:
+        return
+    known = Asset.objects.filter(environment=environment, kind=Kind.DATABASE.value, uuid__in=missing)
+    for uuid, number in known.values_list("uuid", "superset_id"):
+        reading.ids.add(Kind.DATABASE, number, uuid)
+        missing.discard(uuid)
+    if missing:
         for row in client.list_databases():
             reading.ids.add(Kind.DATABASE, row.id, row.uuid)
 
@@ -280,6 +296,7 @@ def _columns(
 
 def database_rows(
     client: SupersetClient,
+    environment: Environment,
     plan: engine.Plan,
     given: engine.PlanInput,
     reading: EnvironmentReading,
@@ -299,7 +316,7 @@ def database_rows(
             datasets.setdefault(str(document.body["database_uuid"]), []).append(document)
     choices = [document for document in given.target.values() if document.kind == Kind.DATABASE]
     if plan.unmapped_databases:
-        _learn_database_ids(client, reading, [choice.uuid for choice in choices])
+        _learn_database_ids(client, environment, reading, [choice.uuid for choice in choices])
     ids = {choice.uuid: reading.ids.id_of(Kind.DATABASE, choice.uuid) for choice in choices}
     rows: list[dict[str, Any]] = []
     for uuid, needing in sorted(datasets.items()):
