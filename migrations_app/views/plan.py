@@ -434,8 +434,6 @@ def _items(request: HttpRequest, plan: Plan, by_kind: Counter[tuple[str, str]]) 
     return {
         "listed": None,
         "groups": groups,
-        "same": [
-            (KIND_LABELS[name] if number != 1 else name, number) for name, number in same.items()
-        ],
+        "same": [(KIND_LABELS[name] if number != 1 else name, number) for name, number in same.items()],
         "same_count": same.total(),
     }

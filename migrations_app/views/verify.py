@@ -41,6 +41,8 @@ def migration_verify(request: HttpRequest, number: int) -> HttpResponse:
     if not migration.runs.exists():
         return go_to(request, "migrations_app:detail", migration.number)
     run = find_run(migration, int(chosen) if chosen.isdecimal() and len(chosen) < 12 else None)
+    if wants_fragment(request) and "verifying" in request.GET:  # asked until the new verdicts are there
+        return go_to(request, run) if _verifying_again(run) is None else HttpResponse(status=204)
     if wants_fragment(request) and request.htmx.target == "verdicts":  # type: ignore[attr-defined]
         return render_page(
             request,
@@ -105,10 +107,15 @@ def _run_number(request: HttpRequest) -> int | None:
     return int(text) if text.isdecimal() and len(text) < 12 else None
 
 
+def _verifying_again(run: Run) -> Job | None:
+    rows = Job.objects.filter(kind=services.VERIFY, params={"run": run.number}, state__in=UNFINISHED)
+    return rows.first()
+
+
 # --- The result -----------------------------------------------------------------------------------------------------
 def _result(run: Run) -> dict[str, Any]:
     rollbacks = list(run.rollbacks.order_by("-number")[:1])
-    again = Job.objects.filter(kind=services.VERIFY, params={"run": run.number}, state__in=UNFINISHED).first()
+    again = _verifying_again(run)
     failed = next((step for step in run.steps.all() if step.state == StepState.FAILED), None)
     seconds = (
         (run.finished_at - run.started_at).total_seconds() if run.finished_at and run.started_at else None
