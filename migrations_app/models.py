@@ -133,8 +133,7 @@ class Migration(models.Model):
         (draft, planned) --discard--> discarded
 
     `source_place` says where the assets come from: `env:<slug>`, or `run:<number>:before` for a roll back.
-    `selection` and
-    `left_out` are uuids of the source. `answers`: uuid -> {"answer", "value"}.
+    `selection` and `left_out` are uuids of the source. `answers`: uuid -> {"answer", "value"}.
     """
 
     number = models.BigAutoField(primary_key=True)
@@ -204,9 +203,8 @@ class Plan(models.Model):
     """What one plan says. Never changed: another answer is another plan with another hash.
 
     `problems`, `losses`, `affected`: as the engine's dataclasses, in JSON. `databases`: for each source
-    database the datasets
-    that need it, its target, and suggestions. `mapping`: what was mapped how, as used. `hash` binds an
-    apply to this plan.
+    database the datasets that need it, its target, and suggestions. `mapping`: what was mapped how, as used.
+    `hash` binds an apply to this plan.
     """
 
     uuid = models.UUIDField(unique=True, default=uuid_module.uuid4, editable=False)

@@ -262,9 +262,8 @@ def warehouse_facts(
 def _learn_database_ids(
     client: SupersetClient, environment: Environment, reading: EnvironmentReading, uuids: Iterable[str]
 ) -> None:
-    """A full export does not tell the ids of connections (their files are named without). The inventory
-    does, for those that
-    it knows and that were just read again under the same uuid; for others, one request.
+    """A full export does not tell the ids of connections (their files are named without). The inventory does,
+    for those that it knows and that were just read again under the same uuid; for others, one request.
     """
     missing = {uuid for uuid in uuids if reading.ids.id_of(Kind.DATABASE, uuid) is None}
     if not missing:

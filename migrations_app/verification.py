@@ -26,9 +26,9 @@ from .engine.plan import Action
 from .errors import NotReady
 from .models import PlanItem, Run, Verdict
 
-#: Charts asked at the same time. Each asks the source, then the target, so with three both sides are kept
-#: busy and neither is
-#: asked more than two or three things at once (superset-api.md 15: more gains nothing on a one-worker Superset).
+#: Charts asked at the same time. Each asks the source, then the target, so with three both sides are kept busy
+#: and neither is asked more than two or three things at once (superset-api.md 15: more gains nothing on a
+#: one-worker Superset).
 PARALLEL = 3
 #: Rows that one query asks for at most; counts and sums beyond that are compared by a query of their own.
 ROW_CAP = 1_000

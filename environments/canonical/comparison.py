@@ -1,8 +1,7 @@
 """When two documents say the same: what a comparison leaves out, and the comparison fingerprint.
 
-"In sync", "equal" and "unchanged" always mean equal comparison fingerprints, of documents in the terms of
-the same environment
-(`migrations_app.engine` brings a source's documents into the target's terms first).
+"In sync", "equal" and "unchanged" always mean equal comparison fingerprints, of documents in the terms of the
+same environment (`migrations_app.engine` brings a source's documents into the target's terms first).
 """
 
 from __future__ import annotations

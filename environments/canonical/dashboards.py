@@ -117,9 +117,9 @@ def _read_chart_node(node_id: str, node: dict[str, Any], context: ReadContext) -
     by_id = context.ids.uuid_of(Kind.CHART, number)
     name = meta.get("sliceName") or node_id
     if by_id is not None:
-        # The page shows the chart of the id; the stored uuid goes stale, for one when a dashboard is
-        # copied with its charts
-        # (copy_dashboard in superset/daos/dashboard.py changes chartId and leaves uuid, read at 6.1.0).
+        # The page shows the chart of the id; the stored uuid goes stale, for one when a dashboard is copied
+        # with its charts (copy_dashboard in superset/daos/dashboard.py changes chartId and leaves uuid, read at
+        # 6.1.0).
         if stored and stored != by_id:
             context.note(
                 "stale_chart_uuid",
@@ -408,9 +408,8 @@ def _render_filter(item: Any, context: RenderContext) -> Any:
         return item
 
     def settle(target: Mapping[str, Any], key: str) -> dict[str, Any]:
-        # The target's own id instead of datasetUuid: an importer looks a uuid up among the files of the
-        # bundle only (before
-        # sparse imports) and answers 500 when it is not there; an id passes through as it is.
+        # The target's own id instead of datasetUuid: an importer looks a uuid up among the files of the bundle
+        # only (before sparse imports) and answers 500 when it is not there; an id passes through as it is.
         number = context.id_of(Kind.DATASET, target["datasetUuid"])
         return {**{name: value for name, value in target.items() if name != "datasetUuid"}, key: number}
 

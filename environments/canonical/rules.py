@@ -1,9 +1,8 @@
 """What canonical form leaves out or evens out, field by field, each with its reason.
 
-These tables are data on purpose: the readers and renderers use them, `docs/canonical-form.md` prints them,
-and the pages name
-the fields that a comparison ignores. Facts were read in Superset 4.1.4 to 6.1.0 and checked by importing
-and exporting again.
+These tables are data on purpose: the readers and renderers use them, `docs/canonical-form.md` prints them, and
+the pages name the fields that a comparison ignores. Facts were read in Superset 4.1.4 to 6.1.0 and checked by
+importing and exporting again.
 """
 
 from __future__ import annotations
@@ -96,8 +95,8 @@ IGNORED_IN_COMPARISON: Mapping[str, str] = MappingProxyType(
 DERIVED_METADATA: tuple[str, ...] = ("color_scheme_domain", "map_label_colors", "shared_label_colors")
 
 #: Obsolete chart types that every import turns into their successors
-#: (superset/migrations/shared/migrate_viz/processors.py,
-#: read at 6.1.0). A chart of such a type can not be the same after an import, by design of Superset.
+#: (superset/migrations/shared/migrate_viz/processors.py, read at 6.1.0). A chart of such a type can not be the
+#: same after an import, by design of Superset.
 CONVERTED_VIZ_TYPES: Mapping[str, str] = MappingProxyType(
     {
         "treemap": "treemap_v2",

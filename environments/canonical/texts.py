@@ -1,8 +1,8 @@
 """Integer ids inside texts: Jinja in SQL, and links in markdown and templates.
 
 In canonical form an id in a text stands as a token, `⟦chart:<uuid>⟧`, and the instance's own address as
-`⟦base⟧`; rendering puts
-the target's ids and address back. What cannot be resolved becomes id 0, which is nothing, and is noted.
+`⟦base⟧`; rendering puts the target's ids and address back. What cannot be resolved becomes id 0, which is
+nothing, and is noted.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ _TOKEN = re.compile(r"⟦(dashboard|chart|dataset):([0-9a-f-]{36})⟧")
 _BRACKET = "⟦(⟧"
 _ANY_TOKEN = re.compile(rf"{_TOKEN.pattern}|{BASE_TOKEN}|{re.escape(_BRACKET)}")
 
-# Each pattern: what stands before the id (group 1), the id (group 2), what must follow it.
-# Jinja macros: superset/jinja_context.py, dataset_macro and metric_macro, read at 6.1.0.
+# Each pattern: what stands before the id (group 1), the id (group 2), what must follow it. Jinja macros:
+# superset/jinja_context.py, dataset_macro and metric_macro, read at 6.1.0.
 _QUOTED = r"(?:'[^']*'|\"[^\"]*\")"
 _JINJA: tuple[re.Pattern[str], ...] = (
     re.compile(r"((?<![\w.])dataset\(\s*(?:dataset_id\s*=\s*)?)(\d{1,18})(?=\s*[,)])"),
@@ -121,9 +121,8 @@ def _outside(pattern: re.Pattern[str], text: str, change: Callable[[str], str]) 
 
 
 def text_to_target(text: str, ids: IdTable, base_url: str) -> tuple[str, tuple[TextReference, ...]]:
-    """Put one instance's ids in place of the tokens. Comes back with the references that instance has no
-    id for: they become id 0,
-    which exists nowhere, so that no token ever reaches an instance."""
+    """Put one instance's ids in place of the tokens. Comes back with the references that instance has no id
+    for: they become id 0, which exists nowhere, so that no token ever reaches an instance."""
     if "⟦" not in text:
         return text, ()
     missing: list[TextReference] = []

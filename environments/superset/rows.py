@@ -105,12 +105,11 @@ class ColumnRow:
 class QueryResult:
     """The answer to one query of a chart.
 
-    `status` is "success" or "failed" (then `error` says why, in the database's or Superset's words). `types` are
-    Superset's generic types by column: 0 number, 1 text, 2 time, 3 boolean. `seconds` is the time of the whole request,
-    as seen from here. `sql` is None where the account may not see it. `rejected_filters` are columns whose
-    filters Superset
-    dropped without an error, because the dataset has no such column (`rejected_filters` of chart/data, 4.1 to 6.1): the
-    chart answers, with rows it should not show.
+    `status` is "success" or "failed" (then `error` says why, in the database's or Superset's words). `types`
+    are Superset's generic types by column: 0 number, 1 text, 2 time, 3 boolean. `seconds` is the time of the
+    whole request, as seen from here. `sql` is None where the account may not see it. `rejected_filters` are
+    columns whose filters Superset dropped without an error, because the dataset has no such column
+    (`rejected_filters` of chart/data, 4.1 to 6.1): the chart answers, with rows it should not show.
     """
 
     status: str

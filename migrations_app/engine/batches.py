@@ -1,8 +1,8 @@
 """In which order documents are written: a small state machine over closed bundles.
 
 A bundle is closed when everything it names is on the target or in the bundle, so that the importer neither
-skips nor unlinks
-anything (superset-api.md 8.3, 9.2). After each batch the caller reads the target's new ids and asks for the next one.
+skips nor unlinks anything (superset-api.md 8.3, 9.2). After each batch the caller reads the target's new ids
+and asks for the next one.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ class Way(StrEnum):
 
 @dataclass(frozen=True)
 class Batch:
-    """One import. `writes` are the uuids it is for; `rendered` also holds what a closed bundle needs
-    beside them (never written
-    because it exists and its kind's import only creates); `databases` are the target's connections that need a stub.
-    `provisional` uuids hold a reference that has no id yet and must be written once more."""
+    """One import. `writes` are the uuids it is for; `rendered` also holds what a closed bundle needs beside
+    them (never written because it exists and its kind's import only creates); `databases` are the target's
+    connections that need a stub. `provisional` uuids hold a reference that has no id yet and must be written
+    once more."""
 
     way: Way
     writes: tuple[str, ...]

@@ -47,11 +47,9 @@ class Loss:
 
 @dataclass(frozen=True)
 class DatabaseFacts:
-    """What the target's warehouse says: `error` if it could not be asked. `tables` by schema (None: the
-    default one): names of
-    tables and views, or None where the schema could not be read. `columns` by (schema, table): names, or
-    None if the table is
-    missing."""
+    """What the target's warehouse says: `error` if it could not be asked. `tables` by schema (None: the default
+    one): names of tables and views, or None where the schema could not be read. `columns` by (schema, table):
+    names, or None if the table is missing."""
 
     uuid: str
     name: str
@@ -157,9 +155,8 @@ def _table_problems(
 
 
 def _uses(chart: PlanItem, column: str, dataset: Mapping[str, Any]) -> bool:
-    """Whether a chart names a column, itself or through a metric or a calculated column of the dataset.
-    Names are compared whole;
-    an expression counts when the name stands in it as a word."""
+    """Whether a chart names a column, itself or through a metric or a calculated column of the dataset. Names
+    are compared whole; an expression counts when the name stands in it as a word."""
     assert chart.wanted is not None
     words = set(texts(chart.wanted.body["params"]))
     if column in words:

@@ -1,9 +1,8 @@
 """Unrelated assets of the target that an import would take over, and what can be done about each.
 
-Superset matches an import by uuid or by natural key (import_from_dict in superset/models/helpers.py, 4.1.4
-to 6.1.0): a dashboard
-that owns the slug and a dataset on the same database, schema and table are overwritten, uuid included,
-even without overwrite.
+Superset matches an import by uuid or by natural key (import_from_dict in superset/models/helpers.py, 4.1.4 to
+6.1.0): a dashboard that owns the slug and a dataset on the same database, schema and table are overwritten,
+uuid included, even without overwrite.
 """
 
 from __future__ import annotations

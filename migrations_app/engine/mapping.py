@@ -18,11 +18,10 @@ from environments.canonical.trees import map_texts
 class DatabaseTarget:
     """Where the datasets of one source database go.
 
-    `catalogs` and `schemas` map names of the source (None stands for "not set") to names of the target. A
-    name that is not
-    mapped: a schema stays as it is; a catalog becomes `default_catalog` when the target's engine has
-    catalogs, because a
-    source's catalog on another connection silently reads the source's data (PostgreSQL, BigQuery, Snowflake, Trino …).
+    `catalogs` and `schemas` map names of the source (None stands for "not set") to names of the target. A name
+    that is not mapped: a schema stays as it is; a catalog becomes `default_catalog` when the target's engine
+    has catalogs, because a source's catalog on another connection silently reads the source's data (PostgreSQL,
+    BigQuery, Snowflake, Trino …).
     """
 
     uuid: str
@@ -66,8 +65,8 @@ class AssetMapping:
     """How one source's terms become one target's.
 
     `databases` by source uuid; `substitutions` in SQL, in order; `pairs` of assets that are the same under
-    different uuids
-    (source's uuid -> target's); `renames`: fields that are another on this target (source's uuid -> field -> value).
+    different uuids (source's uuid -> target's); `renames`: fields that are another on this target (source's
+    uuid -> field -> value).
     """
 
     databases: Mapping[str, DatabaseTarget] = field(default_factory=dict)
