@@ -29,10 +29,12 @@ def comparison_form(document: Document) -> dict[str, Any]:
 
 
 def comparison_fingerprint(document: Document) -> str:
-    """SHA-256 of kind, uuid and comparison form."""
-    return fingerprint_of(
-        {"kind": document.kind.value, "uuid": document.uuid, "body": comparison_form(document)}
-    )
+    """SHA-256 of kind, uuid and comparison form. Worked out once for each document, which never changes."""
+    known: str | None = document.__dict__.get("_comparison")
+    if known is None:
+        form = {"kind": document.kind.value, "uuid": document.uuid, "body": comparison_form(document)}
+        known = document.__dict__["_comparison"] = fingerprint_of(form)
+    return known
 
 
 def _numbers_alike(value: Any) -> Any:

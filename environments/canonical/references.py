@@ -22,7 +22,14 @@ class Reference:
 
 
 def references(document: Document) -> tuple[Reference, ...]:
-    """Everything a document names, without doubles, sorted."""
+    """Everything a document names, without doubles, sorted. Worked out once for each document, which never changes."""
+    known: tuple[Reference, ...] | None = document.__dict__.get("_references")
+    if known is None:
+        known = document.__dict__["_references"] = _references(document)
+    return known
+
+
+def _references(document: Document) -> tuple[Reference, ...]:
     found: set[Reference] = set()
     body = document.body
     if document.kind == Kind.DASHBOARD:
@@ -89,7 +96,7 @@ def with_uuids(document: Document, uuids: Mapping[str, str]) -> Document:
 
 def without_mentions(document: Document, is_there: Callable[[Kind, str], bool]) -> Document:
     """The document with links to, and macros of, what is not there leading nowhere (id 0): as an import leaves them."""
-    if all(is_there(kind, uuid) for text in texts(document.body) for kind, uuid in text_references(text)):
+    if all(is_there(reference.kind, reference.uuid) for reference in references(document)):
         return document
     return Document(
         document.kind, document.uuid, map_texts(document.body, lambda text: text_without(text, is_there))

@@ -182,9 +182,9 @@ def make_plan(given: PlanInput) -> Plan:
         else {uuid: () for uuid in given.selection if uuid in given.source}
     )
     members = {uuid: given.source[uuid] for uuid in pulled if given.source[uuid].kind != Kind.DATABASE}
-    mapping, conflicts = _settle_identities(members, given)
+    mapping, conflicts, wanted = _settle_identities(members, given)
     out = {uuid for uuid in members if _is_left_out(uuid, given)}
-    wanted = _as_it_will_read(all_in_target_terms(members, mapping), out, given)
+    wanted = _as_it_will_read(wanted, out, given)
     unmapped = mapping.unmapped(members[uuid] for uuid in members if uuid not in out)
     builder = _Builder(given, mapping, members, wanted, conflicts, out, unmapped, pulled)
     items = builder.items()
@@ -218,9 +218,11 @@ def _is_left_out(uuid: str, given: PlanInput) -> bool:
     return uuid in given.left_out or (answer is not None and answer.answer == Answer.LEAVE_OUT)
 
 
-def _settle_identities(members: Documents, given: PlanInput) -> tuple[AssetMapping, dict[str, Conflict]]:
-    """Find unrelated assets of the target that an import would take over, and let the answers decide:
-    pairs, renames, or a conflict.
+def _settle_identities(
+    members: Documents, given: PlanInput
+) -> tuple[AssetMapping, dict[str, Conflict], dict[str, Document]]:
+    """Find unrelated assets of the target that an import would take over, and let the answers decide: pairs, renames,
+    or a conflict. Returns the mapping with them, the open conflicts, and the members in the target's terms.
     """
     mapping = given.mapping
     out = {uuid for uuid in members if _is_left_out(uuid, given)}
@@ -238,7 +240,7 @@ def _settle_identities(members: Documents, given: PlanInput) -> tuple[AssetMappi
             and answer.answer.value in conflicts[uuid].options
         }
         if not answered:
-            return mapping, conflicts
+            return mapping, conflicts, wanted
         used.update(answered)
         for uuid, answer in answered.items():
             if answer.answer == Answer.RENAME:
@@ -253,7 +255,9 @@ def _settle_identities(members: Documents, given: PlanInput) -> tuple[AssetMappi
 def _as_it_will_read(
     wanted: Mapping[str, Document], out: Collection[str], given: PlanInput
 ) -> dict[str, Document]:
-    """Links that the target's own reading will understand as links to itself, and links to what is not there."""
+    """What the target will hold once these were imported: links that it reads as links to itself, links to what is
+    not there, and nothing that its import does not carry.
+    """
     there = {*given.target, *given.unreadable_target} - set(given.removals)
     there |= {document.uuid for uuid, document in wanted.items() if uuid not in out}
 
@@ -269,15 +273,30 @@ def _as_it_will_read(
         known = given.target_ids.id_of(kind, uuid) is not None and uuid not in given.removals
         return uuid in there or needed or known
 
-    return {
-        uuid: without_mentions(
-            Document(document.kind, document.uuid, map_texts(document.body, own_links))
-            if given.target_url
-            else document,
-            partial(is_there, document),
-        )
-        for uuid, document in wanted.items()
-    }
+    found: dict[str, Document] = {}
+    for uuid, document in wanted.items():
+        if given.target_url:
+            document = Document(document.kind, document.uuid, map_texts(document.body, own_links))
+        found[uuid] = _carried(without_mentions(document, partial(is_there, document)), given)
+    return found
+
+
+def _carried(document: Document, given: PlanInput) -> Document:
+    """The document without what its import leaves behind (`checks.asset_losses` names it): a theme, which stays as the
+    target has it, and fields that the target's version does not know.
+    """
+    changes: dict[str, Any] = {}
+    if document.kind == Kind.DASHBOARD and "theme_uuid" in document.body:
+        present = given.target.get(document.uuid)
+        changes["theme_uuid"] = present.body.get("theme_uuid") if present is not None else None
+    for name in given.unknown_fields.get(document.kind, ()):
+        group, _, column = name.partition(".")
+        if not column and document.body.get(name) is not None:
+            changes[name] = None
+        elif column and document.body.get(group):
+            entries = changes.get(group, document.body[group])
+            changes[group] = [{**entry, column: None} if column in entry else entry for entry in entries]
+    return document.replace(**changes) if changes else document
 
 
 class _Builder:

@@ -355,6 +355,36 @@ def test_notes_of_the_reading_are_told_for_what_is_moved() -> None:
     ]
 
 
+# --- what an import leaves behind
+
+
+def test_a_theme_is_not_carried_and_the_targets_own_stays() -> None:
+    source = read(raw_dashboard(1, theme_uuid=uid("b", 5))).documents
+    new = make_plan(_given(source))
+    assert [loss.code for loss in new.losses] == ["theme"]
+    assert _items(new)[D1].wanted.body["theme_uuid"] is None  # type: ignore[union-attr]
+    theirs = read(raw_dashboard(1, theme_uuid=uid("b", 6))).documents
+    assert _actions(make_plan(_given(source, _target(*theirs.values())))) == {D1: "unchanged"}
+
+
+def test_fields_that_the_targets_version_does_not_know_are_not_wanted_there() -> None:
+    """They would be missed when the target is read back."""
+    columns = [{"column_name": "a", "datetime_format": "%Y"}]
+    source = read(raw_dataset(1, currency_code_column="c", columns=columns), raw_database(1)).documents
+    old = {Kind.DATASET: frozenset({"currency_code_column", "columns.datetime_format"})}
+    plan = make_plan(_given(source, selection=[E1], unknown_fields=old))
+    wanted = _items(plan)[E1].wanted
+    assert wanted is not None
+    assert "%Y" not in str(wanted.body)
+    assert len(plan.losses) == 2
+    there = (
+        read(raw_dataset(1, columns=[{"column_name": "a"}])).documents[E1].replace(database_uuid=TARGET_DB)
+    )
+    again = make_plan(_given(source, _target(there), selection=[E1], unknown_fields=old))
+    assert _actions(again) == {E1: "unchanged"}
+    assert _actions(make_plan(_given(source, _target(there), selection=[E1]))) == {E1: "update"}
+
+
 # --- what else is affected, and removals
 
 
