@@ -119,6 +119,18 @@ class EnvironmentForm(forms.Form):
             self.initial["colour"] = ""
             self.initial["position"] = _next_place()
 
+    def clean(self) -> dict[str, Any]:
+        """All that is missing in one answer: what the service would say is not reached while something is wrong."""
+        values: dict[str, Any] = super().clean() or self.cleaned_data
+        if self.environment is None and self.errors:
+            is_token = values.get("auth_kind") == AuthKind.TOKEN
+            if not is_token and not values.get("username"):
+                self.add_error("username", "This is needed to sign in.")
+            if not values.get("secret") and not values.get("secret_reference"):
+                what = "The token" if is_token else "The password"
+                self.add_error("secret", f"{what} is needed, or a reference to where it is.")
+        return values
+
     def values(self) -> dict[str, Any]:
         """What the service takes: empty numbers and, for a new one, an empty colour mean its defaults."""
         values = dict(self.cleaned_data)

@@ -9,6 +9,7 @@ import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from environments import services
 from environments.models import Asset, Environment
@@ -155,6 +156,41 @@ def test_a_refused_form_comes_back_with_the_words_at_the_field(
     assert 'role="alert"' in page
     assert PASSWORD not in page
     assert not Environment.objects.exists()
+
+
+def test_an_empty_form_is_told_everything_at_once(owner: Any, signed_in: Callable[[Any], Client]) -> None:
+    page = signed_in(owner).post("/environments/new/", {"auth_kind": "password"}).content.decode()
+    assert page.count("This field is required.") == 4  # on top and at the field: name, address
+    assert "This is needed to sign in." in page
+    assert "The password is needed, or a reference to where it is." in page
+    page = signed_in(owner).post("/environments/new/", {"auth_kind": "token"}).content.decode()
+    assert "This is needed to sign in." not in page
+    assert "The token is needed" in page
+
+
+def test_what_was_mended_is_tested_and_read_if_it_never_was(
+    environment: Environment, owner: Any, signed_in: Callable[[Any], Client]
+) -> None:
+    client = signed_in(owner)
+    values = {**FORM, "slug": "dev", "tag": "DEV"}
+    assert client.post("/environments/dev/edit/", values | {"secret": "another"}).status_code == 302
+    assert sorted(Job.objects.values_list("kind", flat=True)) == sorted([services.CHECK, services.READING])
+    Job.objects.all().delete()
+    Environment.objects.update(inventory_at=timezone.now())
+    assert client.post("/environments/dev/edit/", values | {"secret": "a third"}).status_code == 302
+    assert list(Job.objects.values_list("kind", flat=True)) == [services.CHECK]
+
+
+def test_a_second_environment_on_the_same_superset_is_asked_about(
+    environment: Environment, owner: Any, signed_in: Callable[[Any], Client]
+) -> None:
+    client = signed_in(owner)
+    page = client.post("/environments/new/", {**FORM, "name": "Twin"}, follow=True).content.decode()
+    assert f"{environment.name} has the same address." in page
+    other = {**FORM, "name": "Other", "url": "http://other.test"}
+    assert (
+        "has the same address" not in client.post("/environments/new/", other, follow=True).content.decode()
+    )
 
 
 def test_a_title_of_an_environment_is_text(owner: Any, signed_in: Callable[[Any], Client]) -> None:

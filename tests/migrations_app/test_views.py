@@ -10,7 +10,9 @@ import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
+from environments.models import Environment
 from migrations_app.models import Migration, MigrationState, Run
 from migrations_app.views.item import compare_lines
 from sstools.jobs.models import Job
@@ -662,6 +664,42 @@ def test_each_end_of_a_run_has_its_headline_and_its_ways_on(lead: Client, state:
     assert ("put back" in page) == (state == "rolled_back")
     response = lead.post(f"/migrations/{migration.number}/rollback/", {"run": run.number})
     assert response.status_code == (302 if state in ("applied", "needs_attention") else 409)
+
+
+def test_a_step_that_a_lost_worker_left_behind_is_not_at_work(lead: Client) -> None:
+    migration = make_migration()
+    run = make_run(migration, "verifying", job=make_job("migrations_app.apply_plan"))
+    run.steps.filter(name="write").update(state="running", finished_at=None, result={})
+    url = f"/migrations/{migration.number}/verify/{run.number}/progress/"
+    page = text_of(lead, url, **HTMX)
+    assert page.count('class="is-running"') == 1
+    assert "Its worker was lost." in page
+
+
+def test_what_was_just_written_opens_before_the_inventory_knows_it(lead: Client) -> None:
+    migration = make_migration()
+    make_plan(migration, [("dashboard", "Sales", "create"), ("chart", "Revenue", "create")])
+    run = make_run(migration)
+    make_verdict(run, "Revenue")
+    url = f"/migrations/{migration.number}/verify/"
+    target = run.plan.items.get(kind="chart").target_uuid
+    soon = f'href="/go/{migration.target.slug}/chart/{target}/"'
+    page = text_of(lead, url)
+    assert soon in page
+    assert f"Open in {migration.target}" in page
+    Environment.objects.filter(pk=migration.target_id).update(inventory_at=timezone.now())
+    assert soon not in text_of(lead, url)  # read since, and not there: no link to nothing
+
+
+def test_a_stale_run_leads_to_a_new_plan_at_once(lead: Client) -> None:
+    migration = make_migration()
+    make_plan(migration, [("chart", "Revenue", "create")])
+    assert migration.plan
+    migration.plan.stale_reason = "Revenue changed."
+    migration.plan.save()
+    make_run(migration, "stopped", error={"code": "stale", "message": "The plan is stale.", "remedy": ""})
+    page = text_of(lead, f"/migrations/{migration.number}/verify/")
+    assert re.search(r'action="/migrations/\d+/plan/">(?s:.)*?Plan again', page)
 
 
 def test_verdicts_are_sorted_by_trouble_filtered_and_found(lead: Client) -> None:

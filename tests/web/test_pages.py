@@ -51,6 +51,13 @@ def test_a_wrong_password_is_refused_without_saying_which_half_was_wrong(client:
     assert texts[0] == texts[1] != []
 
 
+def test_who_has_no_role_is_told_so_instead_of_being_sent_to_register(stranger: Any, signed_in: Any):
+    page = signed_in(stranger).get("/").content.decode()
+    assert "You have no role yet" in page
+    assert "Start here" not in page
+    assert "New migration" not in page
+
+
 def test_signing_out_needs_a_post(browser: Client):
     assert browser.get("/logout/").status_code == 405
     assert browser.get("/").status_code == 200
