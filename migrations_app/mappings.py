@@ -28,27 +28,33 @@ MAX_SUBSTITUTIONS = 100
 MAX_CHARACTERS = 1000  # of what is found, and of what replaces it
 PATTERN_SECONDS = 10.0  # of computing that all patterns of one plan may take together
 
-#: Engines whose datasets carry a catalog (supports_catalog in superset/db_engine_specs, read at 6.1.0), by
-#: SQLAlchemy's name.
+#: Engines whose datasets carry a catalog (supports_catalog in superset/db_engine_specs, their bases and aliases, read
+#: at 4.1.4 and 6.1.0), by SQLAlchemy's name. Redshift, HANA and Netezza share code with PostgreSQL and have none: a
+#: catalog written there is in no permission's name.
 CATALOG_BACKENDS = frozenset(
     {
-        "postgresql",
-        "redshift",
-        "cockroachdb",
-        "hana",
-        "netezza",
         "bigquery",
-        "snowflake",
-        "trino",
-        "presto",
+        "cockroachdb",
         "databricks",
-        "starrocks",
-        "awsathena",
+        "datastore",
+        "doris",
+        "greenplum",
+        "hive",
         "motherduck",
+        "postgres",
+        "postgresql",
+        "presto",
+        "pydoris",
+        "risingwave",
+        "snowflake",
+        "starrocks",
+        "trino",
     }
 )
 #: Of those, where the path of the URI is the default catalog.
-_URI_CATALOG_BACKENDS = frozenset({"postgresql", "redshift", "cockroachdb", "snowflake", "trino", "presto"})
+_URI_CATALOG_BACKENDS = frozenset(
+    {"cockroachdb", "greenplum", "postgres", "postgresql", "presto", "risingwave", "snowflake", "trino"}
+)
 
 
 def clean_databases(entries: Mapping[str, Any]) -> dict[str, dict[str, Any] | None]:
