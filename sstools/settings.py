@@ -106,6 +106,7 @@ MIDDLEWARE = [
     "sstools.web.middleware.PreferencesMiddleware",
     "sstools.web.middleware.SignedOutMiddleware",
     "sstools.web.middleware.ExpectedErrorMiddleware",
+    "sstools.web.middleware.PlainTextMiddleware",
 ]
 CSRF_FAILURE_VIEW = "sstools.api.errors.csrf_failure"
 
@@ -210,7 +211,7 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["sstools.api.parsers.PlainJSONParser"],
     "DEFAULT_PAGINATION_CLASS": "sstools.api.pagination.NumberedPages",
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
