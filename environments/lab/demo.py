@@ -317,7 +317,7 @@ class Demo:
             f"Sign in as       admin / {self._password()}",
             "",
             f"Superset dev     {dev.url}   the example dashboards",
-            f"Superset prod    {prod.url}   empty, with a warehouse connection of its own",
+            f"Superset prod    {prod.url}   empty at first, with a warehouse connection of its own",
             "                 same account and password",
         ]
         self.progress.say("\n" + box(lines))

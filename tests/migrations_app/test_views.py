@@ -666,6 +666,15 @@ def test_each_end_of_a_run_has_its_headline_and_its_ways_on(lead: Client, state:
     assert response.status_code == (302 if state in ("applied", "needs_attention") else 409)
 
 
+def test_a_plan_that_no_longer_counts_is_said_to_be_gone_with_the_reason(lead: Client) -> None:
+    migration = make_migration()
+    url = f"/migrations/{migration.number}/plan/"
+    assert "The one before no longer counts" not in text_of(lead, url)
+    make_plan(migration)
+    Migration.objects.update(plan=None, state="draft")
+    assert "The one before no longer counts" in text_of(lead, url)
+
+
 def test_a_step_that_a_lost_worker_left_behind_is_not_at_work(lead: Client) -> None:
     migration = make_migration()
     run = make_run(migration, "verifying", job=make_job("migrations_app.apply_plan"))
