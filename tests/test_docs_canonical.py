@@ -10,6 +10,7 @@ PAGE = (Path(__file__).parent.parent / "docs" / "canonical-form.md").read_text()
 RULES = {
     **{name: why for names in rules.DROPPED.values() for name, why in names.items()},
     **rules.DROPPED_METADATA,
+    **rules.DROPPED_URL_PARAMS,
     **rules.DROPPED_PARAMS,
     **rules.IGNORED_IN_COMPARISON,
     **rules.CONVERTED_VIZ_TYPES,

@@ -9,24 +9,11 @@ from typing import Any
 from .context import ReadContext, RenderContext
 from .documents import Kind
 from .ids import as_id
-from .rules import DROPPED, DROPPED_PARAMS
+from .rules import DROPPED, DROPPED_PARAMS, DROPPED_URL_PARAMS
 from .trees import as_list, as_mapping, plain
 
 #: Keys of form data that list other charts by id (deck.gl multiple layers).
 _CHART_LISTS = ("deck_slices",)
-#: Parameters of the address under which a chart was last saved: ids and keys of the instance, of no use to the chart.
-_ADDRESS_PARAMS = frozenset(
-    {
-        "slice_id",
-        "dashboard_id",
-        "dashboard_page_id",
-        "datasource_id",
-        "datasource_type",
-        "form_data_key",
-        "native_filters_key",
-        "permalink_key",
-    }
-)
 
 
 def read_chart(data: Mapping[str, Any], context: ReadContext) -> dict[str, Any]:
@@ -150,9 +137,9 @@ def without_lost_annotations(body: Mapping[str, Any]) -> dict[str, Any]:
 
 def _without_address(params: dict[str, Any]) -> dict[str, Any]:
     address = params.get("url_params")
-    if not isinstance(address, Mapping) or not _ADDRESS_PARAMS & set(address):
+    if not isinstance(address, Mapping):
         return params
-    return {**params, "url_params": {k: v for k, v in address.items() if k not in _ADDRESS_PARAMS}}
+    return {**params, "url_params": {k: v for k, v in address.items() if k not in DROPPED_URL_PARAMS}}
 
 
 def _read_annotations(params: dict[str, Any], context: ReadContext, where: str) -> dict[str, Any]:

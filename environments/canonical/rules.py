@@ -74,6 +74,20 @@ DROPPED_PARAMS: Mapping[str, str] = MappingProxyType(
     }
 )
 
+#: Keys of a chart's `url_params`, the address under which it was last saved, that are never part of a document.
+DROPPED_URL_PARAMS: Mapping[str, str] = MappingProxyType(
+    {
+        "slice_id": "an id of the instance",
+        "dashboard_id": "an id of the instance",
+        "dashboard_page_id": "a key of one open page",
+        "datasource_id": "an id of the instance",
+        "datasource_type": "belongs to datasource_id",
+        "form_data_key": "a key of the instance's cache",
+        "native_filters_key": "a key of the instance's cache",
+        "permalink_key": "a key of the instance",
+    }
+)
+
 #: Equal in a comparison although they differ in content: derived by Superset's own pages, or empty in two ways.
 IGNORED_IN_COMPARISON: Mapping[str, str] = MappingProxyType(
     {
