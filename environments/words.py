@@ -1,6 +1,7 @@
 """Texts as people search for them."""
 
 import unicodedata
+from typing import Any
 
 
 def fold(text: str) -> str:
@@ -10,6 +11,15 @@ def fold(text: str) -> str:
     """
     folded = unicodedata.normalize("NFKC", text).casefold().replace("ё", "е")
     return " ".join("".join(c if c.isprintable() else " " for c in folded).split())
+
+
+def cleaned(value: Any) -> Any:
+    """A JSON value as a database takes it: see `clean`."""
+    if isinstance(value, str):
+        return clean(value, len(value))
+    if isinstance(value, dict):
+        return {cleaned(key): cleaned(item) for key, item in value.items()}
+    return [cleaned(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def clean(text: str, length: int) -> str:

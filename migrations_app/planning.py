@@ -22,6 +22,7 @@ from environments.store import EnvironmentReading, put_documents
 from environments.superset.client import SupersetClient
 from environments.superset.errors import SupersetError, SupersetUnreachable
 from environments.superset.versions import Capabilities
+from environments.words import clean, cleaned
 from sstools.jobs.runner import JobContext
 
 from .dialects import dialect_of
@@ -242,10 +243,10 @@ def warehouse_facts(
             except SupersetUnreachable as exc:
                 if exc.code != "server_error":
                     raise
-                error = exc.message
+                error = f"schema “{schema}”: {exc.message}" if schema else exc.message
                 break
             except SupersetError as exc:
-                error = exc.message
+                error = f"schema “{schema}”: {exc.message}" if schema else exc.message
                 break
             names = sorted(wanted)
             with ThreadPoolExecutor(max_workers=ASKED_AT_ONCE) as pool:  # the client lets through what it may
@@ -458,10 +459,10 @@ def _keep(
             migration=migration,
             hash=plan.fingerprint,
             counts=plan.counts,
-            problems=[asdict(problem) for problem in problems],
-            losses=[] if migration.is_rollback else losses,
-            affected=[asdict(entry) for entry in plan.affected],
-            databases=[] if migration.is_rollback else databases,
+            problems=cleaned([asdict(problem) for problem in problems]),
+            losses=[] if migration.is_rollback else cleaned(losses),
+            affected=cleaned([asdict(entry) for entry in plan.affected]),
+            databases=[] if migration.is_rollback else cleaned(databases),
             mapping=mapping_to_json(plan.mapping),
             source_snapshot=source.snapshot,
             target_snapshot=target.snapshot,
@@ -486,23 +487,27 @@ def _item_row(plan: Plan, position: int, item: engine.PlanItem, names: Documents
         kind=item.kind.value,
         uuid=item.uuid,
         target_uuid=item.target_uuid,
-        title=item.title[:500],
+        title=clean(item.title, 500),
         action=item.action.value,
-        reasons=[
-            {"uuid": uuid, "kind": names[uuid].kind.value, "title": names[uuid].title}
-            for uuid in item.reasons
-            if uuid in names
-        ],
-        changes=[
-            {
-                **change.to_json(),
-                "sentence": sentence(item.kind, change, names, (item.wanted, item.present)),
-            }
-            for change in item.changes
-        ],
-        conflict=asdict(item.conflict) if item.conflict else None,
+        reasons=cleaned(
+            [
+                {"uuid": uuid, "kind": names[uuid].kind.value, "title": names[uuid].title}
+                for uuid in item.reasons
+                if uuid in names
+            ]
+        ),
+        changes=cleaned(
+            [
+                {
+                    **change.to_json(),
+                    "sentence": sentence(item.kind, change, names, (item.wanted, item.present)),
+                }
+                for change in item.changes
+            ]
+        ),
+        conflict=cleaned(asdict(item.conflict)) if item.conflict else None,
         answer={"answer": item.answer.answer.value, "value": item.answer.value} if item.answer else None,
-        blocked_by=item.blocked_by[:1000],
+        blocked_by=clean(item.blocked_by, 1000),
         wanted_id=item.wanted.fingerprint if item.wanted else None,
         present_id=item.present.fingerprint if item.present else None,
         source_sha256=item.source_fingerprint,

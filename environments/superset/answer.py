@@ -49,9 +49,10 @@ class Answer:
         """The server's clock (aware, whole seconds), None without a usable Date header."""
         try:
             moment = parsedate_to_datetime(self.headers.get("date", ""))
-        except (ValueError, TypeError):
+            moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        except (ValueError, TypeError, OverflowError):
             return None
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        return moment if 1990 <= moment.year <= 9000 else None  # beyond, no arithmetic is possible
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -27,6 +27,7 @@ from .versions import Capabilities, bootstrap_version, read_bootstrap
 DELETE_CHUNK = 100  # ids in one request: far below any limit of URLs
 EXPORT_CHUNK = {"dashboard": 50, "chart": 100, "dataset": 100, "database": 100, "theme": 100}
 
+Row = TypeVar("Row")
 DRY_RUN = "00000000-0000-4000-8000-00000000d417"  # of the file that must not be valid
 
 
@@ -132,20 +133,31 @@ class SupersetClient(Questions):
 
     def list_dashboards(self) -> list[DashboardRow]:
         """All dashboards that the account sees, by id: one request per hundred."""
-        return [rows.dashboard_row(row) for row in self._list("dashboard")]
+        return self._read_rows(rows.dashboard_row, self._list("dashboard"))
 
     def list_charts(self) -> list[ChartRow]:
-        return [rows.chart_row(row) for row in self._list("chart")]
+        return self._read_rows(rows.chart_row, self._list("chart"))
 
     def list_datasets(self) -> list[DatasetRow]:
-        return [rows.dataset_row(row) for row in self._list("dataset")]
+        return self._read_rows(rows.dataset_row, self._list("dataset"))
 
     def list_databases(self) -> list[DatabaseRow]:
         """All connections, in one request: their list has no page cap."""
         page = self._page("database", {"page_size": -1, "columns": rows.COLUMNS["database"]})
         if len(page.rows) < page.count:  # a cap after all, as in forks
-            return [rows.database_row(row) for row in self._list("database")]
-        return sorted((rows.database_row(row) for row in page.rows), key=lambda row: row.id)
+            return self._read_rows(rows.database_row, self._list("database"))
+        return sorted(self._read_rows(rows.database_row, page.rows), key=lambda row: row.id)
+
+    def _read_rows(
+        self, read: Callable[[Mapping[str, Any]], Row], found: Iterable[dict[str, Any]]
+    ) -> list[Row]:
+        try:
+            return [read(row) for row in found]
+        except (ValueError, TypeError, AttributeError, KeyError, OverflowError) as exc:
+            raise SupersetRefused(
+                f"{self.url} answers a list in a form that Superset does not use ({type(exc).__name__}).",
+                code="not_superset",
+            ) from None
 
     def count(self, kind: str) -> int:
         return self._page(kind, {"page": 0, "page_size": 1, "columns": ["id"]}).count
@@ -160,9 +172,9 @@ class SupersetClient(Questions):
         body = self._mapping(answer)
         result, count = body.get("result"), body.get("count")
         rows_are_rows = isinstance(result, list) and all(
-            isinstance(row, dict) and "id" in row for row in result
+            isinstance(row, dict) and type(row.get("id")) is int and 0 <= row["id"] < 2**63 for row in result
         )
-        if not rows_are_rows or not isinstance(count, int):
+        if not rows_are_rows or type(count) is not int or count < 0:
             raise self._not_superset(answer)
         assert isinstance(result, list)
         return Page(count, result)

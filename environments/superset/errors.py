@@ -125,7 +125,9 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
     """`text` without the given secrets, credentials in URLs, bearer tokens and `password=…` pairs.
 
     Superset and database drivers quote connection strings in their errors, so this is needed for their words as well.
+    What no database keeps (NUL, halves of surrogate pairs) goes too: an error is told where it must be written down.
     """
+    text = text.replace("\0", "").encode("utf-8", "replace").decode()
     for secret in secrets:
         if not secret:
             continue

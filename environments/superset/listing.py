@@ -35,6 +35,11 @@ def read_all(fetch: FetchPage, columns: Iterable[str], *, max_parallel: int) -> 
     first = fetch({"page": 0, "page_size": ASKED_PAGE, "columns": columns})
     cap = len(first.rows)
     pages = [first]
+    if cap and first.count > cap * MAX_REQUESTS:
+        raise SupersetUnreachable(
+            f"The list claims {first.count} rows and shows {cap} of them at a time; that cannot be read.",
+            code="server_error",
+        )
     if first.count > cap > 0:
         queries = [
             {"page": number, "page_size": cap, "columns": columns}

@@ -132,9 +132,10 @@ def moment(value: Any) -> datetime | None:
         return None
     try:
         parsed = datetime.fromisoformat(value)
-    except ValueError:
+        parsed = parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+    return parsed if 1990 <= parsed.year <= 9000 else None  # beyond, no arithmetic is possible
 
 
 # The `columns` of each list: only what the rows need. A page of default columns costs four to sixteen times as much
@@ -230,7 +231,7 @@ def _text(value: Any) -> str | None:
 def dashboard_row(data: Mapping[str, Any]) -> DashboardRow:
     return DashboardRow(
         id=int(data["id"]),
-        uuid=str(data.get("uuid") or ""),
+        uuid=str(data.get("uuid") or "").lower(),
         title=str(data.get("dashboard_title") or ""),
         slug=_text(data.get("slug")),
         published=bool(data.get("published")),
@@ -248,7 +249,7 @@ def chart_row(data: Mapping[str, Any]) -> ChartRow:
     has_dataset = data.get("datasource_id") is not None and data.get("datasource_type", "table") == "table"
     return ChartRow(
         id=int(data["id"]),
-        uuid=str(data.get("uuid") or ""),
+        uuid=str(data.get("uuid") or "").lower(),
         name=str(data.get("slice_name") or ""),
         viz_type=str(data.get("viz_type") or ""),
         dataset_id=int(data["datasource_id"]) if has_dataset else None,
@@ -265,7 +266,7 @@ def dataset_row(data: Mapping[str, Any]) -> DatasetRow:
     sql = _text(data.get("sql"))
     return DatasetRow(
         id=int(data["id"]),
-        uuid=str(data.get("uuid") or ""),
+        uuid=str(data.get("uuid") or "").lower(),
         name=str(data.get("table_name") or ""),
         schema=_text(data.get("schema")),
         catalog=_text(data.get("catalog")),
@@ -281,7 +282,7 @@ def dataset_row(data: Mapping[str, Any]) -> DatasetRow:
 def database_row(data: Mapping[str, Any]) -> DatabaseRow:
     return DatabaseRow(
         id=int(data["id"]),
-        uuid=str(data.get("uuid") or ""),
+        uuid=str(data.get("uuid") or "").lower(),
         name=str(data.get("database_name") or ""),
         backend=str(data.get("backend") or ""),
         changed_on=None,

@@ -26,8 +26,13 @@ _TEXT_RULES: tuple[tuple[re.Pattern[str], str], ...] = (
 )
 
 
+def _plain(text: str) -> str:
+    return text.replace("\0", "").encode("utf-8", "replace").decode()
+
+
 def redact_text(text: str) -> str:
-    """`text` without what looks like a credential."""
+    """`text` without what looks like a credential, and without what no database keeps (NUL, half surrogate pairs)."""
+    text = _plain(text)
     for pattern, replacement in _TEXT_RULES:
         text = pattern.sub(replacement, text)
     return text
@@ -37,7 +42,7 @@ def redact(value: Any) -> Any:
     """A copy of JSON-like `value`, with the values under secret-sounding names hidden and texts cleaned."""
     if isinstance(value, dict):
         return {
-            str(key): HIDDEN
+            _plain(str(key)): HIDDEN
             if _SECRET_NAME.search(str(key)) and item not in (None, "", [], {}) and not isinstance(item, bool)
             else redact(item)
             for key, item in value.items()
