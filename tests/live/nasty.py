@@ -128,7 +128,8 @@ def build_nasty_estate(superset: RunningSuperset, uri: str) -> Nasty:
         database, "from_macro", "sales", sql=f"select * from {{{{ dataset({sets['odd'][0]}) }}}} limit 100"
     )
     # What 4.1.4 does not know, and what no import carries.
-    rest.call("PUT", f"/api/v1/dataset/{sets['sales.orders'][0]}", {"currency_code_column": "region"})
+    if not superset.version.startswith("4."):
+        rest.call("PUT", f"/api/v1/dataset/{sets['sales.orders'][0]}", {"currency_code_column": "region"})
     orders, hr, odd, jinja = (sets[name][0] for name in ("sales.orders", "hr.orders", "odd", "jinja"))
 
     def add(name: str, dataset: int, viz_type: str, title: str = "", **params: Any) -> None:
@@ -190,6 +191,10 @@ def build_nasty_estate(superset: RunningSuperset, uri: str) -> Nasty:
     }
     rest.call("PUT", f"/api/v1/chart/{number}", {"query_context": json.dumps(context)})
     _add_dashboards(estate, superset.url)
+    if not superset.version.startswith("4."):
+        theme = {"theme_name": "Ours", "json_data": json.dumps({"token": {"colorPrimary": "#112233"}})}
+        number = rest.call("POST", "/api/v1/theme/", theme)["id"]
+        rest.call("PUT", f"/api/v1/dashboard/{estate.dashboards['second'][0]}", {"theme_id": number})
     return estate
 
 
@@ -267,9 +272,6 @@ def _add_dashboards(estate: Nasty, base: str) -> None:
     }
     made = int(rest.call("POST", f"/api/v1/dashboard/{main[0]}/copy/", copy)["result"]["id"])
     estate.dashboards["copy"] = (made, rest._uuid("dashboard", made))
-    theme = {"theme_name": "Ours", "json_data": json.dumps({"token": {"colorPrimary": "#112233"}})}
-    number = rest.call("POST", "/api/v1/theme/", theme)["id"]
-    rest.call("PUT", f"/api/v1/dashboard/{second[0]}", {"theme_id": number})
     rest.call("DELETE", f"/api/v1/chart/{charts['ghost'][0]}")
 
 
