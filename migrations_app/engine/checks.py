@@ -100,7 +100,7 @@ def warehouse_problems(items: Iterable[PlanItem], facts: Mapping[str, DatabaseFa
                     "connection_failed",
                     item.uuid,
                     f"The target's connection “{fact.name}” does not answer: {fact.error}",
-                    "Repair the connection in Superset, then plan again.",
+                    "Repair the connection in Superset, or the schema that is mapped, then plan again.",
                 )
             continue
         if body.get("sql"):
