@@ -143,7 +143,8 @@ def undo(attempt: Attempt, error: BaseException) -> dict[str, Any]:
             attempt.message(), code="needs_attention", detail={"run": attempt.row.number}
         ) from error
     try:
-        kept = roll_back_now(attempt.row, attempt.ctx)
+        left = attempt.after.documents if attempt.after is not None else None
+        kept = roll_back_now(attempt.row, attempt.ctx, left)
     except (Exception, JobCancelled) as second:
         attempt.ctx.log("error", f"Rolling back failed: {describe(second)['message']}")
         _needs_attention(attempt, described, second)
@@ -155,7 +156,7 @@ def undo(attempt: Attempt, error: BaseException) -> dict[str, Any]:
         undone = f"Everything that was written has been undone; {target} was read and is as before the run."
         message = f"{described['message']} {undone}"
         if kept:
-            message = f"{described['message']} Undone, except for {', '.join(kept)}: used by others by now."
+            message = f"{described['message']} Undone, except for {', '.join(kept)}: used or edited by others by now."
         attempt.save(
             state=RunState.NEEDS_ATTENTION if kept else RunState.ROLLED_BACK,
             finished_at=timezone.now(),

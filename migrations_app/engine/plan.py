@@ -506,7 +506,7 @@ class _Builder:
             present=present,
             answer=self.given.answers.get(uuid),
         )
-        if item.answer is not None and item.answer.answer in (Answer.KEEP, Answer.LEAVE_OUT):
+        if self._stays(uuid):
             return replace(item, action=Action.KEEP)
         baseline = self.given.baselines.get(uuid)
         conflict: Conflict | None = None
@@ -525,7 +525,7 @@ class _Builder:
         users = [
             other
             for other in self.given.target.values()
-            if other.uuid not in self.given.removals
+            if (other.uuid not in self.given.removals or self._stays(other.uuid))
             and any(
                 reference.uuid == uuid and reference.how == "needs"
                 for reference in references(self._after(other))
@@ -543,6 +543,11 @@ class _Builder:
         if conflict is not None and not (item.answer is not None and item.answer.answer == Answer.TAKE):
             return replace(item, action=Action.BLOCKED, conflict=conflict, blocked_by=conflict.text)
         return replace(item, conflict=conflict)
+
+    def _stays(self, uuid: str) -> bool:
+        """Somebody answered that it is not to be removed."""
+        answer = self.given.answers.get(uuid)
+        return answer is not None and answer.answer in (Answer.KEEP, Answer.LEAVE_OUT)
 
     def _after(self, present: Document) -> Document:
         """What a document of the target will be after the plan: a dashboard that is put back no longer

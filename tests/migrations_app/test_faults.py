@@ -365,3 +365,35 @@ def test_a_source_that_one_may_not_see_is_neither_shown_nor_read(
     assert migration.plan is not None
     job = services.request_apply(migration, plan_hash=migration.plan.hash, actor=lead)
     assert product.do(job).actor == lead
+
+
+# --- Somebody works on the target while a run is being verified ---------------------------------------------
+
+
+@pytest.mark.parametrize("run_before", [True, False], ids=["updated", "created"])
+def test_undoing_leaves_an_edit_that_came_after_the_write_and_names_it(
+    product: Product, pair: FakePair, run_before: bool
+) -> None:
+    if run_before:
+        product.apply(planned(product, pair))
+        change(pair.dev, "Revenue")
+        change(pair.dev, "Regions")
+    migration = planned(product, pair, roll_back_when_red=True)
+
+    def edited_and_failing(payload: Any) -> str:
+        change(pair.prod, "Revenue", "an hour of work")
+        return "no such column"
+
+    pair.prod.answers[uuid_for("orders")] = edited_and_failing
+    product.do(queue_apply(product, migration), "failed")
+    run = migration.runs.get()
+    assert run.state == RunState.NEEDS_ATTENTION
+    assert "“Revenue”" in run.error["message"]
+    assert "“Regions”" not in run.error["message"]
+    assert pair.prod.record("chart", uuid_for("Revenue"))["data"]["description"] == "an hour of work"
+    if run_before:  # the rest is as before
+        assert not pair.prod.record("chart", uuid_for("Regions"))["data"].get("description")
+    else:  # it stands on the dataset, which stays as well
+        assert {record["data"]["slice_name"] for record in pair.prod.assets["chart"].values()} == {"Revenue"}
+        assert len(pair.prod.assets["dataset"]) == 1
+        assert not pair.prod.assets["dashboard"]
