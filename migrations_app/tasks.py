@@ -45,14 +45,28 @@ def _run_ended(job: Job) -> None:
     run = Run.objects.select_related("migration").filter(number=job.params.get("run")).first()
     if run is None or run.state in FINISHED_RUNS:
         return
+    for undo in Run.objects.unfinished().filter(migration__rolls_back=run).select_related("migration"):
+        _close(undo, job)
+    _close(run, job)
+
+
+def _close(run: Run, job: Job) -> None:
     touched = run.steps.filter(name__in=("write", "remove")).exists()
     run.state = RunState.NEEDS_ATTENTION if touched else RunState.STOPPED
     run.finished_at = job.finished_at
-    run.error = run.error or {
-        "code": (job.error or {}).get("code", job.state),
-        "message": "The run ended in the middle of writing; what is on the target is not known."
+    decided = run.error or {}  # it was being undone
+    message = (
+        "The run ended in the middle of writing; what is on the target is not known."
         if touched
-        else "The run ended before anything was written.",
+        else "The run ended before anything was written."
+    )
+    if decided and touched:
+        message = (
+            f"{decided['message']} Undoing it did not come to its end; what is on the target is not known."
+        )
+    run.error = {
+        "code": decided.get("code") or (job.error or {}).get("code", job.state),
+        "message": message,
         "remedy": "Roll back from the restore point, or plan again to see what is there."
         if touched
         else "Apply again.",

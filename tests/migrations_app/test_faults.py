@@ -17,6 +17,7 @@ from migrations_app import mappings, services
 from migrations_app.applying import checking, reading
 from migrations_app.models import Migration, MigrationState, Run, RunState, StepState, Verdict
 from sstools.errors import Invalid, NotAllowed
+from sstools.jobs import services as jobs
 from sstools.jobs.models import Job, State
 from sstools.jobs.runner import run_job
 from sstools.jobs.services import LeaseLost
@@ -397,3 +398,26 @@ def test_undoing_leaves_an_edit_that_came_after_the_write_and_names_it(
         assert {record["data"]["slice_name"] for record in pair.prod.assets["chart"].values()} == {"Revenue"}
         assert len(pair.prod.assets["dataset"]) == 1
         assert not pair.prod.assets["dashboard"]
+
+
+def test_a_roll_back_that_loses_every_worker_leaves_nothing_under_way(
+    product: Product, pair: FakePair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs.settings, "JOB_MAX_ATTEMPTS", 1)
+    job = queue_apply(product, planned(product, pair))
+
+    def first_import(request: httpx.Request) -> None:
+        pair.prod.misbehave("POST", IMPORT, httpx.Response(422, json={"message": "no"}))
+        pair.prod.misbehave("DELETE", "/api/v1/", dies)
+
+    pair.prod.misbehave("POST", IMPORT, first_import)
+    run_job(str(job.uuid))
+    assert Run.objects.unfinished().count() == 2
+    Job.objects.filter(pk=job.pk).update(lease_until=timezone.now() - timedelta(seconds=1))
+    jobs.sweep()
+    assert not Run.objects.unfinished().exists()
+    assert not Migration.objects.filter(state=MigrationState.APPLYING).exists()
+    run = Run.objects.order_by("number").first()
+    assert run is not None
+    assert run.state == RunState.NEEDS_ATTENTION
+    assert "Undoing it did not come to its end" in run.error["message"]
