@@ -2,7 +2,7 @@
 history and enqueues.
 
 Superset is never called here: planning and applying are jobs (`tasks.py`), whose work is in `planning.py`
-and `applying.py`.
+and `applying/`.
 """
 
 from __future__ import annotations
@@ -325,7 +325,7 @@ def request_apply(
         APPLY,
         {"run": run.number},
         actor=actor,
-        locks=[migration.target],
+        locks=[migration.target, _address_lock(migration.target)],
         about=[migration.target],
         join_key=f"run:{run.number}",
         idempotency_key=idempotency_key,
@@ -437,6 +437,11 @@ def request_verification(
 
 # --- Helpers
 # --------------------------------------------------------------------------------------------------------------
+
+
+def _address_lock(environment: Environment) -> str:
+    """A Superset that was registered twice is still one, and takes one run at a time."""
+    return f"superset:{environment.url.rstrip('/').lower()}"
 
 
 def _locked(migration: Migration, actor: Any, permission: Permission) -> Migration:
