@@ -57,6 +57,7 @@ for part in "${parts[@]}"; do
     echo "── $part"
     started=$SECONDS
     run_part "$part"
+    tests=$(grep -aoE '([0-9]+ (passed|failed|skipped|errors?)(, )?)+' "$logs/$part" | tail -n 1)
     again=""
     failures=$(grep -acE '^(FAILED|ERROR) ' "$logs/$part")
     if [ "$code" = 2 ] && [[ $part = test-* ]] && [ "$failures" -ge 1 ] && [ "$failures" -le $MAY_FAIL_ONCE ]; then
@@ -64,7 +65,6 @@ for part in "${parts[@]}"; do
         again=" after a second try of $(grep -aE '^(FAILED|ERROR) ' "$logs/$part" | awk '{print $2}' | paste -sd ' ')"
         run_part "$part" --last-failed --last-failed-no-failures=none
     fi
-    tests=$(grep -aoE '([0-9]+ (passed|failed|skipped|errors?)(, )?)+' "$logs/$part" | tail -n 1)
     case $code in
         0) result="ok$again" ;;
         124 | 137) result="FAILED (not done after ${limit[$part]:-1800} s)" failed=1 ;;
