@@ -127,7 +127,23 @@ def terminal(results: Results) -> str:
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in table
     ]
-    return "\n".join([*lines, "", replan_text(results), "", *map(str, goals(results))])
+    return "\n".join([*lines, "", replan_text(results), spread_text(results), "", *map(str, goals(results))])
+
+
+def spread_text(results: Results) -> str:
+    """How far the rounds lie apart: whether the ratios can be believed."""
+    totals = {
+        "raw API": [timing.total for timing in results.raw],
+        "preset-cli": [timing.total for timing in results.preset],
+        "ss-tools": [run["plan_seconds"] + run["apply_seconds"] for run in results.moves],
+    }
+    spread = ", ".join(
+        f"{name} {min(values):.1f} to {max(values):.1f} s" for name, values in totals.items() if values
+    )
+    return (
+        f"Rounds: {spread}. Where they lie far apart the machine was busy, and the ratios of wall time are rough; "
+        "the processor time is not."
+    )
 
 
 def replan_text(results: Results) -> str:
@@ -158,6 +174,8 @@ sides.
 {body}
 
 {replan_text(results)} Verdicts: {verdicts}.
+
+{spread_text(results)}
 
 {met}
 """
