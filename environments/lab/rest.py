@@ -115,7 +115,9 @@ class Rest:
         if schema:
             body["schema"] = schema
         made = int(self.call("POST", "/api/v1/dataset/", body)["id"])
-        return made, self._uuid("dataset", made)  # before 5.0 the dataset itself does not say it, the list does
+        return made, self._uuid(
+            "dataset", made
+        )  # before 5.0 the dataset itself does not say it, the list does
 
     def add_chart(self, name: str, dataset_id: int, viz_type: str, params: dict[str, Any]) -> tuple[int, str]:
         """A chart; returns its id and uuid."""
