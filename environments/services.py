@@ -22,6 +22,7 @@ from .connections import connect
 from .models import CheckState, Environment, SnapshotEntry
 from .superset.connection import ConnectionReport, Stage
 from .superset.errors import SupersetError
+from .superset.versions import Capabilities
 
 __all__ = [
     "connect",
@@ -268,7 +269,7 @@ def run_reading(environment: Environment, progress: inventory.Progress | None = 
         with connect(environment) as client:
             rows = inventory.list_everything(client, progress)
             if environment.known_capabilities is None:
-                _keep_capabilities(environment, client.detect())
+                keep_capabilities(environment, client.detect())
     except (SSToolsError, SupersetError) as exc:
         if (error := as_expected(exc)) is not None and error.code != "cancelled":
             Environment.objects.filter(pk=environment.pk).update(inventory_error=error.as_dict())
@@ -278,7 +279,8 @@ def run_reading(environment: Environment, progress: inventory.Progress | None = 
     return difference
 
 
-def _keep_capabilities(environment: Environment, found: Any) -> None:
+def keep_capabilities(environment: Environment, found: Capabilities) -> None:
+    """Remember which Superset this is: what clients made from now on go by."""
     environment.version, environment.capabilities = found.version[:50], found.to_dict()
     Environment.objects.filter(pk=environment.pk).update(
         version=environment.version, capabilities=environment.capabilities

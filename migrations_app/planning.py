@@ -476,8 +476,14 @@ def _keep(
         if locked.is_open:
             locked.plan = row
             locked.state = MigrationState.PLANNED
-            locked.save(update_fields=["plan", "state", "updated_at"])
+            if locked.override_reason and _errors(row) - _errors(locked.plans.exclude(pk=row.pk).first()):
+                locked.override_reason = ""  # it was given for other errors than these
+            locked.save(update_fields=["plan", "state", "override_reason", "updated_at"])
     return row
+
+
+def _errors(plan: Plan | None) -> set[tuple[str, str]]:
+    return {(problem["code"], problem["uuid"]) for problem in plan.errors} if plan is not None else set()
 
 
 def _item_row(plan: Plan, position: int, item: engine.PlanItem, names: Documents) -> PlanItem:

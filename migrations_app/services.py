@@ -28,6 +28,9 @@ from .mappings import clean_databases, clean_substitutions
 from .models import OPEN_STATES, Migration, MigrationState, Plan, PlanItem, Run, RunState
 from .models import Mapping as PairMapping
 
+MAX_SELECTION = (
+    20_000  # assets named one by one; a whole estate of that size is dashboards, and the rest comes along
+)
 APPLY, PLAN, VERIFY = "migrations_app.apply_plan", "migrations_app.make_plan", "migrations_app.verify_run"
 
 
@@ -502,6 +505,13 @@ def _known_selection(source: Environment, selection: Iterable[str]) -> set[str]:
             "Nothing is selected.",
             code="empty_selection",
             errors={"selection": ["Select at least one asset."]},
+        )
+    if len(chosen) > MAX_SELECTION:
+        raise Invalid(
+            f"{len(chosen)} assets are more than one migration takes ({MAX_SELECTION}).",
+            code="selection_too_large",
+            remedy="Select dashboards; what they stand on comes along. Or make several migrations.",
+            errors={"selection": [f"At most {MAX_SELECTION}."]},
         )
     known = set(
         Asset.objects.filter(environment=source, uuid__in=chosen)

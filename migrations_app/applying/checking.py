@@ -9,6 +9,7 @@ from typing import Any
 from environments.canonical.documents import Document, Kind
 from environments.connections import connect
 from environments.models import Environment, Reason
+from environments.services import keep_capabilities
 from environments.store import (
     EnvironmentReading,
     believe_no_list,
@@ -44,13 +45,16 @@ def check(attempt: Attempt, interrupted: Collection[str] = ()) -> None:
     with attempt.step("check", "Check that nothing moved since the plan") as result:
         attempt.enter(RunState.RESTORE_POINT)
         migration = attempt.migration
+        _same_version(attempt)
+        target_ids = attempt.target_ids()
         jobs: list[Callable[[], EnvironmentReading]] = [
-            lambda: fresh_reading(attempt.target, migration.target, attempt.target_ids())
+            lambda: fresh_reading(attempt.target, migration.target, target_ids)
         ]
         if migration.source is not None and not migration.is_rollback:
             attempt.source = attempt.stack.enter_context(connect(migration.source, on_request=attempt.count))
             source, environment = attempt.source, migration.source
-            jobs.append(lambda: fresh_reading(source, environment, attempt.source_ids()))
+            source_ids = attempt.source_ids()
+            jobs.append(lambda: fresh_reading(source, environment, source_ids))
         readings = side_by_side(jobs)
         attempt.before = readings[0]
         attempt.source_reading = readings[1] if len(readings) > 1 else None
@@ -70,6 +74,19 @@ def check(attempt: Attempt, interrupted: Collection[str] = ()) -> None:
                 + ("" if resuming else " Nothing was written."),
                 detail={"moved": [entry.text for entry in moved[:50]]},
             )
+
+
+def _same_version(attempt: Attempt) -> None:
+    """A plan is written for one version of Superset: another takes other fields, and other ways to import."""
+    target = attempt.migration.target
+    planned_for, found = target.version, attempt.target.detect()
+    if planned_for in ("", found.version):
+        return
+    keep_capabilities(target, found)
+    raise StalePlan(
+        f"The plan is stale: {target.name} was Superset {planned_for} when it was made and is {found.version} now."
+        + ("" if attempt.may_have_written else " Nothing was written.")
+    )
 
 
 def _wait_for_lost_writes(attempt: Attempt, uuids: Collection[str]) -> None:
