@@ -123,7 +123,7 @@ class Deployment:
         self.socket_folder = Path(admin.partition("?host=")[2])
         password = (self.secrets / "database_password").read_text()
         with psycopg.connect(admin, autocommit=True) as connection:
-            connection.execute(f"DROP DATABASE IF EXISTS {given['POSTGRES_DB']}")
+            connection.execute(f"DROP DATABASE IF EXISTS {given['POSTGRES_DB']} WITH (FORCE)")
             connection.execute(f"DROP ROLE IF EXISTS {given['POSTGRES_USER']}")
             connection.execute(f"CREATE ROLE {given['POSTGRES_USER']} LOGIN PASSWORD '{password}'")
             connection.execute(f"CREATE DATABASE {given['POSTGRES_DB']} OWNER {given['POSTGRES_USER']}")

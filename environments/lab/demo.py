@@ -9,6 +9,7 @@ import os
 import secrets
 import shlex
 import signal
+import tempfile
 import threading
 import time
 import urllib.error
@@ -298,12 +299,13 @@ class Demo:
         """One for all three accounts named admin; made at the first start, the same ever after."""
         file = self._lab.folder / "password"
         if not file.exists():
-            unfinished = file.with_name("password.unfinished")
-            with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as output:
+            # A file of one's own each: ss-tools and both Supersets are started side by side, and all ask for it.
+            descriptor, unfinished = tempfile.mkstemp(prefix="password.", dir=file.parent)  # 0600
+            with os.fdopen(descriptor, "w") as output:
                 output.write(secrets.token_hex(5))
             with contextlib.suppress(FileExistsError):
                 os.link(unfinished, file)  # unlike a rename: whoever is first wins
-            unfinished.unlink(missing_ok=True)
+            os.unlink(unfinished)
         return file.read_text().strip()
 
     def _forget(self) -> None:
