@@ -414,7 +414,6 @@ def test_hostile_titles_are_text(estate: Client) -> None:
 
 
 def test_checked_assets_go_to_a_new_migration_by_key(author: Any, signed_in: Callable[[Any], Client]) -> None:
-    from sstools.web.navigation import first_url
 
     dev = make_environment("dev")
     dev.inventory_at = dev.created_at
@@ -422,8 +421,6 @@ def test_checked_assets_go_to_a_new_migration_by_key(author: Any, signed_in: Cal
     chart = make_asset(dev, "chart", "A")
     make_asset(dev, "database", "DWH")
     page = text_of(signed_in(author), "/assets/")
-    if not first_url("migrations_app:create", "migrations_app:new"):
-        pytest.skip("the pages of migrations are not installed")
     assert f'name="asset" value="dev:chart:{chart.uuid}"' in page
     assert page.count('name="asset"') == 1  # connections are mapped, not moved
 
