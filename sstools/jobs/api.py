@@ -32,6 +32,7 @@ class JobSerializer(serializers.ModelSerializer[Job]):
             "state",
             "is_finished",
             "cancel_requested",
+            "cancel_choice",
             "current_step",
             "progress_done",
             "progress_total",
@@ -71,6 +72,17 @@ class JobLogSerializer(serializers.ModelSerializer[JobLog]):
         read_only_fields = fields
 
 
+class CancelSerializer(serializers.Serializer[Any]):
+    choice = serializers.CharField(
+        required=False,
+        allow_blank=True,
+        default="",
+        max_length=50,
+        help_text="What to do if the job has written already, where its kind leaves a choice: finish or roll_back "
+        "for the application of a plan. Without it such a job pauses and asks.",
+    )
+
+
 class AnswerSerializer(serializers.Serializer[Any]):
     answer = serializers.JSONField()
 
@@ -102,11 +114,15 @@ class JobViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.Gene
         rows = JobLog.objects.filter(job=self.get_object(), seq__gt=int(text)).order_by("seq")
         return Response(JobLogSerializer(rows[:200], many=True).data)
 
-    @extend_schema(request=None, responses=JobDetailSerializer)
+    @extend_schema(request=CancelSerializer, responses=JobDetailSerializer)
     @action(detail=True, methods=["post"])
     def cancel(self, request: Request, uuid: str) -> Response:
         """Ask for the job's end. A waiting job ends at once, a running one at its next cancel point."""
-        job = services.request_cancel(self.get_object(), actor=request.user, source=Source.API)
+        job = self.get_object()
+        wish = CancelSerializer(data=request.data)
+        wish.is_valid(raise_exception=True)
+        choice = wish.validated_data["choice"]
+        job = services.request_cancel(job, actor=request.user, choice=choice, source=Source.API)
         return Response(self.get_serializer(job).data)
 
     @extend_schema(request=None, responses={202: JobDetailSerializer})

@@ -74,9 +74,13 @@ class Job(models.Model):
              |       the holder's end     |
              +-- cancel ------------------+-----------------------------------------------> cancelled
 
+    A job that asks may keep its locks (half of its work is done); a cancel then does not end it but wakes it with the
+    wish.
+
     A running job is owned: `owner` names the claim, `lease_until` how long it is believed alive. Whoever writes for
     the job does so with a condition on `owner`, so a worker that lost its lease writes nothing. A wish to cancel
-    (`cancel_requested`) is answered by the handler at its next cancel point.
+    (`cancel_requested`) is answered by the handler at its next cancel point. Where a cancel can mean several things,
+    `cancel_choice` says which: one of the kind's `cancel_choices`, or "" as long as nobody chose.
     """
 
     uuid = models.UUIDField(unique=True, default=uuid_module.uuid4, editable=False)
@@ -86,7 +90,8 @@ class Job(models.Model):
     params = models.JSONField(default=dict, blank=True)
     result = models.JSONField(null=True, blank=True)
     error = models.JSONField(null=True, blank=True)  # {"code", "message", "remedy"[, "detail"]}
-    question = models.JSONField(null=True, blank=True)  # what a job in needs_input waits for
+    # What a job in needs_input waits for: {"code", "text", and "choices": [{"value", "label"[, "effect"]}] or "url"}
+    question = models.JSONField(null=True, blank=True)
     answer = models.JSONField(null=True, blank=True)
 
     progress_done = models.PositiveIntegerField(default=0)
@@ -114,6 +119,7 @@ class Job(models.Model):
     ready_at = models.DateTimeField(null=True, blank=True)  # since when it waits for nothing but a worker
     resend_at = models.DateTimeField(null=True, blank=True)  # unclaimed by then: the message is sent again
     cancel_requested = models.BooleanField(default=False)
+    cancel_choice = models.CharField(max_length=50, blank=True)
     cancel_requested_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
@@ -208,7 +214,7 @@ class JobResource(models.Model):
 
 
 class JobLock(models.Model):
-    """Held by a running job, over its attempts, until it ends. The row's existence is the lock."""
+    """Held by a job from its start until it ends or rests without its locks. The row's existence is the lock."""
 
     resource = models.CharField(max_length=200, unique=True)
     job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="held_locks")

@@ -24,6 +24,8 @@ class Kind:
     `permission`: needed, on every resource the job locks, to retry it or to answer its question.
     `on_end(job)`: called in the transaction that ends a job, whatever the way (also cancelled before its start, and
     worker_lost): brings the rows of the owning app in line. Database only, and short.
+    `cancel_choices`: what a cancel can mean once the job has begun to write (for example "finish" and "roll_back");
+        the handler reads `ctx.cancel_choice`, and asks with `ctx.ask(question, keep_locks=True)` where nobody chose.
     `link(job)`: (label, address) of the page that shows what the job works on, or None.
     """
 
@@ -34,6 +36,7 @@ class Kind:
     can_retry: bool
     on_end: OnEnd | None
     link: Link | None
+    cancel_choices: tuple[str, ...] = ()
 
 
 class UnknownKind(SSToolsError):
@@ -54,6 +57,7 @@ def job_kind(
     can_retry: bool = True,
     on_end: OnEnd | None = None,
     link: Link | None = None,
+    cancel_choices: tuple[str, ...] = (),
 ) -> Callable[[Handler], Handler]:
     """Decorator, in an app's `tasks.py`: this function does jobs of kind `name` ("<app label>.<verb_noun>").
 
@@ -66,7 +70,10 @@ def job_kind(
         if known is not None and known.handler.__qualname__ != handler.__qualname__:
             raise RuntimeError(f"Two handlers for job kind {name}.")
         words = name.rsplit(".", 1)[-1].replace("_", " ")
-        _kinds[name] = Kind(name, handler, title or words.capitalize(), permission, can_retry, on_end, link)
+        title_shown = title or words.capitalize()
+        _kinds[name] = Kind(
+            name, handler, title_shown, permission, can_retry, on_end, link, tuple(cancel_choices)
+        )
         return handler
 
     return register

@@ -30,9 +30,10 @@ STEP_LENGTH = 300
 class NeedsInput(Exception):
     """Raised by `ctx.ask()`; the runner puts the job to rest."""
 
-    def __init__(self, question: dict[str, Any]) -> None:
+    def __init__(self, question: dict[str, Any], *, keep_locks: bool = False) -> None:
         super().__init__("needs input")
         self.question = question
+        self.keep_locks = keep_locks
 
 
 class Heartbeat:
@@ -160,8 +161,8 @@ class JobContext:
 
     @property
     def cancel_requested(self) -> bool:
-        """Whether a cancel was asked for, without raising. Raises LeaseLost."""
-        self.checkpoint(cancellable=False)
+        """Whether a cancel was asked for, without raising; asks the database. Raises LeaseLost."""
+        self.checkpoint(cancellable=False, look=True)
         return self._heartbeat.cancel_requested
 
     @contextmanager
@@ -175,6 +176,13 @@ class JobContext:
             services.write(self.job, current_step=self.job.current_step)  # the row lock, and the question
             yield
 
+    @property
+    def cancel_choice(self) -> str:
+        """Which of the kind's `cancel_choices` somebody wants, also as the answer to a question with the code
+        "cancel_choice"; "" if nobody chose. As fresh as `cancel_requested`; read that first.
+        """
+        return self.job.cancel_choice
+
     def result(self, **values: Any) -> None:
         """Show part of the result already; what the handler returns is laid over it."""
         services.write(self.job, result={**(self.job.result or {}), **values})
@@ -186,9 +194,15 @@ class JobContext:
             self.checkpoint(cancellable=cancellable)
             time.sleep(min(left, PROGRESS_SECONDS))
 
-    def ask(self, question: dict[str, Any]) -> None:
-        """Rest until somebody answers (`ctx.answer` in the next run, from the beginning). Never returns."""
-        raise NeedsInput(question)
+    def ask(self, question: dict[str, Any], *, keep_locks: bool = False) -> None:
+        """Rest until somebody answers (`ctx.answer` in the next run, from the beginning). Never returns.
+
+        question: {"code", "text"} and either "choices": [{"value", "label"[, "effect"]}], of which the answer is one,
+            or "url", the page on which to answer.
+        keep_locks: while it rests nobody else gets what it has locked: for a job that is half done. A cancel then
+            wakes it, with `ctx.cancel_requested`, instead of ending it.
+        """
+        raise NeedsInput(question, keep_locks=keep_locks)
 
     def _still_mine(self) -> None:
         if self._heartbeat.is_lost:
@@ -222,7 +236,7 @@ def _run(job: Job, ctx: JobContext) -> str:
     except JobCancelled as exc:
         _finish(job, ctx, State.CANCELLED, Level.WARNING, exc.message, error=exc.as_dict())
     except NeedsInput as exc:
-        if not services.ask(job, exc.question):
+        if not services.ask(job, exc.question, keep_locks=exc.keep_locks):
             raise LeaseLost from None
     except Exception as exc:
         if (expected := as_expected(exc)) is not None:

@@ -23,14 +23,25 @@ from django_q.tasks import async_task
 
 from sstools.audit import services as audit
 from sstools.audit.redact import redact, redact_text
-from sstools.errors import Conflict, NotAllowed
+from sstools.errors import Conflict, Invalid, NotAllowed
 from sstools.resources import resource_name
 from sstools.roles import policy
 from sstools.roles.permissions import Permission
 from sstools.secrets import Secret
 
 from . import registry
-from .models import UNFINISHED, Job, JobLock, JobLog, JobResource, Level, Source, State, locks_in_the_way
+from .models import (
+    FINISHED,
+    UNFINISHED,
+    Job,
+    JobLock,
+    JobLog,
+    JobResource,
+    Level,
+    Source,
+    State,
+    locks_in_the_way,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +49,7 @@ RUNNER = "sstools.jobs.runner.run_job"
 SWEEP_LIMIT = 500  # rows a sweep looks at; the next one goes on
 WAKE_LIMIT = 20  # waiting jobs told about a freed lock; each end tells the next ones
 TITLE_LENGTH = 300
+CANCEL_CHOICE = "cancel_choice"  # code of the question which cancel is meant
 
 
 class LeaseLost(BaseException):
@@ -208,15 +220,13 @@ def _claim_row(uuid: str) -> Job | None:
 
 
 def _take_locks(job: Job) -> None:
-    """All or none. A job that is resumed finds its own locks still there. Raises _Blocked."""
+    """All or none. Raises _Blocked."""
     wanted = job.lock_names()
-    if not wanted:
-        return
+    if not wanted or set(wanted) <= set(job.held_locks.values_list("resource", flat=True)):
+        return  # nothing to take, or its own from before: it was resumed, or rested and kept them
     JobLock.objects.bulk_create([JobLock(resource=name, job=job) for name in wanted], ignore_conflicts=True)
     if JobLock.objects.filter(resource__in=wanted).exclude(job=job).exists():
         raise _Blocked
-    if job.losses:
-        return
     # First come, first served: a job that was asked for earlier, wants one of these and could run now goes first.
     older = (
         Job.objects.filter(
@@ -245,11 +255,12 @@ def renew(job: Job) -> bool | None:
 
 
 def is_cancel_requested(job: Job) -> bool:
-    """Raises LeaseLost."""
-    row = _mine(job).values_list("cancel_requested", flat=True).first()
+    """Also sets `job.cancel_choice` to the latest wish. Raises LeaseLost."""
+    row = _mine(job).values_list("cancel_requested", "cancel_choice").first()
     if row is None:
         raise LeaseLost
-    return row
+    requested, job.cancel_choice = row
+    return requested
 
 
 def write(job: Job, **values: Any) -> None:
@@ -347,15 +358,34 @@ def _release(job: Job) -> None:
         _send(other)
 
 
-def ask(job: Job, question: dict[str, Any]) -> bool:
-    """Put a running job to rest until somebody answers: it holds no worker and no lock. False if it is not ours."""
+def ask(job: Job, question: dict[str, Any], *, keep_locks: bool = False) -> bool:
+    """Put a running job to rest until somebody answers: it holds no worker, and no lock unless it is to keep them.
+
+    A job that asks which cancel is meant, and was told in the meantime, goes on at once. False if it is not ours.
+    """
     with transaction.atomic():
         rested = _mine(job).update(
             state=State.NEEDS_INPUT, question=question, answer=None, owner="", lease_until=None
         )
-        if rested:
+        if not rested:
+            return False
+        job.refresh_from_db()
+        if not keep_locks:
             _release(job)
-        return bool(rested)
+        if _asks_for_choice(job) and job.cancel_choice:
+            _wake(job, answer=job.cancel_choice)
+        return True
+
+
+def _asks_for_choice(job: Job) -> bool:
+    return bool(job.question and job.question.get("code") == CANCEL_CHOICE)
+
+
+def _wake(job: Job, **values: Any) -> None:
+    """Let a resting job, whose row the caller has locked, run again from its beginning."""
+    Job.objects.filter(pk=job.pk).update(state=State.QUEUED, **values)
+    job.refresh_from_db()
+    _send(job)
 
 
 # --- Answering, cancelling, trying again ----------------------------------------------------------------------------
@@ -363,35 +393,76 @@ def ask(job: Job, question: dict[str, Any]) -> bool:
 
 @transaction.atomic
 def answer(job: Job, value: Any, *, actor: Any, source: str = Source.PAGE) -> Job:
-    """Give a job the input it waits for; it runs again from its beginning. Raises NotAllowed, Conflict."""
+    """Give a job the input it waits for; it runs again from its beginning.
+
+    The answer to the question which cancel is meant (code "cancel_choice") is also kept as `cancel_choice`.
+    Raises NotAllowed; Conflict("not_waiting"); Invalid("bad_answer") if it is none of the question's choices.
+    """
     _require_may_drive(job, actor)
-    rested = Job.objects.filter(pk=job.pk, state=State.NEEDS_INPUT)
-    if not rested.update(state=State.QUEUED, answer=value, cancel_requested=False):
+    job.refresh_from_db(from_queryset=Job.objects.select_for_update())
+    if job.state != State.NEEDS_INPUT:
         raise Conflict("This job does not wait for input any more.", code="not_waiting")
-    job.refresh_from_db()
+    choices = [choice["value"] for choice in (job.question or {}).get("choices", ())]
+    if choices and value not in choices:
+        text = f"Choose one of {', '.join(map(str, choices))}."
+        raise Invalid(text, errors={"answer": [text]}, code="bad_answer")
+    if _asks_for_choice(job):
+        _wake(job, answer=value, cancel_choice=value, cancel_requested=True)
+    else:
+        _wake(job, answer=value, cancel_requested=False, cancel_choice="")
     audit.record("job:answer", job, actor=actor, data={"answer": value}, source=source)
-    _send(job)
     return job
 
 
 @transaction.atomic
-def request_cancel(job: Job, *, actor: Any, source: str = Source.PAGE) -> Job:
+def request_cancel(job: Job, *, actor: Any, choice: str = "", source: str = Source.PAGE) -> Job:
     """Ask for a job's end. A waiting job ends at once, a running one at its next cancel point; asking twice is fine.
 
-    Raises NotAllowed; Conflict("already_finished").
+    choice: one of the kind's `cancel_choices`, for the case that the job has written already; "" leaves it open, or
+        as it was chosen before. A job that rests and kept its locks is half done: it is woken to deal with the wish,
+        and while it asks for the choice a cancel without one changes nothing.
+
+    Raises NotAllowed; Conflict("already_finished"); Invalid("no_such_choice").
     """
     if not may_cancel(job, actor):
         raise NotAllowed(policy.explain(actor, Permission.JOB_CANCEL).sentence)
-    wish = {"cancel_requested": True, "cancel_requested_by": actor}
-    waiting = Job.objects.filter(pk=job.pk, state__in=(State.QUEUED, State.NEEDS_INPUT))
-    cancelled = {"code": "cancelled", "message": "Cancelled before it started.", "remedy": ""}
-    if _end(job, waiting, State.CANCELLED, error=cancelled):
-        Job.objects.filter(pk=job.pk).update(**wish)
-    elif not Job.objects.filter(pk=job.pk, state=State.RUNNING).update(**wish):
+    _check_choice(job, choice)
+    job.refresh_from_db(from_queryset=Job.objects.select_for_update())
+    if job.is_finished:
         raise Conflict("This job has ended already.", code="already_finished")
+    wish = {
+        "cancel_requested": True,
+        "cancel_requested_by": actor,
+        "cancel_choice": choice or job.cancel_choice,
+    }
+    rows = Job.objects.filter(pk=job.pk)
+    rows.update(**wish)
+    half_done = job.held_locks.exists()
+    if job.state == State.NEEDS_INPUT and half_done:
+        if not _asks_for_choice(job):
+            _wake(job)
+        elif choice:
+            _wake(job, answer=choice)
+    elif job.state in (State.QUEUED, State.NEEDS_INPUT) and not half_done:
+        before = "Cancelled before it started." if job.attempt == 0 else "Cancelled while it waited."
+        _end(job, rows, State.CANCELLED, error={"code": "cancelled", "message": before, "remedy": ""})
     job.refresh_from_db()
-    audit.record("job:cancel", job, actor=actor, source=source)
+    audit.record("job:cancel", job, actor=actor, data={"choice": choice} if choice else None, source=source)
     return job
+
+
+def _check_choice(job: Job, choice: str) -> None:
+    try:
+        known = registry.kind(job.kind).cancel_choices
+    except registry.UnknownKind:
+        known = ()
+    if choice and choice not in known:
+        text = (
+            f"Choose one of {', '.join(known)}."
+            if known
+            else "A cancel of this job leaves nothing to choose."
+        )
+        raise Invalid(text, errors={"choice": [text]}, code="no_such_choice")
 
 
 def retry(job: Job, *, actor: Any, source: str = Source.PAGE) -> Job:
@@ -507,13 +578,15 @@ def _give_up(job: Job, now: datetime) -> bool:
 
 
 def _free_orphaned_locks() -> int:
-    """Locks whose job does not run. Ends release theirs in the same transaction; this is for hands in the database."""
-    orphaned = JobLock.objects.exclude(job__state=State.RUNNING).select_related("job")
+    """Locks whose job has ended. Ends release theirs in the same transaction; this is for hands in the database.
+
+    A job that rests, or was answered and waits for a worker, may hold locks: it is half done.
+    """
+    orphaned = JobLock.objects.filter(job__state__in=FINISHED).select_related("job")
     jobs: Sequence[Job] = list({lock.job_id: lock.job for lock in orphaned}.values())
     for job in jobs:
         with transaction.atomic():
-            if not Job.objects.filter(pk=job.pk, state=State.RUNNING).exists():
-                _release(job)
+            _release(job)
     return len(jobs)
 
 

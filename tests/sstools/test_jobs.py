@@ -10,7 +10,7 @@ from django.db import connection, connections, transaction
 from django.db.models import F
 from django_q.models import OrmQ
 
-from sstools.errors import Conflict, JobCancelled, NotAllowed
+from sstools.errors import Conflict, Invalid, JobCancelled, NotAllowed
 from sstools.jobs import registry, runner, services
 from sstools.jobs.models import Job, JobLock, JobLog, JobResource, State
 from sstools.secrets import Secret
@@ -455,6 +455,103 @@ def test_a_job_that_needs_input_holds_neither_worker_nor_lock_and_goes_on_with_t
     run_jobs()
     job.refresh_from_db()
     assert (job.state, job.result, job.losses) == (State.SUCCEEDED, {"chosen": "dwh"}, 0)
+
+
+def test_an_answer_that_is_none_of_the_choices_is_refused(author, run_jobs):
+    job = services.enqueue("trial.ask", actor=author)
+    run_jobs()
+    with pytest.raises(Invalid) as refused:
+        services.answer(job, "nonsense", actor=author)
+    assert refused.value.code == "bad_answer"
+    job.refresh_from_db()
+    assert (job.state, job.answer) == (State.NEEDS_INPUT, None)
+
+
+# --- A cancel when half is written
+
+
+def paused(author: Any, run_jobs: Callable[[], int]) -> Job:
+    """A job that wrote half, was cancelled without saying how, and asks."""
+    job = services.enqueue("trial.half", {"name": "h"}, actor=author, locks=[PROD])
+    tasks.between.append(lambda: services.request_cancel(job, actor=author))
+    run_jobs()
+    job.refresh_from_db()
+    assert (job.state, job.question["code"], job.owner) == (State.NEEDS_INPUT, "cancel_choice", "")
+    return job
+
+
+def effects() -> list[str]:
+    return sorted(Effect.objects.values_list("name", flat=True))
+
+
+@pytest.mark.parametrize(
+    ("choice", "state", "left"),
+    [("finish", State.SUCCEEDED, ["h/0", "h/1"]), ("roll_back", State.CANCELLED, [])],
+)
+@pytest.mark.parametrize("how", ["cancel", "answer", "at once"])
+def test_a_cancel_of_half_written_work_is_obeyed_as_it_was_meant(author, run_jobs, choice, state, left, how):
+    if how == "at once":
+        job = services.enqueue("trial.half", {"name": "h"}, actor=author, locks=[PROD])
+        tasks.between.append(lambda: services.request_cancel(job, actor=author, choice=choice))
+    else:
+        job = paused(author, run_jobs)
+        if how == "cancel":
+            services.request_cancel(job, actor=author, choice=choice)
+        else:
+            services.answer(job, choice, actor=author)
+    run_jobs()
+    job.refresh_from_db()
+    assert (job.state, job.cancel_choice, effects()) == (state, choice, left)
+    assert not JobLock.objects.exists()
+
+
+def test_a_job_that_asks_with_half_written_keeps_its_locks_whatever_sweeps(author, run_jobs):
+    job = paused(author, run_jobs)
+    other = services.enqueue("trial.write", {"name": "o"}, actor=author, locks=[PROD])
+    assert services.sweep() == services.Swept(0, 0, 0)
+    assert services.claim(str(other.uuid)) is None
+    assert other.waits_for() == [job]
+    Job.objects.filter(pk=other.pk).update(ready_at=F("ready_at") - timedelta(hours=1))
+    assert services.oldest_wait_seconds() == 0  # the queue moves: it waits for a person
+    services.request_cancel(job, actor=author)  # the second click on the same button
+    job.refresh_from_db()
+    assert (job.state, effects()) == (State.NEEDS_INPUT, ["h/0"])
+    services.answer(job, "finish", actor=author)
+    assert services.sweep().freed == 0
+    assert services.claim(str(other.uuid)) is None  # still half written, though nobody works on it
+    assert run_jobs() == 2
+    assert effects() == ["h/0", "h/1", "o/0"]
+
+
+def test_a_choice_that_comes_while_the_job_is_about_to_ask_is_not_overlooked(author):
+    job = services.enqueue("trial.half", {"name": "h"}, actor=author, locks=[PROD])
+    mine = services.claim(str(job.uuid))
+    services.request_cancel(job, actor=author, choice="finish")
+    assert services.ask(mine, {"code": "cancel_choice", "text": "?"}, keep_locks=True)
+    job.refresh_from_db()
+    assert (job.state, job.answer, job.held_locks.count()) == (State.QUEUED, "finish", 1)
+
+
+def test_a_cancel_wakes_a_half_done_job_that_asks_something_else(author):
+    job = services.enqueue("trial.half", {"name": "h"}, actor=author, locks=[PROD])
+    services.ask(services.claim(str(job.uuid)), {"code": "mapping", "text": "Which?"}, keep_locks=True)
+    services.request_cancel(job, actor=author, choice="roll_back")
+    job.refresh_from_db()
+    assert (job.state, job.cancel_requested, job.cancel_choice) == (State.QUEUED, True, "roll_back")
+    services.request_cancel(job, actor=author)  # and does not end it while it waits for its worker
+    job.refresh_from_db()
+    assert (job.state, job.cancel_choice) == (State.QUEUED, "roll_back")
+
+
+def test_a_choice_that_the_kind_does_not_know_is_refused_and_nothing_is_cancelled(author):
+    half = services.enqueue("trial.half", {"name": "h"}, actor=author)
+    plain = services.enqueue("trial.write", {"name": "a"}, actor=author)
+    for job, choice in ((half, "explode"), (plain, "finish")):
+        with pytest.raises(Invalid) as refused:
+            services.request_cancel(job, actor=author, choice=choice)
+        assert refused.value.code == "no_such_choice"
+        job.refresh_from_db()
+        assert (job.state, job.cancel_requested) == (State.QUEUED, False)
 
 
 def test_trying_again_is_a_new_job_and_asking_twice_gives_the_same(author, run_jobs):

@@ -3,9 +3,10 @@
 import os
 import signal
 import time
+from collections.abc import Callable
 from typing import Any
 
-from sstools.errors import Conflict
+from sstools.errors import Conflict, JobCancelled
 from sstools.jobs.models import Job
 from sstools.jobs.registry import job_kind
 from sstools.jobs.runner import JobContext
@@ -62,6 +63,32 @@ def ask(ctx: JobContext) -> dict[str, Any]:
     if ctx.answer is None:
         ctx.ask({"title": "Which database?", "choices": [{"value": "dwh"}, {"value": "other"}]})
     return {"chosen": ctx.answer}
+
+
+between: list[Callable[[], Any]] = []  # called once by `half`, in this process, when it has written
+
+
+@job_kind("trial.half", cancel_choices=("finish", "roll_back"))
+def half(ctx: JobContext, *, name: str) -> dict[str, Any]:
+    """Writes two effects. A cancel between them is obeyed as it was meant, and asked about where that is not known."""
+    first = Effect.objects.filter(name=f"{name}/0")
+    if not first.exists():
+        ctx.step("Writing")
+        with ctx.fenced():
+            Effect.objects.create(name=f"{name}/0")
+    while between:
+        between.pop()()
+    if ctx.cancel_requested:
+        if not ctx.cancel_choice:
+            choices = [{"value": "finish", "label": "Finish"}, {"value": "roll_back", "label": "Roll back"}]
+            question = {"code": "cancel_choice", "text": "Half is written.", "choices": choices}
+            ctx.ask(question, keep_locks=True)
+        if ctx.cancel_choice == "roll_back":
+            first.delete()
+            raise JobCancelled("Rolled back.")
+    with ctx.fenced():
+        Effect.objects.create(name=f"{name}/1")
+    return {"finished": True}
 
 
 @job_kind("trial.bad_result")
