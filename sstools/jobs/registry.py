@@ -18,6 +18,34 @@ Link = Callable[["Job"], tuple[str, str] | None]
 
 
 @dataclass(frozen=True)
+class Subject:
+    """What a schedule's job will work on. `resource`: on it the schedule's rights are asked; "": on everything."""
+
+    label: str
+    resource: str = ""
+    url: str = ""
+    environment: Any = None  # to show its tag
+
+
+@dataclass(frozen=True)
+class Schedulable:
+    """How schedules ask for jobs of a kind: by the service that a person's click calls.
+
+    `form`: a `sstools.schedules.params.ParamsForm`, which turns input into the schedule's params (JSON).
+    `subject(params)`: what it is about. Raises NotFoundError if that is gone.
+    `request(params, actor=…, source=…, idempotency_key=…)`: enqueues and returns the job; checks the actor's rights.
+    `summary(job)`: what came out of a job that succeeded, in a few words.
+    `builtin`: (name, cron expression, params) of a schedule that every installation has, without an owner.
+    """
+
+    form: type[Any]
+    subject: Callable[[dict[str, Any]], Subject]
+    request: Callable[..., "Job"]
+    summary: Callable[["Job"], str] | None = None
+    builtin: tuple[str, str, dict[str, Any]] | None = None
+
+
+@dataclass(frozen=True)
 class Kind:
     """What is known about a kind of job.
 
@@ -27,6 +55,7 @@ class Kind:
     `cancel_choices`: what a cancel can mean once the job has begun to write (for example "finish" and "roll_back");
         the handler reads `ctx.cancel_choice`, and asks with `ctx.ask(question, keep_locks=True)` where nobody chose.
     `link(job)`: (label, address) of the page that shows what the job works on, or None.
+    `schedulable`: given where a schedule may ask for such jobs.
     """
 
     name: str
@@ -37,6 +66,7 @@ class Kind:
     on_end: OnEnd | None
     link: Link | None
     cancel_choices: tuple[str, ...] = ()
+    schedulable: Schedulable | None = None
 
 
 class UnknownKind(SSToolsError):
@@ -58,6 +88,7 @@ def job_kind(
     on_end: OnEnd | None = None,
     link: Link | None = None,
     cancel_choices: tuple[str, ...] = (),
+    schedulable: Schedulable | None = None,
 ) -> Callable[[Handler], Handler]:
     """Decorator, in an app's `tasks.py`: this function does jobs of kind `name` ("<app label>.<verb_noun>").
 
@@ -72,7 +103,15 @@ def job_kind(
         words = name.rsplit(".", 1)[-1].replace("_", " ")
         title_shown = title or words.capitalize()
         _kinds[name] = Kind(
-            name, handler, title_shown, permission, can_retry, on_end, link, tuple(cancel_choices)
+            name,
+            handler,
+            title_shown,
+            permission,
+            can_retry,
+            on_end,
+            link,
+            tuple(cancel_choices),
+            schedulable,
         )
         return handler
 
