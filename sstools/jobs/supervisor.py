@@ -21,7 +21,7 @@ import psutil
 from django.conf import settings
 from django.db import close_old_connections, connections
 
-from . import services
+from . import periodic, services
 from .models import Job, State, Worker
 
 logger = logging.getLogger(__name__)
@@ -145,7 +145,10 @@ class Supervisor:
             if child.has_ended():
                 self._restart(child)
         jobs = next((child for child in self.children if child.name == "jobs"), None)
-        if jobs is None or now < self._next_sweep:
+        if jobs is None:
+            return
+        periodic.run_due()
+        if now < self._next_sweep:
             return
         self._next_sweep = now + settings.JOB_SWEEP_SECONDS
         try:
