@@ -131,7 +131,8 @@ class JobContext:
         with transaction.atomic():
             services.write(self.job, **values)
             if is_new:
-                services.log(self.job, Level.INFO, title, is_step=True)
+                told = {} if total is None else {"done": done or 0, "total": total}  # where its speed is told from
+                services.log(self.job, Level.INFO, title, is_step=True, fields=told)
         self._wrote = time.monotonic()
         self._title = title
 

@@ -409,6 +409,8 @@ def answer(job: Job, value: Any, *, actor: Any, source: str = Source.PAGE) -> Jo
     if _asks_for_choice(job):
         _wake(job, answer=value, cancel_choice=value, cancel_requested=True)
     else:
+        if (on_answer := registry.kind(job.kind).on_answer) is not None:
+            value = on_answer(job, value, actor)
         _wake(job, answer=value, cancel_requested=False, cancel_choice="")
     audit.record("job:answer", job, actor=actor, data={"answer": value}, source=source)
     return job
@@ -511,7 +513,7 @@ def may_cancel(job: Job, user: Any) -> bool:
 
 
 def may_drive(job: Job, user: Any) -> bool:
-    """May `user` retry the job, or answer it? With the kind's permission on all that it locks or concerns."""
+    """May `user` retry the job, or answer it? With the kind's permission on all that it locks, else concerns."""
     try:
         permission = registry.kind(job.kind).permission
     except registry.UnknownKind:
@@ -519,7 +521,8 @@ def may_drive(job: Job, user: Any) -> bool:
     if permission is None:
         return (user.is_active and job.actor_id == user.pk) or policy.can(user, Permission.ACCESS_EDIT)
     where = policy.scopes(user, permission)
-    names = [row.resource for row in job.resources.all() if row.exclusive]
+    rows = list(job.resources.all())
+    names = [row.resource for row in rows if row.exclusive] or [row.resource for row in rows]
     return where.everything or (bool(names) and all(name in where.resources for name in names))
 
 
