@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 Handler = Callable[..., dict[str, Any] | None]
 OnEnd = Callable[["Job"], None]
 Link = Callable[["Job"], tuple[str, str] | None]
+OnAnswer = Callable[["Job", Any, Any], Any]
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,8 @@ class Kind:
     `cancel_choices`: what a cancel can mean once the job has begun to write (for example "finish" and "roll_back");
         the handler reads `ctx.cancel_choice`, and asks with `ctx.ask(question, keep_locks=True)` where nobody chose.
     `link(job)`: (label, address) of the page that shows what the job works on, or None.
+    `on_answer(job, value, actor)`: called in the transaction that takes an answer; returns what the handler gets as
+        `ctx.answer`. Raises Invalid or NotAllowed for an answer that will not do: the job then goes on waiting.
     `schedulable`: given where a schedule may ask for such jobs.
     """
 
@@ -67,6 +70,7 @@ class Kind:
     link: Link | None
     cancel_choices: tuple[str, ...] = ()
     schedulable: Schedulable | None = None
+    on_answer: OnAnswer | None = None
 
 
 class UnknownKind(SSToolsError):
@@ -89,6 +93,7 @@ def job_kind(
     link: Link | None = None,
     cancel_choices: tuple[str, ...] = (),
     schedulable: Schedulable | None = None,
+    on_answer: OnAnswer | None = None,
 ) -> Callable[[Handler], Handler]:
     """Decorator, in an app's `tasks.py`: this function does jobs of kind `name` ("<app label>.<verb_noun>").
 
@@ -112,6 +117,7 @@ def job_kind(
             link,
             tuple(cancel_choices),
             schedulable,
+            on_answer,
         )
         return handler
 
