@@ -35,6 +35,32 @@ class Source(models.TextChoices):
     SCHEDULE = "schedule", "schedule"
 
 
+class Priority(models.TextChoices):
+    """How soon a job should run. Each has a handicap: the later of two jobs goes first only if it is more urgent, and
+    only as long as the other has not waited longer than the difference. So nothing waits for ever.
+    """
+
+    INTERACTIVE = "interactive", "interactive"  # somebody looks at the page
+    NORMAL = "normal", "normal"  # a program waits
+    BACKGROUND = "background", "background"  # nobody waits: schedules. Never takes the last workers
+
+    @classmethod
+    def of_source(cls, source: str) -> "Priority":
+        """What a job has that was asked for in this way, if nothing else is said."""
+        return {Source.API: cls.NORMAL, Source.SCHEDULE: cls.BACKGROUND}.get(Source(source), cls.INTERACTIVE)
+
+    @property
+    def handicap(self) -> timedelta:
+        return _HANDICAPS[self]
+
+
+_HANDICAPS = {
+    Priority.INTERACTIVE: timedelta(0),
+    Priority.NORMAL: timedelta(minutes=1),
+    Priority.BACKGROUND: timedelta(minutes=30),
+}
+
+
 class JobQuerySet(models.QuerySet["Job"]):
     def visible_to(self, user: "AbstractBaseUser | AnonymousUser") -> Self:
         """One's own jobs, and those that concern something on which one has `job:view`."""
@@ -103,6 +129,9 @@ class Job(models.Model):
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="jobs"
     )
     source = models.CharField(max_length=20, choices=Source.choices, default=Source.PAGE)
+    priority = models.CharField(max_length=20, choices=Priority.choices, default=Priority.NORMAL)
+    # The place in line, by this and then by id: when it was asked for, plus the handicap of its priority.
+    line_at = models.DateTimeField(default=timezone.now, editable=False)
     join_key = models.CharField(max_length=200, null=True, blank=True)  # noqa: DJ001  null: joins nothing
     idempotency_key = models.CharField(max_length=200, null=True, blank=True, unique=True)
     retry_of = models.ForeignKey(
@@ -141,6 +170,8 @@ class Job(models.Model):
         indexes = [
             models.Index(fields=["state", "resend_at"], name="jobs_to_resend"),
             models.Index(fields=["state", "lease_until"], name="jobs_leases"),
+            models.Index(fields=["state", "line_at", "id"], name="jobs_in_line"),
+            models.Index(fields=["finished_at"], name="jobs_by_end"),
             models.Index(fields=["kind", "-id"], name="jobs_of_a_kind"),
         ]
 

@@ -38,6 +38,7 @@ from .models import (
     JobLog,
     JobResource,
     Level,
+    Priority,
     Source,
     State,
     locks_in_the_way,
@@ -71,6 +72,7 @@ def enqueue(
     idempotency_key: str | None = None,
     title: str = "",
     source: str = Source.PAGE,
+    priority: Priority | None = None,
     retry_of: Job | None = None,
 ) -> Job:
     """Ask for a job; inside the caller's transaction, so that the job exists exactly if the caller's rows do.
@@ -81,6 +83,8 @@ def enqueue(
         whoever may see jobs of one of these sees the job.
     join_key: as long as a job with this key is unfinished, it is returned instead (`job.joined` is then True).
     idempotency_key: the same for good, per actor: a program that repeats a request gets the job of the first one.
+    priority: None takes what fits the source (a person's page first, schedules last). A job that waits already is moved
+        forward when it is asked for more urgently.
 
     Raises UnknownKind; Conflict("idempotency_key_reused") if the key belongs to another request; TypeError for params
     that are not JSON.
@@ -89,12 +93,14 @@ def enqueue(
     params = params or {}
     _check_params(params)
     key = _request_key(actor, idempotency_key)
-    if job := _same_request(kind, params, key) or _joinable(join_key):
+    urgency = priority or Priority.of_source(source)
+    if job := _same_request(kind, params, key) or _joinable(join_key, urgency):
         return job
     exclusive = {resource_name(obj) for obj in locks}
     concerned = {resource_name(obj) for obj in about} - exclusive
     try:
         with transaction.atomic():
+            now = db_now()
             job = Job.objects.create(
                 kind=kind,
                 title=(title or known.title)[:TITLE_LENGTH],
@@ -104,10 +110,12 @@ def enqueue(
                 join_key=join_key,
                 idempotency_key=key,
                 retry_of=retry_of,
-                created_at=db_now(),
+                priority=urgency,
+                created_at=now,
+                line_at=now + urgency.handicap,
             )
     except IntegrityError:  # somebody else was faster with the same key
-        if job := _same_request(kind, params, key) or _joinable(join_key):
+        if job := _same_request(kind, params, key) or _joinable(join_key, urgency):
             return job
         raise
     JobResource.objects.bulk_create(
@@ -142,11 +150,23 @@ def _same_request(kind: str, params: dict[str, Any], key: str | None) -> Job | N
     return job
 
 
-def _joinable(join_key: str | None) -> Job | None:
+def _joinable(join_key: str | None, urgency: Priority) -> Job | None:
     job = Job.objects.filter(join_key=join_key, state__in=UNFINISHED).first() if join_key else None
     if job is not None:
+        _hurry(job, urgency)
         job.joined = True
     return job
+
+
+def _hurry(job: Job, urgency: Priority) -> None:
+    """A waiting job that somebody wants more urgently than the one before moves forward in line."""
+    place = db_now() + urgency.handicap
+    if job.line_at <= place or urgency.handicap >= Priority(job.priority).handicap:
+        return
+    waiting = Job.objects.filter(pk=job.pk, state=State.QUEUED, line_at__gt=place)
+    if waiting.update(priority=urgency, line_at=place):
+        job.refresh_from_db()
+        _send(job)
 
 
 def _check_params(value: Any) -> None:

@@ -12,7 +12,7 @@ from django_q.models import OrmQ
 
 from sstools.errors import Conflict, Invalid, JobCancelled, NotAllowed
 from sstools.jobs import registry, runner, services
-from sstools.jobs.models import Job, JobLock, JobLog, JobResource, State
+from sstools.jobs.models import Job, JobLock, JobLog, JobResource, Priority, Source, State
 from sstools.secrets import Secret
 from tests.trial import tasks
 from tests.trial.models import Effect
@@ -616,3 +616,34 @@ def test_the_leases_clock_is_the_databases(author):
             assert abs((services.db_now() - cursor.fetchone()[0]).total_seconds()) < 5
         else:
             assert services.db_now().tzinfo is not None
+
+
+# --- Priorities
+
+
+def test_a_job_stands_in_line_by_who_asked_and_by_when(author):
+    nightly = services.enqueue("trial.write", {"name": "n"}, actor=author, source=Source.SCHEDULE)
+    program = services.enqueue("trial.write", {"name": "p"}, actor=author, source=Source.API)
+    person = services.enqueue("trial.write", {"name": "q"}, actor=author)
+    said = services.enqueue("trial.write", {"name": "r"}, actor=author, priority=Priority.BACKGROUND)
+    assert [job.priority for job in (nightly, program, person, said)] == [
+        "background",
+        "normal",
+        "interactive",
+        "background",
+    ]
+    in_line = Job.objects.order_by("line_at", "pk")
+    assert list(in_line) == [person, program, nightly, said]
+    Job.objects.filter(pk=nightly.pk).update(line_at=F("line_at") - timedelta(minutes=31))
+    assert in_line.all().first() == nightly  # it has waited longer than it is less urgent
+
+
+def test_a_person_who_asks_for_what_a_schedule_asked_for_moves_it_forward(author):
+    nightly = services.enqueue("trial.write", {"name": "n"}, actor=None, join_key="n", source=Source.SCHEDULE)
+    OrmQ.objects.all().delete()
+    mine = services.enqueue("trial.write", {"name": "n"}, actor=author, join_key="n")
+    assert (mine.pk, mine.joined, mine.priority) == (nightly.pk, True, "interactive")
+    assert mine.line_at < nightly.line_at
+    assert OrmQ.objects.count() == 1
+    again = services.enqueue("trial.write", {"name": "n"}, actor=None, join_key="n", source=Source.SCHEDULE)
+    assert (again.priority, again.line_at) == ("interactive", mine.line_at)
