@@ -90,17 +90,19 @@ class JobCancelled(SSToolsError):
     code, status, message = "cancelled", 409, "The job was cancelled."
 
 
-_translations: dict[type[BaseException], Callable[[Any], SSToolsError]] = {}
+_translations: dict[type[BaseException], Callable[[Any], SSToolsError | None]] = {}
 
 
-def translates(kind: type[E]) -> Callable[[Callable[[E], SSToolsError]], Callable[[E], SSToolsError]]:
-    """Decorator: this function turns exceptions of `kind` into ours.
+def translates(
+    kind: type[E],
+) -> Callable[[Callable[[E], SSToolsError | None]], Callable[[E], SSToolsError | None]]:
+    """Decorator: this function turns exceptions of `kind` into ours, or answers None for one that is a bug.
 
     For packages above this one and for pure libraries that know nothing of Django: jobs, API and pages then show
     such an exception with its own code and words instead of as a bug.
     """
 
-    def register(function: Callable[[E], SSToolsError]) -> Callable[[E], SSToolsError]:
+    def register(function: Callable[[E], SSToolsError | None]) -> Callable[[E], SSToolsError | None]:
         _translations[kind] = function
         return function
 
@@ -112,6 +114,6 @@ def as_expected(exc: BaseException) -> SSToolsError | None:
     if isinstance(exc, SSToolsError):
         return exc
     for kind in type(exc).__mro__:
-        if function := _translations.get(kind):
-            return function(exc)
+        if (function := _translations.get(kind)) and (expected := function(exc)) is not None:
+            return expected
     return None

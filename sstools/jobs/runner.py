@@ -2,18 +2,27 @@
 
 import json
 import logging
+import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import TracebackType
-from typing import Any, Self
+from types import FrameType, TracebackType
+from typing import Any, Self, TypeVar
 
 from django.conf import settings
-from django.db import connections, transaction
+from django.db import (
+    DatabaseError,
+    InterfaceError,
+    close_old_connections,
+    connection,
+    connections,
+    transaction,
+)
 
 from sstools import logs
 from sstools.errors import JobCancelled, as_expected
+from sstools.outages import OwnDatabaseFull, outage
 
 from . import registry, services
 from .models import Job, Level, State
@@ -25,6 +34,34 @@ PROGRESS_SECONDS = (
     1.0  # progress within a step, and looks for a cancel, reach the database at most this often
 )
 STEP_LENGTH = 300
+OUTAGE_PAUSE_SECONDS = 1.0  # between two looks whether our own database is back
+STOP_SIGNAL = signal.SIGUSR1  # to workers: give up what you do, we are being stopped. All others ignore it
+
+T = TypeVar("T")
+
+
+class Abandoned(LeaseLost):
+    """This worker gives the job up although nobody took it away: the next one resumes it at once."""
+
+
+class _Stopping:
+    """Whether the supervisor asked this worker to give up its job."""
+
+    is_set = False
+
+    def watch(self) -> None:
+        """In a worker of a supervisor, which has its children ignore the signal; elsewhere nothing is changed."""
+        if (
+            threading.current_thread() is threading.main_thread()
+            and signal.getsignal(STOP_SIGNAL) == signal.SIG_IGN
+        ):
+            signal.signal(STOP_SIGNAL, self._on_signal)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self.is_set = True
+
+
+_stopping = _Stopping()
 
 
 class NeedsInput(Exception):
@@ -58,20 +95,29 @@ class Heartbeat:
         self._thread.join(timeout=5)
 
     @property
+    def seconds_left(self) -> float:
+        """Until the lease is over, unless it is renewed."""
+        return 0.0 if self._lost else self._renewed + settings.JOB_LEASE_SECONDS - time.monotonic()
+
+    @property
     def is_lost(self) -> bool:
         """Somebody else has the job, or may: a lease that could not be renewed in time is over, whoever is to blame."""
-        return self._lost or time.monotonic() - self._renewed > settings.JOB_LEASE_SECONDS
+        return self.seconds_left <= 0
 
     def _beat(self) -> None:
+        pause = regular = settings.JOB_LEASE_SECONDS / 3
         try:
-            while not self._stop.wait(settings.JOB_LEASE_SECONDS / 3):
+            while not self._stop.wait(pause):
                 started = time.monotonic()
                 try:
                     cancel = services.renew(self._job)
-                except Exception:  # the database is away: go on trying, `is_lost` keeps the time
-                    logger.warning("The lease of job %s could not be renewed", self._job.uuid, exc_info=True)
+                except Exception as exc:  # the database is away: go on trying, `is_lost` keeps the time
+                    if pause == regular:
+                        logger.warning("The lease of job %s could not be renewed: %s", self._job.uuid, exc)
                     connections.close_all()
+                    pause = min(regular, OUTAGE_PAUSE_SECONDS)
                     continue
+                pause = regular
                 if cancel is None:
                     self._lost = True
                     return
@@ -128,18 +174,22 @@ class JobContext:
             values["progress_done"] = done
         if total is not None:
             values["progress_total"] = total
-        with transaction.atomic():
-            services.write(self.job, **values)
-            if is_new:
-                told = {} if total is None else {"done": done or 0, "total": total}  # where its speed is told from
-                services.log(self.job, Level.INFO, title, is_step=True, fields=told)
+        # Where the speed of the step is told from.
+        told = {} if total is None else {"done": done or 0, "total": total}
+
+        def write() -> None:
+            with transaction.atomic():
+                services.write(self.job, **values)
+                if is_new:
+                    services.log(self.job, Level.INFO, title, is_step=True, fields=told)
+
+        self.patiently(write)
         self._wrote = time.monotonic()
         self._title = title
 
     def log(self, level: str, text: str, **fields: Any) -> None:
         """Add a line to the job's log: "debug", "info", "warning" or "error". Secrets are taken out."""
-        self._still_mine()
-        services.log(self.job, level, text, fields=fields)
+        self.patiently(lambda: services.log(self.job, level, text, fields=fields))
 
     def without_cancel(self) -> "JobContext":
         """The same job with no cancel points: for what must come to its end once it was begun."""
@@ -155,7 +205,7 @@ class JobContext:
         self._still_mine()
         if look or time.monotonic() - self._looked > PROGRESS_SECONDS:
             self._looked = time.monotonic()
-            if services.is_cancel_requested(self.job):
+            if self.patiently(lambda: services.is_cancel_requested(self.job)):
                 self._heartbeat.cancel_requested = True
         if cancellable and self._may_end and self._heartbeat.cancel_requested:
             raise JobCancelled
@@ -172,10 +222,14 @@ class JobContext:
 
         Short, and without calls to the outside: it holds the job's row (on SQLite the whole database).
         """
-        self._still_mine()
-        with transaction.atomic():
-            services.write(self.job, current_step=self.job.current_step)  # the row lock, and the question
-            yield
+        self.patiently(_reach_database)
+        try:
+            with transaction.atomic():
+                services.write(self.job, current_step=self.job.current_step)  # the row lock, and the question
+                yield
+        except (DatabaseError, InterfaceError) as exc:
+            self.abandon_on_outage(exc)
+            raise
 
     @property
     def cancel_choice(self) -> str:
@@ -186,7 +240,7 @@ class JobContext:
 
     def result(self, **values: Any) -> None:
         """Show part of the result already; what the handler returns is laid over it."""
-        services.write(self.job, result={**(self.job.result or {}), **values})
+        self.patiently(lambda: services.write(self.job, result={**(self.job.result or {}), **values}))
 
     def wait(self, seconds: float, *, cancellable: bool = True) -> None:
         """Sleep, but wake for a cancel or a lost lease."""
@@ -205,25 +259,75 @@ class JobContext:
         """
         raise NeedsInput(question, keep_locks=keep_locks)
 
-    def _still_mine(self) -> None:
+    def abandon_on_outage(self, error: BaseException) -> None:
+        """Raises Abandoned if our own database failed the job: what it did is not known here, and the next worker asks
+        the target. For handlers that would answer an error by undoing what they wrote.
+        """
+        if outage(error) is not None and not connection.in_atomic_block:
+            raise Abandoned(str(error)) from error
+
+    def _still_mine(self, *, may_stop: bool = True) -> None:
         if self._heartbeat.is_lost:
             raise LeaseLost
+        if may_stop and _stopping.is_set:
+            raise Abandoned("ss-tools is being stopped.")
+
+    def patiently(self, call: Callable[[], T], *, may_stop: bool = True) -> T:
+        """`call()`, again and again while our own database is away and the lease lasts. Raises LeaseLost."""
+        while True:
+            self._still_mine(may_stop=may_stop)
+            if not connection.in_atomic_block:
+                close_old_connections()  # one that the server has closed meanwhile is noticed here
+            try:
+                return call()
+            except (DatabaseError, InterfaceError) as exc:
+                if connection.in_atomic_block or outage(exc) is None:
+                    raise
+                logger.warning("Job %s waits for our own database: %s", self.job.uuid, exc)
+                connections.close_all()
+            time.sleep(OUTAGE_PAUSE_SECONDS)
+
+
+def _reach_database() -> None:
+    connection.close_if_health_check_failed()
+    connection.ensure_connection()
 
 
 def run_job(uuid: str) -> str:
     """Do the job if it is there to be done. The answer is for the queue's records only; the job's row is the truth."""
+    _stopping.watch()
+    if _stopping.is_set:  # it was fetched before: another worker, or the next start, takes it
+        services.send_again(uuid)
+        return "stopping"
     job = services.claim(uuid)
     if job is None:
         return "nothing to claim"
     token = logs.job_id.set(str(job.uuid))
+    heartbeat = Heartbeat(job)
     try:
-        with Heartbeat(job) as heartbeat:
+        with heartbeat:
             return _run(job, JobContext(job, heartbeat))
+    except Abandoned as exc:
+        logger.warning("Job %s is given up for now: %s", job.uuid, exc)
+        return "handed back" if _hand_back(job, heartbeat, str(exc)) else "lease lost"
     except LeaseLost:
         logger.warning("Job %s: the lease was lost, another worker goes on", job.uuid)
         return "lease lost"
     finally:
         logs.job_id.reset(token)
+
+
+def _hand_back(job: Job, heartbeat: Heartbeat, why: str) -> bool:
+    """Let the next worker resume the job at once; while the database is away, as long as the lease lasts."""
+    while not heartbeat.is_lost:
+        try:
+            if not connection.in_atomic_block:
+                close_old_connections()
+            return services.hand_back(job, why)
+        except (DatabaseError, InterfaceError):
+            connections.close_all()
+        time.sleep(OUTAGE_PAUSE_SECONDS)
+    return False
 
 
 def _run(job: Job, ctx: JobContext) -> str:
@@ -240,6 +344,8 @@ def _run(job: Job, ctx: JobContext) -> str:
         if not services.ask(job, exc.question, keep_locks=exc.keep_locks):
             raise LeaseLost from None
     except Exception as exc:
+        if (away := outage(exc)) is not None and not isinstance(away, OwnDatabaseFull):
+            ctx.abandon_on_outage(exc)
         if (expected := as_expected(exc)) is not None:
             _finish(job, ctx, State.FAILED, Level.ERROR, str(expected), error=expected.as_dict())
         else:
@@ -274,8 +380,11 @@ def _finish(
     error: dict[str, Any] | None = None,
     result: dict[str, Any] | None = None,
 ) -> None:
-    with transaction.atomic():
-        if level is not None:
-            services.log(job, level, text)
-        if not services.finish(job, state, result=result, error=error):
-            raise LeaseLost
+    def finish() -> None:
+        with transaction.atomic():
+            if level is not None:
+                services.log(job, level, text)
+            if not services.finish(job, state, result=result, error=error):
+                raise LeaseLost
+
+    ctx.patiently(finish, may_stop=False)

@@ -9,7 +9,7 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 from django.db.models import Exists, F, Min, Q, QuerySet
-from django.db.models.functions import Coalesce
+from django.db.models.functions import Coalesce, Greatest
 from django.utils import timezone
 from django_q.tasks import async_task
 
@@ -376,6 +376,44 @@ def _release(job: Job) -> None:
     ).distinct()
     for other in waiting.order_by("pk")[:WAKE_LIMIT]:
         _send(other)
+
+
+def hand_back(job: Job, why: str) -> bool:
+    """Give up a running job so that the next worker resumes it at once. False if the job is not ours any more.
+
+    It keeps its locks. Being handed back is no loss that counts towards giving the job up, though the next attempt is
+    told that there was one before it.
+    """
+    with transaction.atomic():
+        now = db_now()
+        handed = _mine(job).update(
+            lease_until=now,
+            losses=Greatest(F("losses"), 1) - 1,
+            resend_at=now + timedelta(seconds=settings.JOB_GRACE_SECONDS),
+        )
+        if handed:
+            log(job, Level.WARNING, f"The worker gave the job back: {why}")
+            send_again(str(job.uuid))
+        return bool(handed)
+
+
+def release_leases(host: str, pids: Collection[int]) -> int:
+    """Workers that are known to be dead: their jobs are resumed at once and not after the lease. Returns how many."""
+    released = 0
+    for job in Job.objects.filter(state=State.RUNNING, owner__startswith=f"{host}:"):
+        if int(job.owner.split(":")[1]) in pids:
+            now = db_now()
+            until = now + timedelta(seconds=settings.JOB_GRACE_SECONDS)
+            with transaction.atomic():
+                if _mine(job).filter(lease_until__gt=now).update(lease_until=now, resend_at=until):
+                    send_again(str(job.uuid))
+                    released += 1
+    return released
+
+
+def send_again(uuid: str) -> None:
+    """Put another message for a job into the queue: one too many is nothing, one too few waits for the sweeper."""
+    async_task(RUNNER, uuid)
 
 
 def ask(job: Job, question: dict[str, Any], *, keep_locks: bool = False) -> bool:

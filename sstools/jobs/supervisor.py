@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,8 +22,11 @@ import psutil
 from django.conf import settings
 from django.db import close_old_connections, connections
 
+from sstools.outages import is_outage
+
 from . import periodic, services
 from .models import Job, State, Worker
+from .runner import STOP_SIGNAL
 
 logger = logging.getLogger(__name__)
 
@@ -32,14 +36,20 @@ BRIEF_SECONDS = 5.0
 STUCK_LEASES = 0.5  # so many leases long a claimable job waits while no worker of this cluster does anything
 WATCH_PAUSE_LEASES = 2.0  # the watchdog restarts a cluster at most this often
 TICK_SECONDS = 0.2
+SIGN_OFF_SECONDS = 5.0  # for the last words to the database, which may hang
 PR_SET_PDEATHSIG = 1
+
+
+# Looked up here and not after the fork: another thread may hold the loader's lock at that moment.
+_prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 
 
 def _tie_to_parent() -> None:
     """In the child: own process group, and on Linux a SIGTERM when the supervisor dies, even by kill -9."""
     os.setsid()
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    signal.signal(STOP_SIGNAL, signal.SIG_IGN)  # inherited by all below; a worker with a job listens
+    if _prctl is not None:
+        _prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 @dataclass
@@ -76,7 +86,18 @@ class Child:
 
     def terminate(self) -> None:
         if self.process is not None and self.process.poll() is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.process.pid, STOP_SIGNAL)
             self.process.terminate()
+
+    def pids(self) -> set[int]:
+        """Of itself and everything below it."""
+        if self.process is None:
+            return set()
+        with contextlib.suppress(psutil.NoSuchProcess):
+            below = psutil.Process(self.process.pid).children(recursive=True)
+            return {self.process.pid, *(child.pid for child in below)}
+        return {self.process.pid}
 
     def wait_until(self, end: float) -> None:
         if self.process is None:
@@ -118,7 +139,7 @@ class Supervisor:
     def __init__(self, children: list[Child], *, say: Callable[[str], None]) -> None:
         self.children = children
         self._say = say
-        self._stopping = False
+        self._stopping = threading.Event()
         self._next_sweep = 0.0
         self._next_watch = 0.0
         self._worker_row: int | None = None
@@ -130,27 +151,32 @@ class Supervisor:
             for child in self.children:
                 child.start()
             on_start()
-            while not self._stopping:
-                self._tick()
-                time.sleep(TICK_SECONDS)
+            if (jobs := self._child("jobs")) is not None:
+                # In a thread: a database that hangs must not keep us from our children, nor from ending.
+                threading.Thread(
+                    target=self._look_after, args=(jobs,), name="look after", daemon=True
+                ).start()
+            while not self._stopping.wait(TICK_SECONDS):
+                for child in self.children:
+                    if child.has_ended():
+                        self._restart(child)
         finally:
             self._stop()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self._stopping = True
+        self._stopping.set()
 
-    def _tick(self) -> None:
-        now = time.monotonic()
-        for child in self.children:
-            if child.has_ended():
-                self._restart(child)
-        jobs = next((child for child in self.children if child.name == "jobs"), None)
-        if jobs is None:
-            return
-        periodic.run_due()
-        if now < self._next_sweep:
-            return
-        self._next_sweep = now + settings.JOB_SWEEP_SECONDS
+    def _child(self, name: str) -> Child | None:
+        return next((child for child in self.children if child.name == name), None)
+
+    def _look_after(self, jobs: Child) -> None:
+        while not self._stopping.wait(TICK_SECONDS):
+            periodic.run_due()
+            if time.monotonic() >= self._next_sweep:
+                self._next_sweep = time.monotonic() + settings.JOB_SWEEP_SECONDS
+                self._sweep(jobs)
+
+    def _sweep(self, jobs: Child) -> None:
         try:
             close_old_connections()
             self._show_alive(jobs)
@@ -159,14 +185,14 @@ class Supervisor:
                 logger.info(
                     "Sweep: %s sent again, %s given up, %s freed", swept.resent, swept.lost, swept.freed
                 )
-            if now > self._next_watch and self._is_stuck(jobs):
+            if time.monotonic() > self._next_watch and self._is_stuck(jobs):
                 # The queue library's known fault: a worker killed while idle takes the queue's lock with it, and no
                 # other worker ever reads again. Nothing is running, so nothing is lost by starting over.
                 logger.error("Jobs wait and no worker takes them: the workers are started again")
-                self._next_watch = now + WATCH_PAUSE_LEASES * settings.JOB_LEASE_SECONDS
+                self._next_watch = time.monotonic() + WATCH_PAUSE_LEASES * settings.JOB_LEASE_SECONDS
                 jobs.kill_group()
-        except Exception:  # the database is away; the next round finds it again
-            logger.warning("Sweep failed", exc_info=True)
+        except Exception as exc:  # the database is away; the next round finds it again
+            logger.warning("Sweep failed: %s", exc, exc_info=not is_outage(exc))
             connections.close_all()
 
     def _restart(self, child: Child) -> None:
@@ -206,11 +232,24 @@ class Supervisor:
     def _stop(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
+        self._stopping.set()
+        pids = set().union(*(child.pids() for child in self.children))
         for child in self.children:
             child.terminate()
         end = time.monotonic() + STOP_SECONDS
         for child in self.children:
             child.wait_until(end)
-        if self._worker_row is not None:
-            with contextlib.suppress(Exception):
+        last = threading.Thread(target=self._sign_off, args=(pids,), name="sign off", daemon=True)
+        last.start()
+        last.join(SIGN_OFF_SECONDS)
+
+    def _sign_off(self, pids: set[int]) -> None:
+        """Leave nothing that others would have to wait for."""
+        try:
+            services.release_leases(socket.gethostname(), pids)
+            if self._worker_row is not None:
                 Worker.objects.filter(pk=self._worker_row).delete()
+        except Exception as exc:
+            logger.warning("Signing off failed: %s", exc, exc_info=not is_outage(exc))
+        finally:
+            connections.close_all()
