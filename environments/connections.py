@@ -21,11 +21,13 @@ def connect(
     environment: Environment,
     *,
     on_request: Callable[[RequestRecord], None] | None = None,
+    before_request: Callable[[str, str], None] | None = None,
     capabilities: Capabilities | None = None,
 ) -> SupersetClient:
     """A client for this environment, with its credentials, certificate, proxy and timeouts; a context manager.
 
     `capabilities`: None takes those that the last test found, and detects where there are none.
+    `before_request(method, path)`: called right before each request leaves; what it raises keeps it from being sent.
     Sends nothing yet. Raises CredentialMissing, SupersetRefused(bad_url, bad_ca_file).
     """
     return SupersetClient(
@@ -38,6 +40,7 @@ def connect(
         max_parallel=environment.max_parallel,
         transport=_transport_for(environment),
         on_request=on_request,
+        before_request=before_request,
         capabilities=capabilities or environment.known_capabilities,
     )
 

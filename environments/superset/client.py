@@ -53,6 +53,7 @@ class SupersetClient(Questions):
         max_parallel: int = 2,
         transport: httpx.BaseTransport | None = None,
         on_request: Callable[[RequestRecord], None] | None = None,
+        before_request: Callable[[str, str], None] | None = None,
         capabilities: Capabilities | None = None,
     ) -> None:
         super().__init__(
@@ -66,6 +67,7 @@ class SupersetClient(Questions):
             max_parallel=max_parallel,
             transport=transport,
             on_request=on_request,
+            before_request=before_request,
         )
         self._capabilities = capabilities
 

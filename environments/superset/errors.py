@@ -92,8 +92,9 @@ class SupersetRefused(SupersetError):
 class AmbiguousWrite(SupersetUnreachable):
     """A write whose answer never came: a timeout, a reset, a 502 to 504 after the bytes were sent, half an answer.
 
-    The target may have done it. `written` is None; `detail["cause"]` is the code of what happened. Superset usually
-    finishes a request whose client went away (seen on 4.1.4 and 6.1.0), so read the target before doing anything else.
+    The target may have done it. `written` is None; `detail["cause"]` is the code of what happened, and
+    `detail["answered"]` is True where Superset itself answered: then the write is over. Superset usually finishes a
+    request whose client went away (seen on 4.1.4 and 6.1.0), so read the target before doing anything else.
     """
 
     code = "ambiguous_write"

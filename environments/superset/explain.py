@@ -83,12 +83,27 @@ def not_superset(answer: Answer, url: str) -> SupersetRefused:
     return SupersetRefused(f"{here.netloc} {what}. {hint}", code="not_superset", status=answer.status)
 
 
-def ambiguous(method: str, path: str, url: str, failure: SupersetUnreachable) -> AmbiguousWrite:
+def ambiguous(
+    method: str, path: str, url: str, failure: SupersetUnreachable, *, answered: bool = False
+) -> AmbiguousWrite:
+    """`answered`: Superset itself gave the answer, so the write is over, one way or the other."""
     return AmbiguousWrite(
         f"Whether {urlsplit(url).netloc} carried out {method} {path} is unknown: {failure.message}",
         status=failure.status,
-        detail={"cause": failure.code},
+        detail={"cause": failure.code, "answered": answered},
     )
+
+
+def is_of_superset(answer: Answer) -> bool:
+    """Whether Superset itself answered, and not a proxy that gave up on it: then nothing of the request goes on.
+
+    Proxies answer 502 to 504, and some (API gateways) do so in JSON; Superset's own pages bear its name in the title.
+    """
+    if answer.status in (408, 502, 503, 504):
+        return False
+    if isinstance(answer.json, dict):
+        return bool({"errors", "message", "msg", "result", "error"} & answer.json.keys())
+    return answer.is_html and "superset</title>" in answer.text[:5_000].lower()
 
 
 def unconfirmed(method: str, path: str, url: str, answer: Answer) -> AmbiguousWrite:
@@ -97,7 +112,7 @@ def unconfirmed(method: str, path: str, url: str, answer: Answer) -> AmbiguousWr
         f"Whether {urlsplit(url).netloc} carried out {method} {path} is unknown: "
         f"its answer (status {answer.status}) is not Superset's.",
         status=answer.status,
-        detail={"cause": "not_superset"},
+        detail={"cause": "not_superset", "answered": is_of_superset(answer)},
     )
 
 
@@ -145,7 +160,9 @@ def error_of(answer: Answer, *, method: str, path: str, url: str, who: str, writ
             failure = SupersetUnreachable(
                 f"{where} failed with status {status}{said}", code="server_error", status=status
             )
-            return ambiguous(method, path, url, failure) if writes else failure
+            if not writes:
+                return failure
+            return ambiguous(method, path, url, failure, answered=is_of_superset(answer))
         # Imports and edits are one transaction; an error that says why has rolled it back (superset-api.md 8.4).
         return SupersetRefused(f"Superset failed{said}", code="invalid", status=status, detail=detail)
     return SupersetRefused(f"Superset refuses{said}", code="invalid", status=status, detail=detail)

@@ -102,7 +102,11 @@ def tls_context(ca_file: str | None) -> ssl.SSLContext:
 
 
 class Door:
-    """Sends requests of one client, at most `max_parallel` at a time; may be used from several threads."""
+    """Sends requests of one client, at most `max_parallel` at a time; may be used from several threads.
+
+    `before_request(method, path)` is called right before each request leaves, in the thread that sends it; what it
+    raises goes to the caller, and nothing is sent. `on_request` hears of each request after it.
+    """
 
     def __init__(
         self,
@@ -117,6 +121,7 @@ class Door:
         max_parallel: int = 2,
         transport: httpx.BaseTransport | None = None,
         on_request: Callable[[RequestRecord], None] | None = None,
+        before_request: Callable[[str, str], None] | None = None,
     ) -> None:
         origin, self._base_path = parse_url(url)
         self.url = origin + self._base_path
@@ -130,6 +135,7 @@ class Door:
         self._max_parallel = max(1, max_parallel)
         self._slots = threading.BoundedSemaphore(self._max_parallel)
         self._on_request = on_request
+        self._before_request = before_request
         self._sleep: Callable[[float], None] = time.sleep
         self._csrf_lock = threading.RLock()
         self._csrf_token: str | None = None
@@ -321,6 +327,8 @@ class Door:
         size = 0
         error: str | None = None
         with self._slots:
+            if self._before_request is not None:  # the last word before anything leaves, after all waiting
+                self._before_request(method, target)
             started = time.monotonic()
             try:
                 response = http.send(request, stream=True)

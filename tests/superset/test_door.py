@@ -133,6 +133,48 @@ def test_a_write_whose_answer_never_came_is_ambiguous_and_sent_once(fault: str) 
     assert done == (fault in ("reset_after", "timeout_after", "truncated"))
 
 
+@pytest.mark.parametrize(
+    ("fault", "answered"),
+    [
+        ("reset", False),
+        ("timeout_after", False),
+        (httpx.Response(504, json={"message": "Endpoint request timed out"}), False),
+        (httpx.Response(502, html="<h1>Bad Gateway</h1>"), False),
+        ("html_200", False),
+        ("html_500", True),
+        (httpx.Response(500, json={"message": "OperationalError: server closed the connection"}), True),
+        (httpx.Response(200, json={"result": "?"}), True),
+    ],
+)
+def test_an_ambiguous_write_tells_whether_superset_itself_gave_the_answer(fault: Any, answered: bool) -> None:
+    """Then nothing of it is still under way; a proxy that gave up says nothing about that."""
+    fake = estate()
+    bundle = bundle_for(fake)
+    fake.misbehave("POST", IMPORT, fault)
+    with pytest.raises(AmbiguousWrite) as caught:
+        client_of(fake).import_assets(bundle, sparse=True)
+    assert caught.value.detail["answered"] is answered
+
+
+def test_what_is_refused_before_it_leaves_is_not_sent() -> None:
+    class NotMine(BaseException):
+        pass
+
+    asked: list[tuple[str, str]] = []
+
+    def before(method: str, path: str) -> None:
+        asked.append((method, path))
+        if method == "PUT":
+            raise NotMine
+
+    fake = estate()
+    client = client_of(fake, before_request=before)
+    with pytest.raises(NotMine):
+        client.update("chart", client.list_charts()[0].id, {"description": "late"})
+    assert not fake.writes
+    assert [method for method, _ in asked] == [request.method for request in fake.requests] + ["PUT"]
+
+
 @pytest.mark.parametrize("status", [408, 500, 502, 503, 504])
 def test_a_proxys_error_page_after_a_write_is_ambiguous(status: int) -> None:
     fake = estate()
