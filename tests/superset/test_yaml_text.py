@@ -181,3 +181,37 @@ def test_the_plain_parser_reads_the_same_where_the_c_parser_is_missing() -> None
     for text in AWKWARD:
         content = write_yaml({"value": text}).decode()
         assert yaml.load(content, Loader=Plain) == yaml.load(content, Loader=yaml_text._Loader)
+
+
+class _Safe(yaml_text._Loader):  # type: ignore[misc]
+    """The way through PyYAML's nodes, which the short way must agree with."""
+
+
+def _through_nodes(content: bytes) -> Any:
+    reader = yaml_text.YamlReader()
+    return reader._plain(yaml.load(content.decode(), Loader=_Safe), "x")
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.dictionaries(st.text("ab:é", max_size=5), PLAIN, max_size=4), st.booleans())
+def test_the_short_way_builds_what_the_long_one_does(data: dict[str, Any], flow: bool) -> None:
+    content = yaml.safe_dump(data, default_flow_style=flow, sort_keys=False, allow_unicode=True).encode()
+    assert repr(read_yaml(content, "x")) == repr(_through_nodes(content))
+
+
+@pytest.mark.parametrize("word", [word for word in AWKWARD if "\n" not in word and word.strip() == word])
+def test_an_unquoted_word_means_the_same_on_both_ways(word: str) -> None:
+    content = f"a: {word}\n".encode()
+    try:
+        expected = _through_nodes(content)
+    except yaml.YAMLError:
+        with pytest.raises(SupersetRefused):
+            read_yaml(content, "x")
+    else:
+        assert repr(read_yaml(content, "x")) == repr(expected)
+
+
+def test_what_superset_writes_takes_the_short_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = write_yaml({"a": [1, None, True, 1.5, "x", {"b": "12", "c": "a: b"}], "d": {}})
+    monkeypatch.setattr(yaml, "load", None)
+    assert read_yaml(content, "x") == {"a": [1, None, True, 1.5, "x", {"b": "12", "c": "a: b"}], "d": {}}
