@@ -266,6 +266,12 @@ class JobContext:
         if outage(error) is not None and not connection.in_atomic_block:
             raise Abandoned(str(error)) from error
 
+    def still_mine(self) -> None:
+        """Go on only if this worker still has the job, as far as this process knows. Asks no database, so threads that
+        have no connection may ask too. Raises LeaseLost.
+        """
+        self._still_mine()
+
     def _still_mine(self, *, may_stop: bool = True) -> None:
         if self._heartbeat.is_lost:
             raise LeaseLost

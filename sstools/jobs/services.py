@@ -416,6 +416,13 @@ def send_again(uuid: str) -> None:
     async_task(RUNNER, uuid)
 
 
+def hand_over_locks(job: Job, successor: Job) -> None:
+    """Give what a job has locked to another one, which nobody can go before then. For `on_end`: in its transaction the
+    locks are still there, and nobody else gets them in between.
+    """
+    JobLock.objects.filter(job=job).update(job=successor)
+
+
 def ask(job: Job, question: dict[str, Any], *, keep_locks: bool = False) -> bool:
     """Put a running job to rest until somebody answers: it holds no worker, and no lock unless it is to keep them.
 
@@ -444,6 +451,18 @@ def _wake(job: Job, **values: Any) -> None:
     Job.objects.filter(pk=job.pk).update(state=State.QUEUED, **values)
     job.refresh_from_db()
     _send(job)
+
+
+@transaction.atomic
+def wake(job: Job) -> bool:
+    """Let a resting job run again without an answer: what it asked for may have come about by itself. False if it does
+    not rest.
+    """
+    job.refresh_from_db(from_queryset=Job.objects.select_for_update())
+    if job.state != State.NEEDS_INPUT:
+        return False
+    _wake(job, answer=None)
+    return True
 
 
 # --- Answering, cancelling, trying again ----------------------------------------------------------------------------
