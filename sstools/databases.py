@@ -13,6 +13,15 @@ SQLITE_INIT = (
     "PRAGMA temp_store=MEMORY; PRAGMA mmap_size=134217728; PRAGMA journal_size_limit=27103364;"
 )
 
+# A server that vanished without a word (network, power) is noticed within a minute instead of two hours.
+POSTGRES_OPTIONS: dict[str, Any] = {
+    "connect_timeout": 10,
+    "keepalives_idle": 20,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 45_000,  # ms
+}
+
 
 def sqlite(path: Path | str) -> dict[str, Any]:
     return {
@@ -35,7 +44,7 @@ def postgresql(url: str) -> dict[str, Any]:
         "PORT": str(parts.port or options.pop("port", "")),
         "CONN_MAX_AGE": 60,
         "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": {"connect_timeout": 10, **options},
+        "OPTIONS": {**POSTGRES_OPTIONS, **options},
     }
 
 

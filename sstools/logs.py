@@ -45,6 +45,20 @@ class ContextFilter(logging.Filter):
         return True
 
 
+class OutageFilter(logging.Filter):
+    """Says in one line that our own database is away: every request and worker meets it, and no code is to blame."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        exc = record.exc_info[1] if record.exc_info else None
+        if exc is not None:
+            from .outages import outage  # needs Django, which reads its logging first
+
+            if (error := outage(exc)) is not None:
+                record.msg = f"{record.getMessage()}: {error.code} ({' '.join(str(exc).split())[:300]})"
+                record.args, record.exc_info, record.exc_text = (), None, None
+        return True
+
+
 class RedactingFilter(logging.Filter):
     """Takes out of a line what looks like a credential. A net under the rule that none is ever logged."""
 

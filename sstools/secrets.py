@@ -102,6 +102,24 @@ def secret_fields() -> Iterator[tuple[type[models.Model], SecretField]]:
                 yield model, field
 
 
+def newest_are_readable() -> bool:
+    """Whether the last secret that was stored in each encrypted column can be decrypted; True where none is."""
+    quote = connection.ops.quote_name
+    for model, field in secret_fields():
+        table, column = quote(model._meta.db_table), quote(field.column or "")
+        key = quote(model._meta.pk.column or "") if model._meta.pk else "id"
+        with connection.cursor() as cursor:
+            # Names come from the models.
+            cursor.execute(f"SELECT {column} FROM {table} WHERE {column} <> '' ORDER BY {key} DESC LIMIT 1")  # noqa: S608
+            row = cursor.fetchone()
+        try:
+            if row is not None:
+                decrypt(row[0])
+        except SecretUnreadable:
+            return False
+    return True
+
+
 def rotate(model: type[models.Model], field: SecretField) -> int:
     """Encrypt all values of a column with the first key. Returns how many; raises SecretUnreadable at a bad one.
 

@@ -96,6 +96,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
     "sstools.health.ProbeMiddleware",
+    "sstools.health.LastThreadMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -247,6 +248,7 @@ LOGGING = {
     "disable_existing_loggers": False,
     "filters": {
         "context": {"()": "sstools.logs.ContextFilter"},
+        "outage": {"()": "sstools.logs.OutageFilter"},
         "redact": {"()": "sstools.logs.RedactingFilter"},
     },
     "formatters": {
@@ -256,7 +258,7 @@ LOGGING = {
     "handlers": {
         "stderr": {
             "class": "logging.StreamHandler",
-            "filters": ["context", "redact"],
+            "filters": ["context", "outage", "redact"],
             "formatter": LOG_FORMAT,
         },
     },

@@ -7,6 +7,7 @@
 """
 
 import logging
+import sys
 from http import HTTPStatus
 from typing import Any
 
@@ -17,10 +18,12 @@ from rest_framework.views import set_rollback
 
 from sstools import logs
 from sstools.errors import SSToolsError, as_expected
+from sstools.outages import OwnDatabaseOutage, outage
 from sstools.web import errors as pages
 
 logger = logging.getLogger(__name__)
 PROBLEM_JSON = "application/problem+json"
+RETRY_SECONDS = 5
 
 # DRF's own exceptions and the code that a program may rely on.
 CODES: tuple[tuple[type[Exception], str], ...] = (
@@ -92,6 +95,8 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> JsonResponse |
         body = problem(exc.status_code, code, detail, errors=errors)
     elif (expected := as_expected(exc)) is not None:
         headers, body = {}, from_error(expected)
+        if isinstance(expected, OwnDatabaseOutage):
+            headers["Retry-After"] = str(RETRY_SECONDS)
     else:
         return None
     set_rollback()
@@ -133,7 +138,23 @@ def handler404(request: HttpRequest, exception: Exception) -> HttpResponseBase:
     return pages.page_not_found(request, exception)
 
 
+def own_database_away(request: HttpRequest, error: OwnDatabaseOutage) -> HttpResponseBase:
+    """503, made without the database. Before sending something again one looks: its end may have come too late."""
+    if _is_api(request):
+        response: HttpResponseBase = JsonResponse(
+            from_error(error), status=error.status, content_type=PROBLEM_JSON
+        )
+    else:
+        response = pages.own_database_away(request, error)
+    response["Retry-After"] = str(RETRY_SECONDS)
+    return response
+
+
 def handler500(request: HttpRequest) -> HttpResponseBase:
+    """Also where an outage of our own database ends up that a middleware met: sessions and sign-in come first."""
+    exc = sys.exc_info()[1]
+    if exc is not None and (error := outage(exc)) is not None:
+        return own_database_away(request, error)
     if _is_api(request):
         return _answer(
             500, "unexpected", "Something unexpected happened. The log has it under this request id."
@@ -143,6 +164,7 @@ def handler500(request: HttpRequest) -> HttpResponseBase:
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponseBase:
     if _is_api(request):
+        request.csrf_failed = True  # type: ignore[attr-defined]
         return _answer(
             403, "csrf", "The CSRF token is missing or wrong. Programs use a bearer token instead."
         )

@@ -1,11 +1,14 @@
 """Error pages, and the same as fragments for htmx."""
 
+from collections.abc import Sequence
+
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
 
 from sstools import logs
+from sstools.outages import OwnDatabaseOutage
 
 from .htmx import wants_fragment
 
@@ -22,15 +25,26 @@ TITLES = {
 
 
 def error_response(
-    request: HttpRequest, status: int, message: str, *, remedy: str = "", code: str = "", title: str = ""
+    request: HttpRequest,
+    status: int,
+    message: str,
+    *,
+    remedy: str = "",
+    code: str = "",
+    title: str = "",
+    ask: Sequence[dict[str, str]] = (),
 ) -> HttpResponse:
-    """The error as a whole page, or as `_error.html` for htmx. Says what happened, what to do, the request id."""
+    """The error as a whole page, or as `_error.html` for htmx. Says what happened, what to do, the request id.
+
+    `ask`: people who can help, as name and email.
+    """
     context = {
         "status": status,
         "title": title or TITLES.get(status, TITLES[500] if status >= 500 else TITLES[400]),
         "message": message,
         "remedy": remedy,
         "code": code,
+        "ask": [person for person in ask if person.get("email")],
         "request_id": logs.request_id.get(),
         "is_fragment": wants_fragment(request),
     }
@@ -84,8 +98,29 @@ def server_error(request: HttpRequest) -> HttpResponse:
     return HttpResponse(render_to_string(template, context), status=500)
 
 
+def own_database_away(request: HttpRequest, error: OwnDatabaseOutage) -> HttpResponse:
+    """503 without database, session and user. Whoever sent a form is told to look before sending it again."""
+    fragment = request.headers.get("HX-Request") == "true" and "HX-Boosted" not in request.headers
+    sent = request.method not in ("GET", "HEAD")
+    context = {
+        "status": error.status,
+        "title": "ss-tools' own database does not work at the moment",
+        "message": error.message,
+        "written": "Look whether ss-tools kept what you sent before you send it again." if sent else "",
+        "remedy": error.remedy,
+        "code": error.code,
+        "request_id": logs.request_id.get(),
+        "is_fragment": fragment,
+    }
+    template = "_error.html" if fragment else "503.html"
+    response = HttpResponse(render_to_string(template, context), status=error.status)
+    response["Cache-Control"] = "no-store"
+    return response
+
+
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """CSRF_FAILURE_VIEW. `reason` is Django's own text and shown only while debugging."""
+    request.csrf_failed = True  # type: ignore[attr-defined]  # a form gone stale, not a refusal for the history
     return error_response(
         request,
         403,

@@ -11,6 +11,7 @@ from django.utils import timezone
 from django.utils.cache import patch_vary_headers
 
 from sstools.errors import as_expected
+from sstools.outages import OwnDatabaseOutage
 
 from .errors import error_response
 from .preferences import Preferences
@@ -80,9 +81,18 @@ class ExpectedErrorMiddleware:
         error = as_expected(exception)
         if error is None:
             return None
+        if isinstance(error, OwnDatabaseOutage):
+            return None  # handler500 has a page that needs no database
         if error.status >= 500:
             logger.warning("%s answered %s: %s", request.path, error.status, error.message)
-        return error_response(request, error.status, error.message, remedy=error.remedy, code=error.code)
+        return error_response(
+            request,
+            error.status,
+            error.message,
+            remedy=error.remedy,
+            code=error.code,
+            ask=error.detail.get("holders", ()),
+        )
 
 
 class PlainTextMiddleware:

@@ -18,8 +18,15 @@ from sstools.jobs.checks import queue_settings
 from sstools.jobs.models import Job, Worker
 from sstools.keys import new_field_key
 from sstools.web_server import bind_problem, split_bind, url_of
+from tests.trial.models import Safe
 
 pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _asked_here(monkeypatch):
+    """In this thread, which sees what the test wrote and did not commit; tests/infra asks real servers."""
+    monkeypatch.setattr(health, "ask", lambda question: question())
 
 
 def parts(client=None):
@@ -34,7 +41,8 @@ def test_the_process_answers_without_the_database(django_assert_num_queries):
 
 def test_ready_when_everything_is_in_order():
     Worker.objects.create(host="h", pid=1, workers=4, seen_at=services.db_now())
-    assert parts() == (200, dict.fromkeys(["database", "migrations", "keys", "queue", "workers"], "ok"))
+    names = ["database", "migrations", "keys", "queue", "workers", "disk"]
+    assert parts() == (200, dict.fromkeys(names, "ok"))
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
@@ -69,12 +77,55 @@ def test_wrong_keys_are_not_ready(settings):
     assert (status, found["keys"]) == (503, "do not fit the stored secrets")
 
 
+def test_a_stored_secret_that_the_keys_do_not_open_is_not_ready(settings):
+    assert parts()[0] == 200  # notes down the present key
+    right = settings.FIELD_KEYS
+    settings.FIELD_KEYS = [new_field_key()]
+    Safe.objects.create(secret="of another installation")
+    settings.FIELD_KEYS = right
+    status, found = parts()
+    assert (status, found["keys"]) == (503, "do not fit all stored secrets")
+    Safe.objects.create(secret="ours")
+    assert parts()[0] == 200
+
+
 def test_a_queue_that_does_not_move_is_not_ready(author):
     services.enqueue("trial.write", {"name": "a"}, actor=author)
     assert parts()[0] == 200
     Job.objects.update(ready_at=F("ready_at") - timedelta(minutes=5))
     status, found = parts()
     assert (status, found["queue"]) == (503, "does not move")
+
+
+def test_a_queue_that_is_long_and_moves_is_ready(author):
+    """A thousand jobs wait for hours: no reason to take the pages away."""
+    waiting, begun = (services.enqueue("trial.write", {"name": name}, actor=author) for name in "ab")
+    Job.objects.update(ready_at=F("ready_at") - timedelta(minutes=5))
+    assert parts()[0] == 503
+    assert services.claim(str(begun.uuid))
+    assert parts()[0] == 200
+    Job.objects.filter(pk=begun.pk).update(started_at=F("started_at") - timedelta(minutes=5))
+    assert parts()[0] == 503
+    Worker.objects.create(host="h", pid=1, workers=1, seen_at=services.db_now())  # whose one worker is busy
+    assert parts()[0] == 200
+    assert waiting.state == "queued"
+
+
+def test_a_job_of_a_dead_worker_that_nobody_resumes_is_not_ready(author):
+    job = services.enqueue("trial.write", {"name": "a"}, actor=author)
+    assert services.claim(str(job.uuid))
+    Job.objects.update(
+        lease_until=services.db_now() - timedelta(minutes=5),
+        started_at=F("started_at") - timedelta(minutes=9),
+    )
+    assert parts()[1]["queue"] == "does not move"
+
+
+def test_a_disk_that_is_nearly_full_is_said_and_pages_go_on(monkeypatch):
+    monkeypatch.setattr(health, "LOW_BYTES", 10**18)
+    status, found = parts()
+    assert status == 200
+    assert re.fullmatch(r"low, \d+ MB free", found["disk"])
 
 
 def test_a_database_that_fails_is_not_ready_and_gives_no_details_away(monkeypatch):
