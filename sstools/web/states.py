@@ -47,7 +47,10 @@ LOOKS: dict[str, Look] = {
     "succeeded": Look("succeeded", "check", "added"),
     "cancelled": Look("cancelled", "skip", "plain"),
     "cancelling": Look("cancelling", "skip", "changed"),
-    "needs_input": Look("needs input", "alert", "changed"),
+    "needs_input": Look("needs input", "question", "changed"),
+    # of a cluster of workers
+    "alive": Look("alive", "check", "added"),
+    "silent": Look("not seen", "alert", "removed"),
     # of a migration and its runs
     "draft": Look("draft", "draft", "plain"),
     "planned": Look("planned", "tasks", "info"),
