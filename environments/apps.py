@@ -7,6 +7,7 @@ class EnvironmentsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from sstools.roles import places
         from sstools.web import home
 
         from . import (
@@ -15,3 +16,4 @@ class EnvironmentsConfig(AppConfig):
         )
 
         home.register(overview)
+        places.register(overview.places)

@@ -1,12 +1,14 @@
-"""What the overview page says about environments."""
+"""What the overview page says about environments, and the pages of access call them."""
 
 from collections.abc import Collection, Iterable
 from typing import Any
 
 from django.urls import reverse
 
+from sstools.resources import resource_name
 from sstools.roles import policy
 from sstools.roles.permissions import Permission
+from sstools.roles.places import Place
 from sstools.web.home import Fact
 
 from .models import Asset, CheckState, Environment
@@ -35,3 +37,9 @@ def done_steps(user: Any) -> Collection[str]:
     if sum(moment is not None for moment in read_at) >= 2:
         done.add("reading")
     return done
+
+
+def places(user: Any) -> Iterable[Place]:
+    """The environments that `user` may see: what roles can be given on."""
+    for row in Environment.objects.visible_to(user).in_order():
+        yield Place(resource_name(row), row.slug, row.name, row)

@@ -69,7 +69,7 @@ def signed_in() -> Callable[[Any], Client]:
 @pytest.fixture
 def api() -> Callable[[Any], APIClient]:
     """A REST client of that user, with a bearer token as programs use it."""
-    from sstools.roles.services import create_token
+    from sstools.roles.tokens import create_token
 
     def sign_in(user: Any) -> APIClient:
         client = APIClient()

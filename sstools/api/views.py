@@ -16,7 +16,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from sstools.roles import policy, services
+from sstools.roles import policy, tokens
 from sstools.roles.models import ApiToken
 from sstools.roles.permissions import Permission
 
@@ -74,7 +74,7 @@ class TokensView(APIView):
                 raise exceptions.AuthenticationFailed("User name or password is wrong.")
         else:
             user = request.user
-        row, text = services.create_token(user, name=data["name"], days=data["days"], source="api")
+        row, text = tokens.create_token(user, name=data["name"], days=data["days"], source="api")
         row.token = text  # type: ignore[attr-defined]
         return Response(NewTokenSerializer(row).data, status=status.HTTP_201_CREATED)
 
@@ -83,7 +83,7 @@ class TokenView(APIView):
     @extend_schema(responses={204: None}, operation_id="tokens_revoke")
     def delete(self, request: Request, pk: int) -> Response:
         """End a token at once."""
-        services.revoke_token(pk, actor=request.user, source="api")
+        tokens.revoke_token(pk, actor=request.user, source="api")
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 

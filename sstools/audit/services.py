@@ -24,8 +24,7 @@ def record(
     Call it last in the service's own transaction, so that the line and the deed commit together: from here to the
     commit all other writers of history wait.
     """
-    AuditChain.objects.get_or_create(pk=1)
-    chain = AuditChain.objects.select_for_update().get(pk=1)
+    chain = wait_for_turn()
     request = logs.request_id.get()
     event = AuditEvent(
         number=chain.last_number + 1,
@@ -45,6 +44,12 @@ def record(
     chain.last_number, chain.last_hash = event.number, event.hash
     chain.save()
     return event
+
+
+def wait_for_turn() -> AuditChain:
+    """The end of the chain, locked until the transaction ends: nobody else writes history meanwhile."""
+    AuditChain.objects.get_or_create(pk=1)
+    return AuditChain.objects.select_for_update().get(pk=1)
 
 
 def event_hash(event: AuditEvent) -> str:

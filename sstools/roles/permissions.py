@@ -20,20 +20,33 @@ class Permission(StrEnum):
     MIGRATION_PLAN = "migration:plan"
     MIGRATION_ROLLBACK = "migration:rollback"
     MIGRATION_VIEW = "migration:view"
+    SCHEDULE_EDIT = (
+        "schedule:edit"  # also pausing, running now, deleting; what it asks for needs its own right
+    )
+    SCHEDULE_VIEW = "schedule:view"
 
 
 @dataclass(frozen=True)
 class Role:
+    """A named set of permissions. The built-in ones are below, custom ones are rows (models.CustomRole)."""
+
     key: str
     title: str
     description: str
     permissions: frozenset[Permission]
+    is_builtin: bool = True
 
 
 _VIEW = frozenset(
-    {Permission.ASSET_VIEW, Permission.ENVIRONMENT_VIEW, Permission.JOB_VIEW, Permission.MIGRATION_VIEW}
+    {
+        Permission.ASSET_VIEW,
+        Permission.ENVIRONMENT_VIEW,
+        Permission.JOB_VIEW,
+        Permission.MIGRATION_VIEW,
+        Permission.SCHEDULE_VIEW,
+    }
 )
-_AUTHOR = _VIEW | {Permission.ENVIRONMENT_TEST, Permission.MIGRATION_PLAN}
+_AUTHOR = _VIEW | {Permission.ENVIRONMENT_TEST, Permission.MIGRATION_PLAN, Permission.SCHEDULE_EDIT}
 _RELEASE_LEAD = _AUTHOR | {
     Permission.AUDIT_VIEW,
     Permission.JOB_CANCEL,
@@ -60,4 +73,3 @@ ROLES: dict[str, Role] = {
         ),
     )
 }
-ROLE_CHOICES = [(role.key, role.title) for role in ROLES.values()]

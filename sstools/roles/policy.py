@@ -1,18 +1,27 @@
-"""May this user do that? Grants give roles, roles hold permissions; superusers may do everything."""
+"""May this user do that? Grants give roles, roles hold permissions; superusers may do everything.
 
-from dataclasses import dataclass
+What a user has is read once per user object, that is once per request: one query, two where custom roles are concerned.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
+from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser
 from django.db.models import Q
+from django.utils import timezone
 
 from sstools.errors import NotAllowed
 from sstools.resources import EVERYTHING, resource_name
 
-from .models import Grant
-from .permissions import ROLES, Permission
+from . import denials, places
+from .models import CustomRole, Grant, Membership
+from .permissions import ROLES, Permission, Role
 
-_CACHE = "_sstools_grants"
+_CACHE = "_sstools_rights"
+MOST_HOLDERS = 5  # named in a refusal
 
 
 @dataclass(frozen=True)
@@ -30,24 +39,86 @@ class Scopes:
 
 
 @dataclass(frozen=True)
+class Holder:
+    """Somebody to ask: `name` as people call them, `email` if it is known."""
+
+    name: str
+    email: str
+
+
+@dataclass(frozen=True)
 class Explanation:
-    """Why a user may or may not. `sentence` is for people."""
+    """Why a user may or may not. `sentence` is for people.
+
+    `grant` decided, with `role`; both None for superusers and refusals. `expired` would have given it once.
+    `roles_that_would`: titles. `holders` costs up to four queries, when asked for: see `who_can`.
+    """
 
     allowed: bool
     sentence: str
+    permission: Permission
+    place: places.Place
+    grant: Grant | None = None
+    role: Role | None = None
+    expired: tuple[Grant, ...] = ()
     roles_that_would: tuple[str, ...] = ()
+    may_ask: bool = field(default=True, repr=False)
+
+    @cached_property
+    def holders(self) -> tuple[Holder, ...]:
+        """At most one more than MOST_HOLDERS of those who may."""
+        return who_can(self.permission, self.place.resource_name) if self.may_ask else ()
+
+
+class _Rights:
+    """The grants of one user, expired ones too, and the roles they name."""
+
+    def __init__(self, user: Any) -> None:
+        self.grants = list(Grant.objects.of(user).select_related("group").order_by("id"))
+
+    @cached_property
+    def custom(self) -> dict[str, Role]:
+        return {row.key: row.role for row in CustomRole.objects.all()}
+
+    def role(self, key: str) -> Role | None:
+        """None for one that no longer exists: it gives nothing."""
+        return ROLES.get(key) or self.custom.get(key)
+
+    def giving(self, permission: Permission) -> Iterator[tuple[Grant, Role]]:
+        """Grants whose role has `permission`, in force or not."""
+        for grant in self.grants:
+            role = self.role(grant.role)
+            if role is not None and permission in role.permissions:
+                yield grant, role
+
+    def roles_with(self, permission: Permission) -> tuple[str, ...]:
+        known = [*ROLES.values(), *sorted(self.custom.values(), key=lambda role: role.title)]
+        return tuple(role.title for role in known if permission in role.permissions)
+
+
+def _rights(user: Any) -> _Rights:
+    cached: _Rights | None = getattr(user, _CACHE, None)
+    if cached is None:
+        cached = _Rights(user)
+        setattr(user, _CACHE, cached)
+    return cached
+
+
+def _counts(user: Any) -> bool:
+    """False for those who may nothing whatever they were given: not signed in, disabled."""
+    return bool(getattr(user, "is_active", False)) and not isinstance(user, AnonymousUser)
+
+
+def is_superuser(user: Any) -> bool:
+    return _counts(user) and bool(getattr(user, "is_superuser", False))
 
 
 def grants_of(user: Any) -> list[Grant]:
-    """The user's grants, directly and through groups; asked once per user object, that is once per request."""
-    if not getattr(user, "is_active", False) or isinstance(user, AnonymousUser):
+    """The user's grants that are in force, directly and through groups."""
+    if not _counts(user):
         return []
-    cached: list[Grant] | None = getattr(user, _CACHE, None)
-    if cached is None:
-        mine = Q(user_id=user.pk) | Q(group__in=user.groups.all())
-        cached = list(Grant.objects.filter(mine).select_related("group").distinct())
-        setattr(user, _CACHE, cached)
-    return cached
+    now = timezone.now()
+    return [grant for grant in _rights(user).grants if not grant.has_expired_by(now)]
 
 
 def forget(user: Any) -> None:
@@ -58,9 +129,12 @@ def forget(user: Any) -> None:
 
 def scopes(user: Any, permission: Permission) -> Scopes:
     """Where `user` has `permission`; what `visible_to` filters by."""
-    if getattr(user, "is_active", False) and getattr(user, "is_superuser", False):
+    if is_superuser(user):
         return Scopes(True, frozenset())
-    found = {grant.scope for grant in grants_of(user) if permission in _permissions(grant)}
+    if not _counts(user):
+        return Scopes(False, frozenset())
+    now = timezone.now()
+    found = {grant.scope for grant, _ in _rights(user).giving(permission) if not grant.has_expired_by(now)}
     return Scopes(EVERYTHING in found, frozenset(found - {EVERYTHING}))
 
 
@@ -81,29 +155,110 @@ def has_role(user: Any) -> bool:
 
 
 def require(user: Any, permission: Permission, obj: Any = None) -> None:
-    """Raises NotAllowed, saying what is missing and which roles have it, unless `can`."""
+    """Raises NotAllowed, saying what is missing, which roles have it and whom to ask, unless `can`."""
     if not can(user, permission, obj):
-        raise NotAllowed(explain(user, permission, obj).sentence, detail={"permission": str(permission)})
+        raise refusal(user, permission, obj)
+
+
+def require_anywhere(user: Any, permission: Permission) -> None:
+    """Raises NotAllowed unless `can_anywhere`."""
+    if not can_anywhere(user, permission):
+        raise refusal(user, permission)
+
+
+def refusal(user: Any, permission: Permission, obj: Any = None) -> NotAllowed:
+    """The error that says why not, for `raise`. The attempt is noted: it ends in the history (denials.py).
+
+    Its detail: permission, object (a resource name, "*" for everything), roles, holders as name and email.
+    """
+    why = explain(user, permission, obj)
+    denials.note(user, str(permission), why.place)
+    named = why.holders[:MOST_HOLDERS]
+    names = ", ".join(holder.name for holder in named)
+    if len(why.holders) > MOST_HOLDERS:
+        names += " and others"
+    detail = {
+        "permission": str(permission),
+        "object": why.place.resource_name,
+        "roles": list(why.roles_that_would),
+        "holders": [{"name": holder.name, "email": holder.email} for holder in named],
+    }
+    remedy = f"Ask somebody who may, or an administrator for the right: {names}." if named else ""
+    return NotAllowed(why.sentence, remedy=remedy, detail=detail)
 
 
 def explain(user: Any, permission: Permission, obj: Any = None) -> Explanation:
-    """Which grant allows it, or which roles would."""
-    if getattr(user, "is_active", False) and getattr(user, "is_superuser", False):
-        return Explanation(True, "Superusers may do everything.")
-    for grant in grants_of(user):
-        if permission in _permissions(grant) and (
-            grant.scope == EVERYTHING or (obj is not None and grant.scope == resource_name(obj))
-        ):
-            through = f" through group {grant.group}" if grant.group else ""
-            where = "everything" if grant.scope == EVERYTHING else str(obj)
-            return Explanation(True, f"Role {ROLES[grant.role].title} on {where}{through}.")
-    roles = tuple(role.title for role in ROLES.values() if permission in role.permissions)
-    where = f" on {obj}" if obj is not None else ""
-    return Explanation(
-        False, f"This needs the right {permission}{where}. Roles with it: {', '.join(roles)}.", roles
-    )
+    """Why `user` may or may not: the grant that decided, or what is missing, what expired, and which roles have it.
+
+    `obj` as in `can`. Beyond what `can` asks of the database: the custom roles for a refusal, once, and the places for
+    an `obj` that is a resource name.
+    """
+    place = places.named(obj)
+    if not _counts(user):
+        return Explanation(False, _why_nothing(user), permission, place, may_ask=False)
+    if is_superuser(user):
+        sentence = "Superusers may do everything, whatever roles they have."
+        return Explanation(True, sentence, permission, place)
+    rights, now = _rights(user), timezone.now()
+    fitting = [
+        (grant, role)
+        for grant, role in rights.giving(permission)
+        if grant.scope in (EVERYTHING, place.resource_name)
+    ]
+    for grant, role in fitting:
+        if not grant.has_expired_by(now):
+            on = places.ALL if grant.scope == EVERYTHING else place
+            sentence = f"Role {role.title} on {on}{_through(grant)}{_until(grant)}."
+            return Explanation(True, sentence, permission, place, grant, role)
+    roles = rights.roles_with(permission)
+    sentence = f"This needs the right {permission} on {place}. Roles with it: {', '.join(roles)}."
+    for grant, role in fitting:
+        sentence += f" The role {role.title}{_through(grant)} expired on {_day(grant)}."
+    expired = tuple(grant for grant, _ in fitting)
+    return Explanation(False, sentence, permission, place, expired=expired, roles_that_would=roles)
 
 
-def _permissions(grant: Grant) -> frozenset[Permission]:
-    role = ROLES.get(grant.role)  # a role that no longer exists gives nothing
-    return role.permissions if role else frozenset()
+def who_can(permission: Permission, resource: str) -> tuple[Holder, ...]:
+    """Who may, to be asked: at most one more than MOST_HOLDERS. Those first who may do little else.
+
+    Superusers are named only if nobody has it by a role.
+    """
+    custom = [row.role for row in CustomRole.objects.all()]
+    with_it = [role for role in (*ROLES.values(), *custom) if permission in role.permissions]
+    few = [role.key for role in with_it if Permission.ACCESS_EDIT not in role.permissions]
+    all_of_it = [role.key for role in with_it if Permission.ACCESS_EDIT in role.permissions]
+    people = get_user_model()._default_manager.filter(is_active=True)
+    found: dict[int, Any] = {}
+    for keys in (few, all_of_it):
+        grants = Grant.objects.in_force().filter(role__in=keys, scope__in=(EVERYTHING, resource))
+        members = Membership.objects.filter(group__in=grants.exclude(group=None).values("group_id"))
+        direct = Q(pk__in=grants.exclude(user=None).values("user_id"))
+        rows = people.filter(direct | Q(pk__in=members.values("user_id"))).order_by("username")
+        if keys and len(found) <= MOST_HOLDERS:
+            found |= {user.pk: user for user in rows[: MOST_HOLDERS + 1]}
+    if not found:
+        found = {user.pk: user for user in people.filter(is_superuser=True).order_by("username")[:2]}
+    return tuple(Holder(name_of(user), user.email) for user in found.values())[: MOST_HOLDERS + 1]
+
+
+def name_of(user: Any) -> str:
+    """As people call them: the full name, else the user name."""
+    return str(user.get_full_name() or user.get_username())
+
+
+def _why_nothing(user: Any) -> str:
+    if isinstance(user, AnonymousUser) or user is None:
+        return "Nobody is signed in."
+    return "This account is switched off: it may do nothing."
+
+
+def _through(grant: Grant) -> str:
+    return f" through group {grant.group}" if grant.group else ""
+
+
+def _until(grant: Grant) -> str:
+    return f", until {_day(grant)}" if grant.expires_at else ""
+
+
+def _day(grant: Grant) -> str:
+    return f"{timezone.localtime(grant.expires_at):%Y-%m-%d %H:%M %Z}" if grant.expires_at else ""

@@ -3,14 +3,14 @@
 from datetime import timedelta
 
 import pytest
-from django.contrib.auth.models import AnonymousUser, Group
+from django.contrib.auth.models import AnonymousUser
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from sstools.audit.models import AuditEvent
 from sstools.errors import Invalid, NotAllowed, NotFoundError
-from sstools.roles import policy, services
-from sstools.roles.models import ApiToken, Grant
+from sstools.roles import policy, services, tokens
+from sstools.roles.models import ApiToken, Grant, Group, Membership
 from sstools.roles.permissions import ROLES, Permission
 
 pytestmark = pytest.mark.django_db
@@ -22,6 +22,8 @@ TABLE = {
     Permission.ENVIRONMENT_VIEW: {"viewer", "author", "release_lead", "admin"},
     Permission.JOB_VIEW: {"viewer", "author", "release_lead", "admin"},
     Permission.MIGRATION_VIEW: {"viewer", "author", "release_lead", "admin"},
+    Permission.SCHEDULE_VIEW: {"viewer", "author", "release_lead", "admin"},
+    Permission.SCHEDULE_EDIT: {"author", "release_lead", "admin"},
     Permission.ENVIRONMENT_TEST: {"author", "release_lead", "admin"},
     Permission.MIGRATION_PLAN: {"author", "release_lead", "admin"},
     Permission.AUDIT_VIEW: {"release_lead", "admin"},
@@ -56,7 +58,7 @@ def test_a_role_on_one_environment_says_nothing_of_another(make_user):
 def test_roles_through_groups_and_directly_add_up(make_user):
     user, group = make_user("ann", "viewer"), Group.objects.create(name="releasers")
     Grant.objects.create(group=group, role="release_lead", scope=PROD)
-    user.groups.add(group)
+    Membership.objects.create(user=user, group=group)
     assert policy.can(user, Permission.MIGRATION_APPLY, PROD)
     assert not policy.can(user, Permission.MIGRATION_APPLY, DEV)
     assert policy.can(user, Permission.ASSET_VIEW, DEV)
@@ -133,19 +135,19 @@ def test_the_database_refuses_a_grant_for_nobody_and_a_second_one(stranger):
 
 
 def test_a_token_is_kept_as_a_hash_and_gives_its_user(author):
-    row, text = services.create_token(author, name="nightly", days=7)
+    row, text = tokens.create_token(author, name="nightly", days=7)
     assert text.startswith("sst_")
     assert len(text) > 40
     assert text not in str(ApiToken.objects.values())
-    assert services.token_for(text) == row
+    assert tokens.token_for(text) == row
     assert row.prefix == text[: len(row.prefix)]
 
 
 @pytest.mark.parametrize("spoil", ["revoke", "expire", "disable", "wrong", "prefix"])
 def test_a_token_that_must_not_work(author, spoil):
-    row, text = services.create_token(author, name="x", days=1)
+    row, text = tokens.create_token(author, name="x", days=1)
     if spoil == "revoke":
-        services.revoke_token(row.pk, actor=author)
+        tokens.revoke_token(row.pk, actor=author)
     elif spoil == "expire":
         ApiToken.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
     elif spoil == "disable":
@@ -155,21 +157,21 @@ def test_a_token_that_must_not_work(author, spoil):
         text = text[:-1] + ("a" if text[-1] != "a" else "b")
     else:
         text = text.removeprefix("sst_")
-    assert services.token_for(text) is None
+    assert tokens.token_for(text) is None
 
 
 def test_tokens_of_others_are_revoked_by_admins_alone(author, viewer, admin):
-    row, text = services.create_token(author, name="x")
+    row, text = tokens.create_token(author, name="x")
     with pytest.raises(NotFoundError):
-        services.revoke_token(row.pk, actor=viewer)
-    assert services.token_for(text) is not None
-    services.revoke_token(row.pk, actor=admin)
-    assert services.token_for(text) is None
+        tokens.revoke_token(row.pk, actor=viewer)
+    assert tokens.token_for(text) is not None
+    tokens.revoke_token(row.pk, actor=admin)
+    assert tokens.token_for(text) is None
 
 
 def test_when_a_token_was_used_is_written_at_most_once_a_minute(author, django_assert_num_queries):
-    _, text = services.create_token(author, name="x")
-    services.token_for(text)
+    _, text = tokens.create_token(author, name="x")
+    tokens.token_for(text)
     with django_assert_num_queries(1):
-        services.token_for(text)
+        tokens.token_for(text)
     assert ApiToken.objects.get().last_used_at is not None
