@@ -7,7 +7,7 @@ from sstools.jobs.registry import job_kind
 from sstools.jobs.runner import JobContext
 from sstools.roles.permissions import Permission
 
-from . import services
+from . import scheduling, services
 from .models import Environment
 
 
@@ -16,7 +16,13 @@ def _link(job: Job) -> tuple[str, str] | None:
     return (environment.name, environment.get_absolute_url()) if environment else None
 
 
-@job_kind(services.CHECK, title="Test a connection", permission=Permission.ENVIRONMENT_TEST, link=_link)
+@job_kind(
+    services.CHECK,
+    title="Test a connection",
+    permission=Permission.ENVIRONMENT_TEST,
+    link=_link,
+    schedulable=scheduling.CHECK,
+)
 def check(ctx: JobContext, *, environment: str) -> dict[str, Any]:
     """Test the connection of an environment. Succeeds when the test was carried out, whatever it found."""
     row = Environment.objects.get(uuid=environment)
@@ -28,7 +34,13 @@ def check(ctx: JobContext, *, environment: str) -> dict[str, Any]:
     return {"state": str(row.check_state), "version": report.version, "environment": row.slug}
 
 
-@job_kind(services.READING, title="Read an inventory", permission=Permission.ENVIRONMENT_TEST, link=_link)
+@job_kind(
+    services.READING,
+    title="Read an inventory",
+    permission=Permission.ENVIRONMENT_TEST,
+    link=_link,
+    schedulable=scheduling.READING,
+)
 def read_inventory(ctx: JobContext, *, environment: str) -> dict[str, Any]:
     """Read the lists of an environment into the inventory. Safe to run again: it says what is there now."""
     row = Environment.objects.get(uuid=environment)

@@ -11,7 +11,7 @@ from sstools.jobs.registry import job_kind
 from sstools.jobs.runner import JobContext
 from sstools.roles.permissions import Permission
 
-from . import applying, planning, verification
+from . import applying, planning, scheduling, verification
 from .models import BUSY_STATES, FINISHED_RUNS, Migration, MigrationState, Run, RunState
 
 
@@ -30,6 +30,7 @@ def _link_to_run(job: Job) -> tuple[str, str] | None:
     title="Make a plan",
     permission=Permission.MIGRATION_PLAN,
     link=_link_to_migration,
+    schedulable=scheduling.PLAN,
 )
 def make_plan(ctx: JobContext, *, migration: str) -> dict[str, Any]:
     """Safe to run again: every plan is a new row, and the newest counts."""
@@ -91,7 +92,11 @@ def apply_plan(ctx: JobContext, *, run: int) -> dict[str, Any]:
 
 
 @job_kind(
-    "migrations_app.verify_run", title="Verify a run", permission=Permission.MIGRATION_PLAN, link=_link_to_run
+    "migrations_app.verify_run",
+    title="Verify a run",
+    permission=Permission.MIGRATION_PLAN,
+    link=_link_to_run,
+    schedulable=scheduling.VERIFICATION,
 )
 def verify_run(ctx: JobContext, *, run: int) -> dict[str, Any]:
     """Safe to run again: verdicts are replaced chart by chart."""

@@ -73,6 +73,7 @@ INSTALLED_APPS = [
     "sstools.web",
     "sstools.api",
     "sstools.jobs",
+    "sstools.schedules",
     "sstools.audit",
     "sstools.roles",
     "django.contrib.admin",
@@ -181,6 +182,7 @@ JOB_GRACE_SECONDS = env_int("SSTOOLS_JOB_GRACE_SECONDS", 60, at_least=1)
 JOB_SWEEP_SECONDS = env_int("SSTOOLS_JOB_SWEEP_SECONDS", 15, at_least=1)
 JOB_MAX_ATTEMPTS = env_int("SSTOOLS_JOB_MAX_ATTEMPTS", 5, at_least=1)
 JOB_TIMEOUT_SECONDS = env_int("SSTOOLS_JOB_TIMEOUT_SECONDS", 6 * 3600, at_least=60)
+SCHEDULE_HISTORY_DAYS = env_int("SSTOOLS_SCHEDULE_HISTORY_DAYS", 90, at_least=1)
 # The queue carries uuids of jobs and nothing else; what it knows of success and failure is not the truth.
 Q_CLUSTER = {
     "name": "sstools",

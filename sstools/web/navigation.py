@@ -74,6 +74,7 @@ GROUPS = (
         "Activity",
         (
             Entry("Jobs", "jobs", "j", ("jobs:list",), "What runs in the background"),
+            Entry("Schedules", "clock", "h", ("schedules:list",), "What runs by itself, and when"),
             Entry("Audit", "audit", "a", ("audit:list",), "Who did what, and when"),
         ),
     ),

@@ -51,6 +51,14 @@ LOOKS: dict[str, Look] = {
     # of a cluster of workers
     "alive": Look("alive", "check", "added"),
     "silent": Look("not seen", "alert", "removed"),
+    # of a schedule and its runs
+    "on": Look("on", "check", "added"),
+    "late": Look("late", "hourglass", "changed", "ringed", "It should have started by now."),
+    "failing": Look("failing", "x-circle", "removed"),
+    "paused": Look("paused", "stop", "plain"),
+    "missed": Look("missed", "skip", "changed"),
+    "skipped": Look("skipped", "skip", "plain"),
+    "not_started": Look("not started", "no-entry", "removed"),
     # of a migration and its runs
     "draft": Look("draft", "draft", "plain"),
     "planned": Look("planned", "tasks", "info"),

@@ -1,0 +1,129 @@
+"""What schedules may do with migrations: plan again, to hear whether something would change; verify a run again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.urls import reverse
+
+from sstools.errors import NotFoundError
+from sstools.jobs.models import Job
+from sstools.jobs.registry import Schedulable, Subject
+from sstools.resources import resource_name
+from sstools.schedules.params import ParamsForm
+
+from . import services
+from .models import OPEN_STATES, Migration, Run, RunState
+
+MOST_CHOICES = 200  # the newest; an older one can be named through the API
+
+
+class _ChosenByNumber(forms.ModelChoiceField):
+    """A select of the newest rows that takes every row the user may see."""
+
+    def __init__(self, model: Any, describe: Any, **kwargs: Any) -> None:
+        super().__init__(model.objects.none(), **kwargs)
+        self.describe = describe
+
+    def label_from_instance(self, obj: Any) -> str:
+        return str(self.describe(obj))
+
+
+class MigrationParams(ParamsForm):
+    migration = _ChosenByNumber(
+        Migration,
+        lambda migration: f"{migration.number}: {migration.title}",
+        to_field_name="uuid",
+        help_text="One that is not applied yet. Each run makes a new plan; the result says what would change.",
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        rows = Migration.objects.visible_to(self.user).filter(state__in=OPEN_STATES)
+        _offer(self.fields["migration"], rows, Migration)
+
+    def params(self) -> dict[str, Any]:
+        return {"migration": str(self.cleaned_data["migration"].uuid)}
+
+
+class RunParams(ParamsForm):
+    run = _ChosenByNumber(
+        Run,
+        lambda run: f"{run.number}: {run.migration.title}",
+        to_field_name="number",
+        help_text="One that was applied. Its charts' queries are run on both sides again.",
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        rows = Run.objects.visible_to(self.user).filter(state=RunState.APPLIED).select_related("migration")
+        _offer(self.fields["run"], rows, Run)
+
+    def params(self) -> dict[str, Any]:
+        return {"run": self.cleaned_data["run"].number}
+
+
+def _offer(field: Any, rows: Any, model: Any) -> None:
+    field.queryset = rows
+    newest = list(rows.order_by("-number")[:MOST_CHOICES])
+    field.widget.choices = [
+        ("", "---------"),
+        *((field.prepare_value(row), field.label_from_instance(row)) for row in newest),
+    ]
+
+
+def _migration(params: dict[str, Any]) -> Migration:
+    rows = Migration.objects.select_related("source", "target")
+    if (migration := rows.filter(uuid=params.get("migration")).first()) is None:
+        raise NotFoundError("The migration was removed.")
+    return migration
+
+
+def _run(params: dict[str, Any]) -> Run:
+    rows = Run.objects.select_related("migration__target")
+    if (run := rows.filter(number=params.get("run")).first()) is None:
+        raise NotFoundError("The run was removed.")
+    return run
+
+
+def _subject_of(migration: Migration, label: str, url: str) -> Subject:
+    return Subject(label, resource_name(migration.target), url, migration.target)
+
+
+def _migration_subject(params: dict[str, Any]) -> Subject:
+    migration = _migration(params)
+    return _subject_of(migration, f"{migration}: {migration.title}", migration.get_absolute_url())
+
+
+def _run_subject(params: dict[str, Any]) -> Subject:
+    run = _run(params)
+    url = reverse("migrations_app:verify", args=[run.migration_id])
+    return _subject_of(run.migration, f"{run}: {run.migration.title}", url)
+
+
+def _plan(params: dict[str, Any], **asked: Any) -> Job:
+    return services.request_plan(_migration(params), **asked)
+
+
+def _verify(params: dict[str, Any], **asked: Any) -> Job:
+    return services.request_verification(_run(params), **asked)
+
+
+def _what_would_change(job: Job) -> str:
+    counts = (job.result or {}).get("counts", {})
+    words = [f"{counts[name]} to {name}" for name in ("create", "update", "remove") if counts.get(name)] + (
+        [f"{counts['blocked']} blocked"] if counts.get("blocked") else []
+    )
+    return ", ".join(words) if words else "nothing would change"
+
+
+def _verdicts(job: Job) -> str:
+    counts = {
+        name: number for name, number in (job.result or {}).items() if isinstance(number, int) and number
+    }
+    return ", ".join(f"{number} {name.replace('_', ' ')}" for name, number in sorted(counts.items()))
+
+
+PLAN = Schedulable(MigrationParams, _migration_subject, _plan, _what_would_change)
+VERIFICATION = Schedulable(RunParams, _run_subject, _verify, _verdicts)

@@ -1,0 +1,1 @@
+"""Schedules: jobs that ask for themselves, by cron expression and time zone."""

@@ -1,0 +1,22 @@
+from django.apps import AppConfig
+
+FIRE_SECONDS = 2.0  # how late a run may start at most while a supervisor is alive
+SETTLE_SECONDS = 5.0
+PRUNE_SECONDS = 3600.0
+
+
+class SchedulesConfig(AppConfig):
+    name = "sstools.schedules"
+    label = "schedules"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from sstools.jobs import periodic
+        from sstools.web import home
+
+        from . import firing, overview
+
+        periodic.every(FIRE_SECONDS, "Firing schedules", firing.fire_due)
+        periodic.every(SETTLE_SECONDS, "Results of schedules", firing.settle)
+        periodic.every(PRUNE_SECONDS, "History of schedules", firing.prune)
+        home.register(overview)
