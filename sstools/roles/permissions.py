@@ -20,11 +20,7 @@ class Permission(StrEnum):
     MIGRATION_PLAN = "migration:plan"
     MIGRATION_ROLLBACK = "migration:rollback"
     MIGRATION_VIEW = "migration:view"
-    SCHEDULE_EDIT = "schedule:edit"  # also pausing, running now, deleting; what it asks for needs its own right
-    SCHEDULE_VIEW = "schedule:view"
-    SCHEDULE_EDIT = (
-        "schedule:edit"  # also pausing, running now, deleting; what it asks for needs its own right
-    )
+    SCHEDULE_EDIT = "schedule:edit"  # also pausing, running now, deleting
     SCHEDULE_VIEW = "schedule:view"
 
 
