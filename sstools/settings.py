@@ -2,12 +2,13 @@
 this file for development or production.
 """
 
+from datetime import timedelta
 from pathlib import Path
 
 from csp.constants import NONCE, NONE, SELF
 
 from . import databases
-from .env import env_bool, env_int, env_list, env_secret, env_str
+from .env import SettingError, env_bool, env_int, env_list, env_secret, env_str
 from .keys import checked_field_keys, kept_key, new_field_key, new_secret_key
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -76,6 +77,7 @@ INSTALLED_APPS = [
     "sstools.schedules",
     "sstools.audit",
     "sstools.roles",
+    "sstools.signin",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -88,6 +90,7 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular",
     "csp",
+    "axes",
     "django_q",
 ]
 
@@ -110,6 +113,7 @@ MIDDLEWARE = [
     "sstools.web.middleware.SignedOutMiddleware",
     "sstools.web.middleware.ExpectedErrorMiddleware",
     "sstools.web.middleware.PlainTextMiddleware",
+    "axes.middleware.AxesMiddleware",
 ]
 CSRF_FAILURE_VIEW = "sstools.api.errors.csrf_failure"
 
@@ -160,7 +164,11 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 LOGIN_URL = "/login/"
 LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "/login/"
-AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend"]
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",  # first: after too many wrong passwords nobody looks at the next
+    "sstools.signin.backends.LocalBackend",
+    "sstools.signin.backends.DirectoryBackend",
+]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
@@ -170,6 +178,55 @@ LANGUAGE_CODE = "en"
 TIME_ZONE = env_str("SSTOOLS_TIME_ZONE", "UTC")
 USE_TZ = True
 USE_I18N = True
+
+# With a password: everybody, superusers (emergency accounts) or nobody.
+LOCAL_SIGN_IN = env_str("SSTOOLS_LOCAL_SIGN_IN", "everybody", choices=("everybody", "superusers", "nobody"))
+SIGN_IN_ATTEMPTS = env_int("SSTOOLS_SIGN_IN_ATTEMPTS", 10, at_least=1)
+SIGN_IN_PAUSE_MINUTES = env_int("SSTOOLS_SIGN_IN_PAUSE_MINUTES", 15, at_least=1)
+AXES_FAILURE_LIMIT = SIGN_IN_ATTEMPTS
+AXES_COOLOFF_TIME = timedelta(minutes=SIGN_IN_PAUSE_MINUTES)
+# By name and address together: nobody can lock somebody else out from afar.
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_CLIENT_IP_CALLABLE = "sstools.signin.history.client_address"
+AXES_LOCKOUT_CALLABLE = "sstools.signin.views.locked_out"
+AXES_RESET_ON_SUCCESS = True
+AXES_DISABLE_ACCESS_LOG = True  # sign-ins are in our own history
+AXES_VERBOSE = False
+AXES_SENSITIVE_PARAMETERS = ["username"]  # beside the password: people type theirs into the wrong field
+
+# A directory: ADFS by its host name, or Entra ID by its tenant. sstools/signin has what the library lacks.
+ADFS_SERVER = env_str("SSTOOLS_ADFS_SERVER", "")
+ENTRA_TENANT = env_str("SSTOOLS_ENTRA_TENANT", "")
+SSO = bool(ADFS_SERVER or ENTRA_TENANT)
+SSO_LABEL = env_str("SSTOOLS_SSO_LABEL", "Sign in with your company account")
+SSO_SESSION_HOURS = env_int("SSTOOLS_SSO_SESSION_HOURS", 8, at_least=1)
+SSO_USERNAME_CLAIM = env_str(
+    "SSTOOLS_SSO_USERNAME_CLAIM", "preferred_username" if ENTRA_TENANT else "winaccountname"
+)
+SSO_SUBJECT_CLAIM = env_str("SSTOOLS_SSO_SUBJECT_CLAIM", "")
+if SSO:
+    if ADFS_SERVER and ENTRA_TENANT:
+        raise SettingError("Set SSTOOLS_ADFS_SERVER or SSTOOLS_ENTRA_TENANT, not both.")
+    _client, _resource = env_str("SSTOOLS_SSO_CLIENT_ID"), env_str("SSTOOLS_SSO_RESOURCE")
+    AUTH_ADFS = {
+        "CLIENT_ID": _client,
+        "CLIENT_SECRET": env_secret("SSTOOLS_SSO_CLIENT_SECRET", "") or None,
+        "RELYING_PARTY_ID": _resource,
+        "AUDIENCE": env_list("SSTOOLS_SSO_AUDIENCE", [_resource, _client] if ENTRA_TENANT else [_resource]),
+        "CA_BUNDLE": env_str("SSTOOLS_SSO_CA_FILE", "") or True,
+        "USERNAME_CLAIM": SSO_USERNAME_CLAIM,
+        "GROUPS_CLAIM": env_str("SSTOOLS_SSO_GROUPS_CLAIM", "groups" if ENTRA_TENANT else "group"),
+        "TIMEOUT": 5,
+        "RETRIES": 1,
+        "CONFIG_RELOAD_INTERVAL": 1,
+        "JWT_LEEWAY": 30,
+        "PROXIES": {"https": env_str("SSTOOLS_SSO_PROXY", "")},
+        **(
+            {"TENANT_ID": ENTRA_TENANT, "VERSION": "v2.0", "SCOPES": ["openid", f"{_resource}/.default"]}
+            if ENTRA_TENANT
+            else {"SERVER": ADFS_SERVER}
+        ),
+    }
 
 # Names of groups of the directory ("BI-*") that ss-tools gets to know by itself when somebody in them signs in.
 DIRECTORY_GROUPS = env_list("SSTOOLS_DIRECTORY_GROUPS", [])
@@ -272,6 +329,7 @@ LOGGING = {
         "django": {"handlers": [], "level": LOG_LEVEL, "propagate": True},
         "django.server": {"handlers": [], "level": LOG_LEVEL, "propagate": True},
         "django-q": {"handlers": [], "level": "WARNING", "propagate": True},
+        "django_auth_adfs": {"level": "WARNING"},  # it writes tokens and codes at DEBUG
         "httpx": {"level": "WARNING"},  # the Superset client keeps its own log, without query strings
         "httpcore": {"level": "WARNING"},
     },

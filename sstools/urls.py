@@ -11,6 +11,7 @@ urlpatterns = [
     path("api/", include("sstools.api.urls")),
     path("admin/", admin.site.urls),
     path("jobs/", include("sstools.jobs.urls")),
+    path("oauth2/", include("sstools.signin.urls")),
     path("schedules/", include("sstools.schedules.urls")),
     path("", include("environments.urls")),
     path("", include("migrations_app.urls")),

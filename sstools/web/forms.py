@@ -2,17 +2,8 @@ import zoneinfo
 from typing import Any, cast
 
 from django import forms
-from django.contrib.auth.forms import AuthenticationForm
 
 from .models import Preference
-
-
-class LoginForm(AuthenticationForm):
-    """Django's, with attributes that password managers and phones understand."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.fields["username"].widget.attrs |= {"autocapitalize": "none", "spellcheck": "false"}
 
 
 class PreferenceForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's is no generic at run time

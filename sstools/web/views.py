@@ -1,10 +1,9 @@
-"""Overview, sign in and out, own preferences, the style page."""
+"""Overview, own preferences, the style page."""
 
 from typing import Any, cast
 
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth import views as auth_views
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.views.decorators.http import require_http_methods, require_safe
@@ -13,7 +12,7 @@ from sstools.roles import policy
 
 from . import home as overview
 from . import styleguide as samples
-from .forms import LoginForm, PreferenceForm
+from .forms import PreferenceForm
 from .htmx import go_to, render_page
 from .models import Preference
 from .navigation import first_url
@@ -31,21 +30,6 @@ def home(request: HttpRequest) -> HttpResponse:
         "is_stranger": is_stranger,
     }
     return render_page(request, "web/home.html", None, context)
-
-
-class Login(auth_views.LoginView):
-    """`next` is checked by Django: an address of another site leads to the overview instead."""
-
-    template_name = "registration/login.html"
-    authentication_form = LoginForm
-    redirect_authenticated_user = True
-
-    def form_invalid(self, form: Any) -> HttpResponse:
-        return self.render_to_response(self.get_context_data(form=form), status=422)
-
-
-class Logout(auth_views.LogoutView):
-    http_method_names = ["post", "options"]
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
