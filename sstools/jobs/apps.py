@@ -7,4 +7,11 @@ class JobsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from . import checks  # noqa: F401  registers itself
+        from sstools.web import home
+
+        from . import (
+            checks,  # noqa: F401  registers itself
+            overview,
+        )
+
+        home.register(overview)

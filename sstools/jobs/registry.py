@@ -133,6 +133,12 @@ def kind(name: str) -> Kind:
         raise UnknownKind(f"There is no job kind {name} in this version of ss-tools.") from None
 
 
+def find(name: str) -> Kind | None:
+    """None for a kind that this version of ss-tools does not have."""
+    load()
+    return _kinds.get(name)
+
+
 def names() -> Sequence[str]:
     load()
     return sorted(_kinds)

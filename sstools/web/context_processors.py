@@ -3,6 +3,7 @@
 from functools import cached_property
 from typing import Any
 
+from django.db.models import Count
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 
@@ -38,10 +39,41 @@ class Shell:
         return navigation.first_url("jobs:list")
 
     @cached_property
-    def unfinished_jobs(self) -> int:
-        from sstools.jobs.models import Job
+    def _jobs(self) -> tuple[int, int]:
+        """Unfinished jobs that the reader sees, and how many of them wait for an answer of anybody."""
+        from sstools.jobs.models import Job, State
 
-        return Job.objects.visible_to(self.request.user).unfinished().count() if self.is_signed_in else 0
+        if not self.is_signed_in:
+            return 0, 0
+        states = list(
+            Job.objects.visible_to(self.request.user)
+            .unfinished()
+            .order_by()
+            .values_list("state")
+            .annotate(number=Count("pk"))
+        )
+        return sum(number for _, number in states), dict(states).get(State.NEEDS_INPUT, 0)
+
+    @cached_property
+    def unfinished_jobs(self) -> int:
+        return self._jobs[0]
+
+    @cached_property
+    def asking_jobs(self) -> int:
+        """Jobs that wait for an answer which the reader may give."""
+        from sstools.jobs import waiting
+
+        return len(waiting.asking(self.request.user)) if self._jobs[1] else 0
+
+    @cached_property
+    def no_worker(self) -> bool:
+        """No worker was seen lately, and somebody should know: jobs wait, or this is one of their pages."""
+        from sstools.jobs import services, waiting
+
+        if not self.is_signed_in or not self.jobs_url:
+            return False
+        concerns = self.request.path.startswith(self.jobs_url) or bool(self.unfinished_jobs)
+        return concerns and waiting.nobody_works(services.db_now())
 
     @cached_property
     def admin_url(self) -> str:

@@ -182,6 +182,7 @@ def context(request: HttpRequest) -> dict[str, Any]:
             {"label": "Apply", "url": "#stepper", "state": "current"},
         ],
         "job": job,
+        "job_progress": SimpleNamespace(done=6, total=13, percent=46, seconds_left=84),
         "failed_job": failed,
         "job_steps": [
             {"title": "Restore point 319", "state": "done", "note": "13 assets", "seconds": 4.1},

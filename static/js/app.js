@@ -1,6 +1,7 @@
 /* What pages gain from JavaScript; all of them work without it. Listens on the document, so swapped parts need no setup.
    Attributes: data-open="id" (dialog), a[data-dialog=id] (dialog instead of the confirm page), data-dismiss, data-toast,
-   data-check-all / data-check / data-checked-count, data-copy="id", data-follow (log), data-submit (form on change). */
+   data-check-all / data-check / data-checked-count, data-copy="id", data-follow (log), data-follows="id" (its switch),
+   data-submit (form on change), form[data-keep] (what is entered outlives a sign-in). */
 (() => {
   "use strict";
   const root = document.documentElement;
@@ -64,9 +65,23 @@
 
   /* --- after load and after each swap --- */
   function settle(within) {
-    all("[data-follow]", within).forEach((log) => { log.scrollTop = log.scrollHeight; });
+    document.querySelectorAll("[data-follow]").forEach((log) => { if (follows(log)) log.scrollTop = log.scrollHeight; });
     all("table, form", within).forEach(counted);
   }
+
+  /* --- logs: follow their end until somebody scrolls away from it --- */
+  const followSwitch = (log) => document.querySelector(`[data-follows="${log.id}"]`);
+  const follows = (log) => followSwitch(log)?.checked ?? true;
+  document.addEventListener("scroll", ({ target: log }) => {
+    const box = log.matches?.("[data-follow]") && followSwitch(log);
+    if (box) box.checked = log.scrollHeight - log.scrollTop - log.clientHeight < 8;
+  }, true);
+
+  /* --- filters: what is empty is no part of the address --- */
+  on("formdata", (event) => {
+    if (!event.target.matches("form.filters[method=get]")) return;
+    [...event.formData].forEach(([name, value]) => { if (value === "") event.formData.delete(name); });
+  });
 
   /* --- dialogs, copying, checking --- */
   const copy = async (button) => {
@@ -102,6 +117,7 @@
   on("change", (event) => {
     const element = event.target;
     if (element.matches("[data-check-all]")) all("[data-check]:not(:disabled)", scope(element)).forEach((box) => { box.checked = element.checked; });
+    if (element.matches("[data-follows]") && element.checked) settle(document);
     if (element.matches("[data-check], [data-check-all]")) counted(element);
     if (element.matches("[name=theme]")) root.dataset.theme = element.value; // shows the choice before it is saved
     if (element.matches("[name=density]")) root.dataset.density = element.value;

@@ -138,9 +138,13 @@ def when(moment: datetime | None, absolute: bool = False, none: str = "never") -
 
 
 @register.simple_tag
-def clock(moment: datetime | None) -> SafeString:
-    """The time of day with seconds, for log lines."""
-    return _time(moment, f"{timezone.localtime(moment):%H:%M:%S}") if moment else mark_safe("")
+def clock(moment: datetime | None, utc: bool = False) -> SafeString:
+    """The time of day with seconds, for log lines; in the reader's zone, or with `utc=True` in UTC."""
+    return (
+        _time(moment, f"{moment.astimezone(UTC) if utc else timezone.localtime(moment):%H:%M:%S}")
+        if moment
+        else mark_safe("")
+    )
 
 
 def _time(moment: datetime, text: str) -> SafeString:
@@ -170,6 +174,21 @@ def duration(seconds: float | None) -> str:
         return f"{whole} s"
     hours, rest = divmod(whole, 3600)
     return f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours else f"{rest // 60}:{rest % 60:02}"
+
+
+@register.filter
+def time_left(seconds: float) -> str:
+    """An estimate says no more than it knows: 4 -> "a few seconds left", 47 -> "about 50 s left", 80 -> "about 1 min
+    left".
+    """
+    if seconds < 8:
+        return "a few seconds left"
+    if seconds < 55:
+        return f"about {round(seconds / 10) * 10} s left"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"about {minutes} min left"
+    return f"about {minutes // 60} h {minutes % 60:02} min left"
 
 
 @register.simple_tag
