@@ -93,6 +93,12 @@ class Migration(migrations.Migration):
         ),
         migrations.RemoveConstraint(model_name="grant", name="a_grant_is_for_a_user_or_a_group"),
         migrations.RemoveConstraint(model_name="grant", name="one_such_grant_per_group"),
+        # Without its index: PostgreSQL keeps the name of an index when a column is renamed, and the new `group` needs it.
+        migrations.AlterField(
+            model_name="grant",
+            name="group",
+            field=models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.CASCADE, related_name="grants", to="auth.group"),
+        ),
         migrations.RenameField(model_name="grant", old_name="group", new_name="django_group"),
         migrations.AddField(
             model_name="grant",
