@@ -31,6 +31,24 @@ RESOURCE = "https://ss-tools.test/"
 TTL = 3600
 
 
+def certified_key() -> tuple[rsa.RSAPrivateKey, bytes]:
+    """A signing key, and its self-signed certificate in DER."""
+    key = rsa.generate_private_key(65537, 2048)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "signing")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=365))
+        .sign(key, hashes.SHA256())
+    )
+    return key, certificate.public_bytes(serialization.Encoding.DER)
+
+
 class FakeAdfs:
     """`users`: name -> claims. `asked`: (method, path) of what it was asked. A sign-in without PKCE is refused."""
 
@@ -61,20 +79,7 @@ class FakeAdfs:
 
     def rotate(self) -> None:
         """New signing keys; the old ones are gone."""
-        self.key = rsa.generate_private_key(65537, 2048)
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "signing")])
-        now = datetime.now(UTC)
-        certificate = (
-            x509.CertificateBuilder()
-            .subject_name(name)
-            .issuer_name(name)
-            .public_key(self.key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(days=1))
-            .not_valid_after(now + timedelta(days=365))
-            .sign(self.key, hashes.SHA256())
-        )
-        der = certificate.public_bytes(serialization.Encoding.DER)
+        self.key, der = certified_key()
         public = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(self.key.public_key()))
         self.jwk = {**public, "use": "sig", "alg": "RS256", "x5c": [base64.b64encode(der).decode()]}
 
