@@ -10,13 +10,11 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotInTime
-from datetime import timedelta
 from queue import SimpleQueue
 
 from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, close_old_connections, connections, transaction
 from django.db.migrations.executor import MigrationExecutor
-from django.db.models import Sum
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.clickjacking import xframe_options_deny
@@ -24,7 +22,7 @@ from django.views.decorators.http import require_safe
 
 from sstools import secrets
 from sstools.jobs import services as jobs
-from sstools.jobs.models import Job, State, Worker
+from sstools.jobs.models import Worker
 from sstools.outages import (
     OwnDatabaseBusy,
     OwnDatabaseDamaged,
@@ -175,16 +173,7 @@ def _workers() -> str:
 
 def _queue() -> str:
     """Does it move? Jobs that wait while every worker is busy, or while others are begun, are no fault of it."""
-    now = jobs.db_now()
-    overdue = timedelta(seconds=QUEUE_SECONDS)
-    lost = Job.objects.filter(state=State.RUNNING, lease_until__lt=now - overdue)
-    if jobs.oldest_wait_seconds() < QUEUE_SECONDS and not lost.exists():
-        return "ok"
-    places = Worker.objects.alive(now).aggregate(sum=Sum("workers"))["sum"] or 0
-    busy = Job.objects.filter(state=State.RUNNING, lease_until__gt=now).count()
-    if 0 < places <= busy or Job.objects.filter(started_at__gt=now - overdue).exists():
-        return "ok"
-    return "does not move"
+    return "ok" if jobs.stalled_seconds() < QUEUE_SECONDS else "does not move"
 
 
 def _keys() -> str:

@@ -244,8 +244,9 @@ SCHEDULE_HISTORY_DAYS = env_int("SSTOOLS_SCHEDULE_HISTORY_DAYS", 90, at_least=1)
 Q_CLUSTER = {
     "name": "sstools",
     "orm": "default",  # the message is written in the transaction that writes the job
+    "broker_class": "sstools.jobs.broker.Broker",
     "workers": JOB_WORKERS,
-    "queue_limit": JOB_WORKERS,  # what is fetched into memory counts as delivered, so fetch little
+    "queue_limit": 1,  # what is fetched into memory is seen by no other machine
     "bulk": 1,
     "timeout": JOB_TIMEOUT_SECONDS,
     "retry": JOB_TIMEOUT_SECONDS

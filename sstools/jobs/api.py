@@ -41,6 +41,7 @@ class JobSerializer(serializers.ModelSerializer[Job]):
             "question",
             "actor",
             "source",
+            "priority",
             "attempt",
             "created_at",
             "started_at",

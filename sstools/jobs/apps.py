@@ -1,5 +1,7 @@
 from django.apps import AppConfig
 
+RESEND_SECONDS = 2.0  # a message that was lost costs a person this and its grace; one cheap query
+
 
 class JobsConfig(AppConfig):
     name = "sstools.jobs"
@@ -12,6 +14,9 @@ class JobsConfig(AppConfig):
         from . import (
             checks,  # noqa: F401  registers itself
             overview,
+            periodic,
+            services,
         )
 
         home.register(overview)
+        periodic.every(RESEND_SECONDS, "Sending lost messages again", services.resend)

@@ -78,6 +78,15 @@ class JobQuerySet(models.QuerySet["Job"]):
     def unfinished(self) -> Self:
         return self.filter(state__in=UNFINISHED)
 
+    def in_line(self) -> Self:
+        """Those that wait for nothing but a worker, first the one that is taken first."""
+        waiting = self.filter(state=State.QUEUED).exclude(Exists(locks_in_the_way()))
+        return waiting.order_by("line_at", "pk")
+
+    def before(self, job: "Job") -> Self:
+        """Those that stand in line before this one."""
+        return self.filter(Q(line_at__lt=job.line_at) | Q(line_at=job.line_at, pk__lt=job.pk))
+
     def with_is_blocked(self) -> Self:
         """Adds `is_blocked`: queued, and another job holds what it needs."""
         return self.annotate(is_blocked=Q(state=State.QUEUED) & Exists(locks_in_the_way()))
@@ -140,7 +149,7 @@ class Job(models.Model):
 
     attempt = models.PositiveSmallIntegerField(default=0)  # how often it was claimed
     losses = models.PositiveSmallIntegerField(default=0)  # how often its worker was lost
-    owner = models.CharField(max_length=200, blank=True)  # "host:pid:random" of the claim
+    owner = models.CharField(max_length=200, blank=True)  # "host:pid:pid of its parent:random" of the claim
     lease_until = models.DateTimeField(null=True, blank=True)
     lost_at = models.DateTimeField(
         null=True, blank=True

@@ -299,13 +299,25 @@ def _reach_database() -> None:
     connection.ensure_connection()
 
 
+def run_next(hint: str) -> str:
+    """What the queue calls: do the job that is first in line, which need not be the one that the message names.
+
+    The answer is for the queue's records only; the job's row is the truth.
+    """
+    return _take(services.claim_next, hint)
+
+
 def run_job(uuid: str) -> str:
-    """Do the job if it is there to be done. The answer is for the queue's records only; the job's row is the truth."""
+    """Do this job if it is there to be done. For a command that does its own job, without a worker."""
+    return _take(lambda: services.claim(uuid), uuid)
+
+
+def _take(claim: Callable[[], Job | None], uuid: str) -> str:
     _stopping.watch()
     if _stopping.is_set:  # it was fetched before: another worker, or the next start, takes it
         services.send_again(uuid)
         return "stopping"
-    job = services.claim(uuid)
+    job = claim()
     if job is None:
         return "nothing to claim"
     token = logs.job_id.set(str(job.uuid))

@@ -155,15 +155,15 @@ def silence(job: Job, now: datetime) -> Silence | None:
 
 @dataclass(frozen=True)
 class Claim:
-    """Who has a job: the machine and the process, as the claim names them ("host:pid:random")."""
+    """Who has a job: the machine and the process, as the claim names them ("host:pid:pid of its parent:random")."""
 
     host: str
     pid: str
 
     @classmethod
     def of(cls, owner: str) -> "Claim | None":
-        host, _, rest = owner.rpartition(":")[0].rpartition(":")
-        return cls(host, rest) if host and rest else None
+        host, pid = [*owner.split(":"), ""][:2]
+        return cls(host, pid) if host and pid else None
 
 
 def nobody_works(now: datetime) -> bool:

@@ -1,56 +1,25 @@
 """Claiming, fencing, locks, cancel, sweep: with rows and functions, without processes (see test_workers.py)."""
 
-import threading
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection, connections, transaction
+from django.db import connection, transaction
 from django.db.models import F
 from django_q.models import OrmQ
 
 from sstools.errors import Conflict, Invalid, JobCancelled, NotAllowed
 from sstools.jobs import registry, runner, services
-from sstools.jobs.models import Job, JobLock, JobLog, JobResource, Priority, Source, State
+from sstools.jobs.models import Job, JobLock, JobLog, JobResource, State
 from sstools.secrets import Secret
+from tests.sstools.queue import expire, forget_message, in_threads
 from tests.trial import tasks
 from tests.trial.models import Effect
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_databases]
 PROD = "environment:prod"
 DEV = "environment:dev"
-
-
-def expire(job: Job) -> None:
-    """Make the lease of a running job lie in the past, as if its worker had died."""
-    Job.objects.filter(pk=job.pk).update(lease_until=services.db_now() - timedelta(seconds=1))
-
-
-def forget_message(job: Job) -> None:
-    OrmQ.objects.all().delete()
-    Job.objects.filter(pk=job.pk).update(resend_at=services.db_now() - timedelta(seconds=1))
-
-
-def in_threads(number: int, work: Callable[[int], Any]) -> list[Any]:
-    """The results of `work(0..number-1)`, all started at the same moment."""
-    gate, results = threading.Barrier(number), [None] * number
-
-    def one(index: int) -> None:
-        try:
-            gate.wait()
-            results[index] = work(index)
-        except Exception as exc:
-            results[index] = exc
-        finally:
-            connections.close_all()
-
-    threads = [threading.Thread(target=one, args=(index,)) for index in range(number)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return results
 
 
 # --- Asking
@@ -311,7 +280,7 @@ def test_two_jobs_on_one_target_run_one_after_the_other_in_the_order_asked(autho
 
     OrmQ.objects.all().delete()
     services.finish(mine, State.SUCCEEDED)
-    assert [m.task["args"][0] for m in OrmQ.objects.order_by("pk")] == [str(second.uuid), str(third.uuid)]
+    assert [m.task["args"][0] for m in OrmQ.objects.order_by("pk")] == [str(second.uuid)]
     assert services.claim(str(third.uuid)) is None  # the second was here first
     assert services.claim(str(second.uuid)) is not None
 
@@ -616,34 +585,3 @@ def test_the_leases_clock_is_the_databases(author):
             assert abs((services.db_now() - cursor.fetchone()[0]).total_seconds()) < 5
         else:
             assert services.db_now().tzinfo is not None
-
-
-# --- Priorities
-
-
-def test_a_job_stands_in_line_by_who_asked_and_by_when(author):
-    nightly = services.enqueue("trial.write", {"name": "n"}, actor=author, source=Source.SCHEDULE)
-    program = services.enqueue("trial.write", {"name": "p"}, actor=author, source=Source.API)
-    person = services.enqueue("trial.write", {"name": "q"}, actor=author)
-    said = services.enqueue("trial.write", {"name": "r"}, actor=author, priority=Priority.BACKGROUND)
-    assert [job.priority for job in (nightly, program, person, said)] == [
-        "background",
-        "normal",
-        "interactive",
-        "background",
-    ]
-    in_line = Job.objects.order_by("line_at", "pk")
-    assert list(in_line) == [person, program, nightly, said]
-    Job.objects.filter(pk=nightly.pk).update(line_at=F("line_at") - timedelta(minutes=31))
-    assert in_line.all().first() == nightly  # it has waited longer than it is less urgent
-
-
-def test_a_person_who_asks_for_what_a_schedule_asked_for_moves_it_forward(author):
-    nightly = services.enqueue("trial.write", {"name": "n"}, actor=None, join_key="n", source=Source.SCHEDULE)
-    OrmQ.objects.all().delete()
-    mine = services.enqueue("trial.write", {"name": "n"}, actor=author, join_key="n")
-    assert (mine.pk, mine.joined, mine.priority) == (nightly.pk, True, "interactive")
-    assert mine.line_at < nightly.line_at
-    assert OrmQ.objects.count() == 1
-    again = services.enqueue("trial.write", {"name": "n"}, actor=None, join_key="n", source=Source.SCHEDULE)
-    assert (again.priority, again.line_at) == ("interactive", mine.line_at)
