@@ -7,6 +7,7 @@ nobody waits for it, and nobody else is sent after it: a server that hangs would
 import logging
 import shutil
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotInTime
@@ -76,21 +77,22 @@ class Asker:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._questions: SimpleQueue[tuple[Question, Future[dict[str, str]]]] = SimpleQueue()
-        self._under_way: dict[str, Future[dict[str, str]]] = {}
+        self._under_way: dict[str, tuple[Future[dict[str, str]], float]] = {}
 
     def __call__(self, question: Question) -> dict[str, str] | None:
-        """What `question` finds, or raises; None if that takes longer than ANSWER_SECONDS."""
+        """What `question` finds, or raises; None if that takes longer than ANSWER_SECONDS, or has taken that long."""
         with self._lock:
             if self._thread is None:
                 # A daemon: one that hangs must not keep the process from ending.
                 self._thread = threading.Thread(target=self._work, name="health", daemon=True)
                 self._thread.start()
-            future = self._under_way.get(question.__name__)
+            future, asked_at = self._under_way.get(question.__name__, (None, 0.0))
             if future is None or future.done():
-                future = self._under_way[question.__name__] = Future()
+                future, asked_at = Future(), time.monotonic()
+                self._under_way[question.__name__] = future, asked_at
                 self._questions.put((question, future))
         try:
-            return future.result(ANSWER_SECONDS)
+            return future.result(max(0.0, asked_at + ANSWER_SECONDS - time.monotonic()))
         except NotInTime:
             return None
 

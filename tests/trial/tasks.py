@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from sstools.errors import Conflict, JobCancelled
@@ -94,3 +95,15 @@ def half(ctx: JobContext, *, name: str) -> dict[str, Any]:
 @job_kind("trial.bad_result")
 def bad_result(ctx: JobContext) -> dict[str, Any]:
     return {"value": object()}
+
+
+@job_kind("trial.send")
+def send(ctx: JobContext, *, path: str, steps: int, seconds: float = 0.0) -> dict[str, Any]:
+    """What cannot be taken back: a line in a file for each request, asked before it whether the job is still ours."""
+    done = len(Path(path).read_text().splitlines()) if Path(path).exists() else 0
+    for number in range(done, steps):
+        time.sleep(seconds)
+        ctx.checkpoint()
+        with Path(path).open("a") as file:
+            file.write(f"{number} {time.time():.3f} {ctx.job.attempt}\n")
+    return {"sent": steps}
