@@ -180,6 +180,11 @@ class Migration(models.Model):
         return reverse("migrations_app:detail", args=[self.number])
 
     @property
+    def concerns(self) -> list[Environment]:
+        """What it reads and what it writes: who may see the history of these sees its own."""
+        return [environment for environment in (self.source, self.target) if environment is not None]
+
+    @property
     def is_open(self) -> bool:
         return self.state in OPEN_STATES
 
@@ -349,6 +354,10 @@ class Run(models.Model):
 
     def get_absolute_url(self) -> str:
         return reverse("migrations_app:verify", args=[self.migration_id])
+
+    @property
+    def concerns(self) -> list[Environment]:
+        return self.migration.concerns
 
     @property
     def is_finished(self) -> bool:

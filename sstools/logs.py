@@ -8,16 +8,25 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import UTC, datetime
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
 from .audit.redact import redact_text
 
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
 job_id: ContextVar[str] = ContextVar("job_id", default="-")
+address: ContextVar[str] = ContextVar("address", default="")  # of the client of the request at hand
 
 _ACCEPTABLE_ID = re.compile(
     r"[A-Za-z0-9._-]{8,64}"
 )  # what a proxy may hand down; anything else could forge log lines
+
+
+def client_address(request: HttpRequest) -> str:
+    """The client's address: of the connection, or what the trusted proxy in front put last into X-Forwarded-For."""
+    if settings.TRUST_PROXY and (chain := request.META.get("HTTP_X_FORWARDED_FOR", "")):
+        return str(chain).rsplit(",", 1)[-1].strip()[:64]
+    return str(request.META.get("REMOTE_ADDR", ""))[:64]
 
 
 class RequestIdMiddleware:
@@ -30,6 +39,7 @@ class RequestIdMiddleware:
         given = request.headers.get("X-Request-ID", "")
         value = given if _ACCEPTABLE_ID.fullmatch(given) else secrets.token_hex(8)
         request.request_id = value  # type: ignore[attr-defined]
+        address.set(client_address(request))
         request_id.set(
             value
         )  # not reset: Django logs 4xx and 5xx after the last middleware; the next request sets its own

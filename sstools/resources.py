@@ -23,3 +23,14 @@ def resource_name(obj: Any) -> str:
         if (key := getattr(obj, field, None)) is not None:
             return f"{noun}:{key}"
     return f"{noun}:{obj.pk}"
+
+
+def concerned_by(obj: Any) -> tuple[str, ...]:
+    """Names of the things that `obj` is about, for who may know of it: what its `concerns` says, else itself.
+
+    A migration concerns two environments; a user concerns none, and is then a matter of those who may see all.
+    """
+    if not isinstance(obj, str) and (own := getattr(obj, "concerns", None)) is not None:
+        return tuple(sorted({resource_name(one) for one in own}))
+    name = resource_name(obj)
+    return (name,) if name.startswith("environment:") else ()

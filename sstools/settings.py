@@ -13,7 +13,10 @@ from .keys import checked_field_keys, kept_key, new_field_key, new_secret_key
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = Path(env_str("SSTOOLS_DATA_DIR", str(BASE_DIR / "var"))).expanduser().resolve()
-DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
+try:
+    DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
+except OSError as exc:
+    raise SettingError(f"SSTOOLS_DATA_DIR: {DATA_DIR} cannot be made: {exc.strerror}.") from None
 
 # --- Keys ---------------------------------------------------------------------------------------------------------
 # Two separate keys: sessions may be thrown away by changing the first, stored credentials must survive that.
@@ -187,7 +190,7 @@ AXES_FAILURE_LIMIT = SIGN_IN_ATTEMPTS
 AXES_COOLOFF_TIME = timedelta(minutes=SIGN_IN_PAUSE_MINUTES)
 # By name and address together: nobody can lock somebody else out from afar.
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
-AXES_CLIENT_IP_CALLABLE = "sstools.signin.history.client_address"
+AXES_CLIENT_IP_CALLABLE = "sstools.logs.client_address"
 AXES_LOCKOUT_CALLABLE = "sstools.signin.views.locked_out"
 AXES_RESET_ON_SUCCESS = True
 AXES_DISABLE_ACCESS_LOG = True  # sign-ins are in our own history
@@ -231,6 +234,8 @@ if SSO:
 # Names of groups of the directory ("BI-*") that ss-tools gets to know by itself when somebody in them signs in.
 DIRECTORY_GROUPS = env_list("SSTOOLS_DIRECTORY_GROUPS", [])
 ADMIN_PASSWORD = env_secret("SSTOOLS_ADMIN_PASSWORD", "")  # of the first user, `admin`, in an empty database
+
+AUDIT_KEEP_DAYS = env_int("SSTOOLS_AUDIT_KEEP_DAYS", 0)  # 0: for ever
 
 # --- Jobs ---------------------------------------------------------------------------------------------------------
 JOB_WORKERS = env_int("SSTOOLS_JOB_WORKERS", 4, at_least=1)
@@ -298,6 +303,7 @@ SPECTACULAR_SETTINGS = {
         "AnswerEnum": ["take", "keep", "leave_out", "adopt", "rename"],
         "JobStateEnum": "sstools.jobs.models.State",
         "MigrationStateEnum": "migrations_app.models.MigrationState",
+        "ScheduleStateEnum": "sstools.schedules.models.State",
         "RunStateEnum": "migrations_app.models.RunState",
         "StepStateEnum": "migrations_app.models.StepState",
     },

@@ -12,6 +12,7 @@ v1: list[URLPattern | URLResolver] = [
     path("tokens/<int:pk>/", views.TokenView.as_view(), name="token"),
     path("me/", views.MeView.as_view(), name="me"),
     path("", include("sstools.jobs.api")),
+    path("", include("sstools.audit.api")),
     path("", include("sstools.schedules.api")),
     path("", include("environments.api")),
     path("", include("migrations_app.api")),

@@ -6,9 +6,9 @@ from .models import AuditEvent
 
 @admin.register(AuditEvent)
 class AuditEventAdmin(admin.ModelAdmin):
-    list_display = ["number", "at", "actor_name", "action", "object_label", "source"]
+    list_display = ["number", "at", "actor_name", "action", "object_label", "source", "address"]
     list_filter = ["action", "source"]
-    search_fields = ["actor_name", "object_name", "object_label", "request_id"]
+    search_fields = ["actor_name", "object_name", "object_label", "request_id", "job"]
     date_hierarchy = "at"
     show_full_result_count = False
 

@@ -1,6 +1,6 @@
 """The history: rows that are added and never changed."""
 
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 
 from django.db import models
 from django.utils import timezone
@@ -13,6 +13,19 @@ class AppendOnly(Exception):
 
 
 class AuditQuerySet(models.QuerySet["AuditEvent"]):
+    def visible_to(self, user: Any) -> Self:
+        """Everything for who has `audit:view` on everything; else what concerns things on which one has it."""
+        from sstools.roles import policy
+        from sstools.roles.permissions import Permission
+
+        where = policy.scopes(user, Permission.AUDIT_VIEW)
+        if where.everything:
+            return self
+        found = models.Q(pk__in=[])
+        for name in where.resources:
+            found |= models.Q(concerns__contains=f" {name} ")
+        return self.filter(found)
+
     def update(self, **kwargs: Any) -> NoReturn:
         raise AppendOnly("Audit events are never changed.")
 
@@ -21,7 +34,10 @@ class AuditQuerySet(models.QuerySet["AuditEvent"]):
 
 
 class AuditEvent(models.Model):
-    """Who did what to which object, when, from where. `hash` covers the row and the hash before it."""
+    """Who did what to which object, when, from where. `hash` covers the row and the hash before it.
+
+    `concerns`: resource names between spaces, with one before and behind; what scoped readers are shown by.
+    """
 
     number = models.PositiveBigIntegerField(unique=True)  # without gaps: a missing row is seen
     at = models.DateTimeField(default=timezone.now)
@@ -34,6 +50,9 @@ class AuditEvent(models.Model):
     object_label = models.CharField(max_length=300, blank=True)
     data = models.JSONField(default=dict, blank=True)
     request_id = models.CharField(max_length=64, blank=True)
+    address = models.CharField(max_length=64, blank=True)  # of the client, where there was one
+    job = models.CharField(max_length=36, blank=True)  # uuid of the job that did it
+    concerns = models.TextField(blank=True)
     prev_hash = models.CharField(max_length=64)
     hash = models.CharField(max_length=64, unique=True)
 
@@ -60,8 +79,13 @@ class AuditEvent(models.Model):
 
 
 class AuditChain(models.Model):
-    """One row: the end of the chain. Locking it makes writers take turns."""
+    """One row: both ends of the chain. Locking it makes writers take turns.
 
+    `sealed_*`: the last event that was taken out by `services.seal`; what is kept follows it.
+    """
+
+    sealed_number = models.PositiveBigIntegerField(default=0)
+    sealed_hash = models.CharField(max_length=64, default=GENESIS)
     last_number = models.PositiveBigIntegerField(default=0)
     last_hash = models.CharField(max_length=64, default=GENESIS)
 

@@ -223,6 +223,11 @@ class Job(models.Model):
         """True after a worker was lost: its effects may be there already, or still be on their way."""
         return self.losses > 0
 
+    @property
+    def concerns(self) -> list[str]:
+        """Names of what it locks and what else it is about."""
+        return [row.resource for row in self.resources.all()]
+
     def lock_names(self) -> list[str]:
         """Resources that this job must have for itself while it runs, sorted."""
         return sorted(resource.resource for resource in self.resources.all() if resource.exclusive)

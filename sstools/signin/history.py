@@ -7,12 +7,12 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, get_user_model
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
 from django.http import HttpRequest
 
 from sstools.audit import services as audit
+from sstools.logs import client_address
 
 logger = logging.getLogger(__name__)
 
@@ -23,23 +23,16 @@ def connect() -> None:
     user_login_failed.connect(_failed, dispatch_uid="signin.history")
 
 
-def client_address(request: HttpRequest) -> str:
-    """The client's address: of the connection, or what the trusted proxy in front put last into X-Forwarded-For."""
-    if settings.TRUST_PROXY and (chain := request.META.get("HTTP_X_FORWARDED_FOR", "")):
-        return str(chain).rsplit(",", 1)[-1].strip()[:64]
-    return str(request.META.get("REMOTE_ADDR", ""))
-
-
 def _signed_in(sender: Any, request: HttpRequest, user: Any, **kwargs: Any) -> None:
     session = getattr(request, "session", None)
     backend = str(session.get(BACKEND_SESSION_KEY, "")) if session is not None else ""
     data = {"with": "directory" if backend.endswith("DirectoryBackend") else "password"}
-    audit.record("session:start", user, actor=user, data=data | _place(request), source="page")
+    audit.record("session:start", user, actor=user, data=data, source="page")
 
 
 def _signed_out(sender: Any, request: HttpRequest, user: Any, **kwargs: Any) -> None:
     if user is not None:
-        audit.record("session:end", user, actor=user, data=_place(request), source="page")
+        audit.record("session:end", user, actor=user, source="page")
 
 
 def _failed(
@@ -49,19 +42,13 @@ def _failed(
     user = get_user_model()._default_manager.filter(username=name).first() if name else None
     if user is None or request is None or getattr(request, "axes_locked_out", False):
         return  # once locked out each further attempt would be a line: whoever guesses must not write history
-    audit.record(
-        "session:refused", user, actor=None, data={"why": "password"} | _place(request), source="page"
-    )
+    audit.record("session:refused", user, actor=None, data={"why": "password"}, source="page")
 
 
 def refused(request: HttpRequest, user: Any, why: str) -> None:
     """Somebody of the directory was not let in as `user`. Outside of the transaction that was undone for it."""
-    audit.record("session:refused", user, actor=None, data={"why": why} | _place(request), source="page")
+    audit.record("session:refused", user, actor=None, data={"why": why}, source="page")
 
 
 def locked_out(request: HttpRequest, credentials: dict[str, Any]) -> None:
     logger.warning("Sign-in from %s is closed for a while: too many wrong passwords", client_address(request))
-
-
-def _place(request: HttpRequest | None) -> dict[str, Any]:
-    return {"address": client_address(request)} if request is not None else {}

@@ -60,7 +60,7 @@ def test_a_whole_chain_has_no_broken_link(author):
     ("sql", "found"),
     [
         ("UPDATE audit_auditevent SET actor_name = 'somebody else' WHERE number = 2", (2, "changed after")),
-        ("DELETE FROM audit_auditevent WHERE number = 2", (2, "are missing")),
+        ("DELETE FROM audit_auditevent WHERE number = 2", (2, "event 2 is missing")),
         ("DELETE FROM audit_auditevent WHERE number = 3", (3, "the end of the history is missing")),
     ],
 )
