@@ -216,7 +216,7 @@ if SSO:
         "CLIENT_SECRET": env_secret("SSTOOLS_SSO_CLIENT_SECRET", "") or None,
         "RELYING_PARTY_ID": _resource,
         "AUDIENCE": env_list("SSTOOLS_SSO_AUDIENCE", [_resource, _client] if ENTRA_TENANT else [_resource]),
-        "CA_BUNDLE": env_str("SSTOOLS_SSO_CA_FILE", "") or True,
+        "CA_BUNDLE": env_str("SSTOOLS_SSO_CA_BUNDLE", "") or True,
         "USERNAME_CLAIM": SSO_USERNAME_CLAIM,
         "GROUPS_CLAIM": env_str("SSTOOLS_SSO_GROUPS_CLAIM", "groups" if ENTRA_TENANT else "group"),
         "TIMEOUT": 5,
