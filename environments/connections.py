@@ -8,6 +8,7 @@ import httpx
 from .certificates import pem_file
 from .credentials import auth_for
 from .models import Environment
+from .sign_ins import shared
 from .superset.answer import RequestRecord
 from .superset.client import SupersetClient
 from .superset.versions import Capabilities
@@ -23,16 +24,19 @@ def connect(
     on_request: Callable[[RequestRecord], None] | None = None,
     before_request: Callable[[str, str], None] | None = None,
     capabilities: Capabilities | None = None,
+    sign_in_anew: bool = False,
 ) -> SupersetClient:
     """A client for this environment, with its credentials, certificate, proxy and timeouts; a context manager.
 
     `capabilities`: None takes those that the last test found, and detects where there are none.
     `before_request(method, path)`: called right before each request leaves; what it raises keeps it from being sent.
+    `sign_in_anew`: prove that the credential is good, instead of using what this process is signed in with already.
     Sends nothing yet. Raises CredentialMissing, SupersetRefused(bad_url, bad_ca_file).
     """
+    auth = auth_for(environment)
     return SupersetClient(
         environment.url,
-        auth_for(environment),
+        auth if sign_in_anew else shared(environment, auth),
         ca_file=pem_file(environment.ca_certificate) if environment.ca_certificate else None,
         proxy=environment.proxy_url or None,
         read_timeout=environment.read_timeout_seconds,

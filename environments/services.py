@@ -225,7 +225,7 @@ def latest_job(environment: Environment, *kinds: str) -> Job | None:
 def run_check(environment: Environment) -> ConnectionReport:
     """Test the connection now and keep what was found. Raises nothing that a Superset or a credential may cause."""
     try:
-        with connect(environment) as client:
+        with connect(environment, sign_in_anew=True) as client:
             report = client.check()
     except (SSToolsError, SupersetError) as exc:  # before anything was sent: the credential, the certificate
         error = as_expected(exc) or SSToolsError(str(exc))

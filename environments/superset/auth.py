@@ -97,6 +97,14 @@ class PasswordAuth:
     def who(self) -> str:
         return self.username
 
+    def is_like(self, other: PasswordAuth) -> bool:
+        """Whether both sign in the same account with the same password."""
+        return (self.username, self.provider, self._password) == (
+            other.username,
+            other.provider,
+            other._password,
+        )
+
     def secrets(self) -> tuple[str, ...]:
         tokens = tuple(token for token in (self._access, self._refresh) if token)
         return (*_password_as_secret(self.username, self._password), *tokens)
