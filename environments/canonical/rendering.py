@@ -92,3 +92,39 @@ def _currency_as_text(metric: dict[str, Any]) -> dict[str, Any]:
 
     currency = metric.get("currency")
     return {**metric, "currency": json.dumps(currency)} if isinstance(currency, dict) else metric
+
+
+#: What a new column or metric has as NULL when its file does not say it (superset/connectors/sqla/models.py, columns
+#: without a default; datasets/schemas.py, all optional; 6.0 and 6.1).
+_NULL_IN_NEW_ROWS = frozenset(
+    {
+        "verbose_name",
+        "description",
+        "extra",
+        "type",
+        "advanced_data_type",
+        "expression",
+        "python_date_format",
+        "datetime_format",
+        "metric_type",
+        "d3format",
+        "currency",
+        "warning_text",
+    }
+)
+
+
+def of_new_dataset(data: Mapping[str, Any]) -> dict[str, Any]:
+    """A dataset's file for a target that does not have it: what is empty is not said.
+
+    Superset reads files with PyYAML's slow parser, and half of what it reads of a dataset says `null`. Only for new
+    ones: an import leaves what is there as it is where the file says nothing.
+    """
+    return {
+        key: [_without_empty(row) for row in value] if key in ("columns", "metrics") else value
+        for key, value in data.items()
+    }
+
+
+def _without_empty(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if value is not None or key not in _NULL_IN_NEW_ROWS}

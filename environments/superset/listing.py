@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -55,6 +55,26 @@ def read_all(fetch: FetchPage, columns: Iterable[str], *, max_parallel: int) -> 
     if len(rows) == read == first.count and all(page.count == first.count for page in pages):
         return [rows[key] for key in sorted(rows)]
     return read_by_id_windows(fetch, columns)
+
+
+def read_newest(fetch: FetchPage, columns: Iterable[str], wanted: Collection[str]) -> list[dict[str, Any]]:
+    """The rows of these uuids. Lists begin with what changed last, so what was just written takes as many requests
+    as it fills pages, however much else there is. A page that moved meanwhile costs a reading of everything; what is
+    not there is not in the answer.
+    """
+    columns = list(columns)
+    found: dict[str, dict[str, Any]] = {}
+    number, size, seen = 0, ASKED_PAGE, 0
+    while True:
+        page = fetch({"page": number, "page_size": size, "columns": columns})
+        found |= {str(row.get("uuid")): row for row in page.rows if row.get("uuid") in wanted}
+        seen += len(page.rows)
+        if len(found) == len(set(wanted)):
+            return list(found.values())
+        if not page.rows or seen >= page.count:
+            rows = read_all(fetch, columns, max_parallel=1) if number else page.rows
+            return [row for row in rows if row.get("uuid") in wanted]
+        number, size = number + 1, size if number else len(page.rows)
 
 
 def read_by_id_windows(fetch: FetchPage, columns: Iterable[str]) -> list[dict[str, Any]]:

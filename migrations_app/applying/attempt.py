@@ -153,12 +153,25 @@ class Attempt:
                 self.before.ids.add(Kind.DATABASE, row.id, row.uuid)
         return self.before.ids.id_of(Kind.DATABASE, uuid)
 
-    def learn_ids(self, batch: Batch) -> None:
+    def learn_ids(self, batch: Batch, missing: Collection[tuple[Kind, str]]) -> None:
+        """The ids that what this batch wrote has on the target, as far as the rest of the plan refers to it."""
         assert self.before is not None
-        new = {item.kind for item in batch.rendered if self.before.ids.id_of(item.kind, item.uuid) is None}
-        for kind, rows in self.listings(new).items():
-            for row in rows:
-                self.before.ids.add(kind, row.id, row.uuid)
+        ids = self.before.ids
+        dataset_of = {item.uuid: item.data.get("dataset_uuid") for item in batch.rendered}
+        for kind in (Kind.CHART, Kind.DATASET, Kind.DASHBOARD):
+            wanted = {
+                uuid
+                for which, uuid in missing
+                if which == kind and uuid in batch.writes and ids.id_of(kind, uuid) is None
+            }
+            if not wanted:
+                continue
+            found, datasets = self.target.ids_of(kind.value, wanted)
+            for uuid, number in found.items():
+                ids.add(kind, number, uuid)
+            for chart, number in datasets.items():  # mostly all that filters stand on, without a request
+                if dataset := dataset_of.get(chart):
+                    ids.add(Kind.DATASET, number, str(dataset))
 
     def message(self) -> str:
         return str((self.row.error or {}).get("message", ""))

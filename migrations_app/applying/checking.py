@@ -11,12 +11,12 @@ from environments.connections import connect
 from environments.models import Environment, Reason
 from environments.services import keep_capabilities
 from environments.store import (
-    EnvironmentReading,
     believe_no_list,
     get_documents,
     load_snapshot,
     take_snapshot,
 )
+from environments.superset.versions import Capabilities
 from migrations_app.engine.conflicts import natural_key_conflicts
 from migrations_app.engine.plan import Action
 from migrations_app.errors import StalePlan
@@ -45,17 +45,18 @@ def check(attempt: Attempt, interrupted: Collection[str] = ()) -> None:
     with attempt.step("check", "Check that nothing moved since the plan") as result:
         attempt.enter(RunState.RESTORE_POINT)
         migration = attempt.migration
-        _same_version(attempt)
         target_ids = attempt.target_ids()
-        jobs: list[Callable[[], EnvironmentReading]] = [
-            lambda: fresh_reading(attempt.target, migration.target, target_ids)
+        calls: list[Callable[[], Any]] = [
+            attempt.target.detect,
+            lambda: fresh_reading(attempt.target, migration.target, target_ids),
         ]
         if migration.source is not None and not migration.is_rollback:
             attempt.source = attempt.stack.enter_context(connect(migration.source, on_request=attempt.count))
             source, environment = attempt.source, migration.source
             source_ids = attempt.source_ids()
-            jobs.append(lambda: fresh_reading(source, environment, source_ids))
-        readings = side_by_side(jobs)
+            calls.append(lambda: fresh_reading(source, environment, source_ids))
+        found, *readings = side_by_side(calls)
+        _same_version(attempt, found)
         attempt.before = readings[0]
         attempt.source_reading = readings[1] if len(readings) > 1 else None
         resuming = attempt.may_have_written
@@ -76,10 +77,10 @@ def check(attempt: Attempt, interrupted: Collection[str] = ()) -> None:
             )
 
 
-def _same_version(attempt: Attempt) -> None:
+def _same_version(attempt: Attempt, found: Capabilities) -> None:
     """A plan is written for one version of Superset: another takes other fields, and other ways to import."""
     target = attempt.migration.target
-    planned_for, found = target.version, attempt.target.detect()
+    planned_for = target.version
     if planned_for in ("", found.version):
         return
     keep_capabilities(target, found)

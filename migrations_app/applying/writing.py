@@ -7,10 +7,11 @@ from collections.abc import Mapping
 
 from environments.canonical.dashboards import chart_uuids
 from environments.canonical.documents import DEPENDENCY_ORDER, Document, Kind
+from environments.canonical.rendering import of_new_dataset
 from environments.superset.bundle import Bundle, stub_database
 from environments.superset.errors import AmbiguousWrite, SupersetError
 from migrations_app.dialects import dialect_of
-from migrations_app.engine.batches import Batch, Way, next_batch, still_pending
+from migrations_app.engine.batches import Batch, Way, missing_ids, next_batch, still_pending
 from migrations_app.engine.plan import Action
 from migrations_app.errors import RunFailed
 from migrations_app.models import RunState
@@ -41,6 +42,7 @@ def write(attempt: Attempt) -> None:
     attempt.enter(RunState.WRITING)
     _re_parent(attempt, pending)
     ids, capabilities = attempt.before.ids, attempt.target.capabilities
+    base_url, dialect = attempt.migration.target.url, dialect_of(capabilities)
     provisional: set[str] = set()
     # What was there or will be: a bundle for a target before 6.0 needs what its assets stand on beside them.
     around = {**attempt.before.documents, **wanted}
@@ -49,8 +51,8 @@ def write(attempt: Attempt) -> None:
         around,
         ids,
         sparse=capabilities.sparse_import,
-        base_url=attempt.migration.target.url,
-        dialect=dialect_of(capabilities),
+        base_url=base_url,
+        dialect=dialect,
     ):
         if batch.provisional and batch.provisional <= provisional:
             raise RunFailed(
@@ -67,7 +69,8 @@ def write(attempt: Attempt) -> None:
             result.update(imported=len(batch.writes))
         pending = still_pending(pending, batch)
         if pending:
-            attempt.learn_ids(batch)
+            missing = missing_ids(pending, ids, base_url=base_url, dialect=dialect)
+            attempt.learn_ids(batch, missing)
 
 
 def _re_parent(attempt: Attempt, pending: Mapping[str, Document]) -> None:
@@ -108,11 +111,16 @@ def _send(attempt: Attempt, batch: Batch) -> None:
 
 
 def _import_batch(attempt: Attempt, batch: Batch) -> None:
+    assert attempt.before is not None
     assets = [(item.kind.value, item.uuid, dict(item.data)) for item in batch.rendered]
     if batch.way == Way.SPARSE:
+        there = attempt.before.documents
+        assets = [
+            (kind, uuid, of_new_dataset(data) if kind == Kind.DATASET.value and uuid not in there else data)
+            for kind, uuid, data in assets
+        ]
         attempt.target.import_assets(Bundle.from_assets("assets", assets), sparse=True)
         return
-    assert attempt.before is not None
     stubs = [
         stub_database(uuid, attempt.before.documents[uuid].title)
         for uuid in batch.databases

@@ -164,6 +164,14 @@ def _old_batch(
     raise AssertionError("pending holds a kind that is never written")
 
 
+def missing_ids(
+    pending: Documents, ids: IdTable, *, base_url: str = "", dialect: Dialect | None = None
+) -> frozenset[tuple[Kind, str]]:
+    """What the rest of a plan refers to and has no id on the target yet."""
+    rendered = render(pending.values(), ids, base_url, dialect)
+    return frozenset(reference for item in rendered for reference in _open(item))
+
+
 def still_pending(pending: Documents, batch: Batch) -> dict[str, Document]:
     """What remains after a batch was carried out."""
     return {

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from environments.canonical.documents import Document, Documents, Kind
-from migrations_app.engine.batches import Batch, Way, next_batch, still_pending
+from environments.canonical.ids import IdTable
+from environments.canonical.rendering import Rendered, of_new_dataset
+from migrations_app.engine.batches import Batch, Way, missing_ids, next_batch, still_pending
 from migrations_app.engine.mapping import AssetMapping, DatabaseTarget
 from migrations_app.engine.plan import Action, Plan, written_documents
 from tests.canonical.model import ModelSuperset
@@ -41,19 +45,28 @@ def carry_out(plan: Plan, target: ModelSuperset, *, sparse: bool = True) -> list
     wanted = written_documents(plan)
     pending: dict[str, Document] = dict(wanted)
     batches: list[Batch] = []
-    while batch := next_batch(pending, {**before, **wanted}, target.ids, sparse=sparse, base_url=target.url):
+    ids = IdTable(target.ids)
+    while batch := next_batch(pending, {**before, **wanted}, ids, sparse=sparse, base_url=target.url):
         assert len(batches) < 20, "the batches never end"
         assert set(batch.writes) <= set(pending)
         _assert_closed(batch, target)
         written = [item for item in batch.rendered if item.uuid in set(batch.writes)]
-        target.take_in(written)
+        target.take_in([_as_sent(item, before) if sparse else item for item in written])
         batches.append(batch)
         pending = still_pending(pending, batch)
+        for kind, uuid in missing_ids(pending, ids, base_url=target.url):
+            if uuid in batch.writes and (number := target.ids.id_of(kind, uuid)) is not None:
+                ids.add(kind, number, uuid)
     for kind in (Kind.DASHBOARD, Kind.CHART, Kind.DATASET):
         for item in plan.items:
             if item.action == Action.REMOVE and item.kind == kind:
                 target.remove(item.target_uuid)
     return batches
+
+
+def _as_sent(item: Rendered, before: Documents) -> Rendered:
+    is_new_dataset = item.kind == Kind.DATASET and item.uuid not in before
+    return replace(item, data=of_new_dataset(item.data)) if is_new_dataset else item
 
 
 def _assert_closed(batch: Batch, target: ModelSuperset) -> None:

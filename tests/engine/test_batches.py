@@ -8,7 +8,15 @@ import pytest
 
 from environments.canonical.documents import Document, Kind
 from environments.canonical.ids import IdTable
-from migrations_app.engine.batches import BATCH_LIMIT, Batch, Way, next_batch, still_pending, without_stale
+from migrations_app.engine.batches import (
+    BATCH_LIMIT,
+    Batch,
+    Way,
+    missing_ids,
+    next_batch,
+    still_pending,
+    without_stale,
+)
 from tests.canonical.builders import (
     chart_node,
     layout,
@@ -35,7 +43,7 @@ def _documents(*assets: Any) -> dict[str, Document]:
 def _all(
     pending: dict[str, Document], *, sparse: bool = True, there: dict[str, Document] | None = None
 ) -> list[Batch]:
-    """Every batch until the end; what was written has an id from then on."""
+    """Every batch until the end; what was written and is asked for has an id from then on."""
     there = there or {}
     ids = IdTable((KINDS[uuid[0]], 9000 + place, uuid) for place, uuid in enumerate(there))
     around = {**there, **pending}
@@ -43,10 +51,10 @@ def _all(
     while batch := next_batch(pending, around, ids, sparse=sparse):
         batches.append(batch)
         assert len(batches) < 10
-        for uuid in batch.writes:
-            if ids.id_of(KINDS[uuid[0]], uuid) is None:
-                ids.add(KINDS[uuid[0]], 100 + len(ids), uuid)
         pending = still_pending(pending, batch)
+        for kind, uuid in missing_ids(pending, ids):
+            if uuid in batch.writes:
+                ids.add(kind, 100 + len(ids), uuid)
     return batches
 
 
@@ -55,6 +63,16 @@ SMALL = (raw_dashboard(1, layout([chart_node(1)])), raw_chart(1), raw_dataset(1)
 
 def test_nothing_to_write_is_no_batch() -> None:
     assert next_batch({}, {}, IdTable(), sparse=True) is None
+
+
+def test_only_ids_that_the_rest_refers_to_are_asked_for() -> None:
+    pending = _documents(*SMALL, raw_chart(2), raw_dataset(2))
+    ids = IdTable()
+    batch = next_batch(pending, pending, ids, sparse=True)
+    assert batch is not None
+    rest = still_pending(pending, batch)
+    assert missing_ids(rest, ids) == {(Kind.CHART, uid("c", 1))}
+    assert missing_ids({}, ids) == frozenset()
 
 
 def test_new_assets_take_two_imports_and_known_ones_one() -> None:

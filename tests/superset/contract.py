@@ -150,6 +150,11 @@ def _lists(client: SupersetClient, database_id: int, schema: str | None) -> None
     for changed_on in (dashboard.changed_on, dataset.changed_on, *(chart.changed_on for chart in charts)):
         assert changed_on is not None
         assert changed_on.tzinfo is UTC
+    found, datasets = client.ids_of("chart", CHARTS)
+    assert found == {chart.uuid: chart.id for chart in charts}
+    assert set(datasets.values()) == {dataset.id}
+    assert client.ids_of("dataset", [DATASET, DASHBOARD]) == ({DATASET: dataset.id}, {})
+    assert client.ids_of("dashboard", [DASHBOARD]) == ({DASHBOARD: dashboard.id}, {})
     swept = read_by_id_windows(lambda query: client._page("chart", query), ["id"])
     assert [row["id"] for row in swept] == [chart.id for chart in charts]
 

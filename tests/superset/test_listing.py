@@ -83,6 +83,45 @@ def test_a_row_deleted_while_the_list_is_read_takes_no_other_with_it() -> None:
     assert [row.id for row in rows] == ids[:-1]
 
 
+def uuids_of(fake: FakeSuperset, *names: str) -> dict[str, int]:
+    return {row.uuid: row.id for row in client_of(fake).list_charts() if row.name in names}
+
+
+def test_what_was_just_written_is_found_in_the_pages_that_it_fills() -> None:
+    fake, _ = many(950)
+    wanted = uuids_of(fake, *(f"Chart {number}" for number in range(800, 950)))
+    fake.rison_queries.clear()
+    found, datasets = client_of(fake).ids_of("chart", wanted)
+    assert found == wanted
+    assert set(datasets) == set(wanted)
+    asked = [query for kind, query in fake.rison_queries if kind == "chart"]
+    assert len(asked) == 2
+    assert all(query["columns"] == ["id", "uuid", "datasource_id"] for query in asked)
+
+
+def test_what_moves_to_a_page_before_is_found_all_the_same() -> None:
+    fake, _ = many(250)
+    wanted = uuids_of(fake, "Chart 0", "Chart 200")
+    pages = 0
+
+    def touch(kind: str) -> None:
+        nonlocal pages
+        pages += 1
+        if pages == 3:  # right before the last page, where Chart 0 was until now
+            oldest = min(fake.assets["chart"].values(), key=lambda record: record["changed_on"])
+            oldest["changed_on"] = fake._now()
+
+    fake.on_list = touch
+    assert client_of(fake).ids_of("chart", wanted)[0] == wanted
+
+
+def test_what_is_not_there_is_not_found() -> None:
+    fake, _ = many(3)
+    known = uuids_of(fake, "Chart 1")
+    assert client_of(fake).ids_of("chart", [*known, "c0000000-0000-4000-8000-00000000dead"])[0] == known
+    assert client_of(FakeSuperset()).ids_of("dashboard", ["x"]) == ({}, {})
+
+
 def test_windows_find_sparse_ids_without_a_request_for_every_hundred() -> None:
     wanted = [3, 4, 90, 91, 5_000, 5_001, 900_000, *range(2_000_000, 2_000_250)]
     queries = 0
