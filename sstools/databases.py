@@ -1,5 +1,8 @@
 """DATABASES from one address. SQLite is tuned for several processes, PostgreSQL for threads that keep connections."""
 
+import fcntl
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -21,6 +24,7 @@ POSTGRES_OPTIONS: dict[str, Any] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 45_000,  # ms
 }
+START_LOCK = 0x55700150  # any number that no other program on this database locks
 
 
 def sqlite(path: Path | str) -> dict[str, Any]:
@@ -64,3 +68,25 @@ def from_url(url: str, *, setting: str = "SSTOOLS_DATABASE_URL") -> dict[str, An
     raise SettingError(
         f"{setting} must look like postgresql://user:password@host:5432/name or sqlite:////path/file."
     )
+
+
+@contextmanager
+def alone_at_start() -> Iterator[None]:
+    """One start at a time brings the database up to date and collects files: of those that share a data folder, and
+    of those that share a PostgreSQL. The others wait, and find it done.
+
+    Raises OSError for a data folder that cannot be written, where something would be written there.
+    """
+    from django.conf import settings
+    from django.db import connection
+
+    with ExitStack() as stack:
+        is_postgres = connection.vendor == "postgresql"
+        with suppress(OSError) if is_postgres and settings.STATIC_DIR else nullcontext():
+            file = stack.enter_context((Path(settings.DATA_DIR) / "start.lock").open("w"))
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if is_postgres:
+            stack.callback(connection.close)  # and with it the lock, whatever state the session is in
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_lock(%s)", [START_LOCK])
+        yield

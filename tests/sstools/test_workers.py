@@ -60,6 +60,11 @@ class Installation:
         self.log = folder / "up.log"
 
     def start(self, *options: str) -> None:
+        self.launch(*options)
+        wait_for(lambda: self.parts().get("workers") == "ok", 40, lambda: self.log.read_text())
+
+    def launch(self, *options: str) -> None:
+        """Without waiting until it answers."""
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "manage.py", "up", *options],
@@ -70,7 +75,6 @@ class Installation:
                 stderr=log,
                 text=True,
             )
-        wait_for(lambda: self.parts().get("workers") == "ok", 40, lambda: self.log.read_text())
 
     def parts(self) -> dict[str, str]:
         try:

@@ -9,8 +9,11 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError, InterfaceError
 
+from sstools.databases import alone_at_start
 from sstools.jobs.supervisor import Child, Supervisor, jobs_command, web_command
+from sstools.outages import outage
 from sstools.secrets import SecretUnreadable, keys_are_right
 from sstools.web_server import bind_problem, collect_static, url_of
 
@@ -31,13 +34,19 @@ class Command(BaseCommand):
         web, jobs = only != "jobs", only != "web"
         if web and (problem := bind_problem(bind)):
             raise CommandError(problem)
-        if not no_migrate:
-            call_command("migrate", verbosity=0, interactive=False)
-        if not keys_are_right():
-            raise CommandError(f"{SecretUnreadable.message} {SecretUnreadable.remedy} (SSTOOLS_FIELD_KEYS)")
-        if web and not settings.STATIC_DIR:
-            collect_static(lambda: call_command("collectstatic", verbosity=0, interactive=False, clear=True))
-        first_sign_in = self._first_user() if web else ""
+        try:
+            with alone_at_start():
+                first_sign_in = self._prepare(web=web, migrate=not no_migrate)
+        except (DatabaseError, InterfaceError) as exc:
+            if (error := outage(exc)) is None:
+                raise
+            raise CommandError(f"{error} ({' '.join(str(exc).split())})") from exc
+        except OSError as exc:
+            where = exc.filename or settings.DATA_DIR
+            raise CommandError(
+                f"{where} cannot be written: {exc.strerror}. It must belong to the account that ss-tools runs as, "
+                "on a disk with room. Choose another folder with SSTOOLS_DATA_DIR."
+            ) from exc
         children = []
         if web:
             children.append(Child("web", web_command(bind)))
@@ -54,6 +63,16 @@ class Command(BaseCommand):
 
         Supervisor(children, say=self.stderr.write).run(ready)
         self.stdout.write("Stopped.")
+
+    def _prepare(self, *, web: bool, migrate: bool) -> str:
+        """Everything that must be there before the first process. Returns the sentence about the first sign-in."""
+        if migrate:
+            call_command("migrate", verbosity=0, interactive=False)
+        if not keys_are_right():
+            raise CommandError(f"{SecretUnreadable.message} {SecretUnreadable.remedy} (SSTOOLS_FIELD_KEYS)")
+        if web and not settings.STATIC_DIR:
+            collect_static(lambda: call_command("collectstatic", verbosity=0, interactive=False, clear=True))
+        return self._first_user() if web else ""
 
     def _first_user(self) -> str:
         """Make the first administrator of an empty installation. Returns the sentence that says how to sign in."""
