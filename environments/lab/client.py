@@ -70,6 +70,14 @@ class LabClient:
         """Fresh contents for a leased instance, 0.5 s."""
         return RunningSuperset.from_dict(self._ask("reset", name=superset.name, contents=contents))
 
+    def crash(self, superset: RunningSuperset) -> None:
+        """Ends an instance by force, in the middle of what it does. Its contents stay; `revive` starts it again."""
+        self._ask("crash", name=superset.name)
+
+    def revive(self, superset: RunningSuperset) -> RunningSuperset:
+        """Starts an instance that crashed at the same address and waits until it answers: 10 s."""
+        return RunningSuperset.from_dict(self._ask("revive", name=superset.name))
+
     def postgres_warehouses(self, suffix: str = "") -> dict[str, str]:
         """SQLAlchemy URLs of the PostgreSQL warehouses, by database name: `dev` (500 orders) and `prod` (10).
 

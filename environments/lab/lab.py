@@ -221,6 +221,28 @@ class Lab:
             self.cluster.drop(_database(instance.spec))
             shutil.rmtree(self.folder / "instances" / name, ignore_errors=True)
 
+    def crash(self, name: str) -> None:
+        """Ends one instance by force, in the middle of whatever it does; its contents stay. See `revive`."""
+        self._instance(name).process.kill()
+
+    def revive(self, name: str) -> RunningSuperset:
+        """Starts an instance that crashed, at the same address, and waits until it answers (10 s)."""
+        instance = self._instance(name)
+        installed = self.installer.superset(superset_version(instance.spec.version))
+        home = self.folder / "instances" / name
+        port = int(instance.running.url.rsplit(":", 1)[1])
+        process = start_gunicorn(installed, home, home / "superset_config.py", port, name)
+        with self._lock:
+            instance.process, instance.running = process, replace(instance.running, pid=process.pid)
+        wait_ready(process, instance.running.url)
+        return instance.running
+
+    def _instance(self, name: str) -> _Instance:
+        with self._lock:
+            if name not in self._instances:
+                raise LabError(f"There is no instance {name}.")
+            return self._instances[name]
+
     def running(self) -> list[RunningSuperset]:
         with self._lock:
             return [instance.running for instance in self._instances.values() if instance.process.is_running]

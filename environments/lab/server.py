@@ -127,7 +127,10 @@ class Pool:
             for leased, (holder, serves) in list(self._leased.items()):
                 if holder == client and name in (None, leased):
                     del self._leased[leased]
-                    self._idle[leased] = serves
+                    if leased in {running.name for running in self._lab.running()}:
+                        self._idle[leased] = serves
+                    else:  # its user had it crash
+                        self._lab.stop(leased)
             self._changed.notify_all()
 
 
@@ -149,6 +152,8 @@ class Server:
             "lease": self._lease,
             "release": self._release,
             "reset": self._reset,
+            "crash": self._crash,
+            "revive": self._revive,
             "keep": self._keep_running,
             "warehouses": self._warehouses,
             "sqlite_warehouse": self._sqlite_warehouse,
@@ -239,6 +244,12 @@ class Server:
 
     def _reset(self, client: int, request: dict[str, Any]) -> dict[str, Any]:
         return self._lab.reset(request["name"], contents=request.get("contents", "")).to_dict()
+
+    def _crash(self, client: int, request: dict[str, Any]) -> None:
+        self._lab.crash(request["name"])
+
+    def _revive(self, client: int, request: dict[str, Any]) -> dict[str, Any]:
+        return self._lab.revive(request["name"]).to_dict()
 
     def _keep_running(self, client: int, request: dict[str, Any]) -> None:
         self._keep = True
