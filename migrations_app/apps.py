@@ -7,8 +7,14 @@ class MigrationsAppConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from sstools.jobs import pages, periodic
         from sstools.web import home
 
-        from . import overview
+        from . import overview, promoting, promotions, run_page
+        from .services import APPLY
 
         home.register(overview)
+        pages.register(APPLY, run_page.describe)
+        pages.register(promotions.PROMOTE, run_page.describe_promotion)
+        # What was answered by page or API wakes the job at once; this finds the rest.
+        periodic.every(5.0, "Jobs that wait for a mapping", promoting.wake_the_answered)

@@ -22,6 +22,7 @@ from sstools.jobs.models import Job, Source
 from sstools.roles import policy
 from sstools.roles.permissions import Permission
 
+from . import promotions
 from .engine.plan import Answer
 from .errors import NotReady, PlanChanged, WrongConfirmation
 from .mappings import clean_databases, clean_substitutions
@@ -140,6 +141,7 @@ def update_migration(
             actor=actor,
             data={"changed": sorted(changed), "override_reason": migration.override_reason},
         )
+        promotions.wake([migration])
     return migration
 
 
@@ -151,6 +153,7 @@ def discard_migration(migration: Migration, *, actor: Any) -> Migration:
     migration.state = MigrationState.DISCARDED
     migration.save()
     audit.record("migration:discard", migration, actor=actor)
+    promotions.wake([migration])
     return migration
 
 
@@ -198,6 +201,7 @@ def save_mapping(
             actor=actor,
             data={"source": source.slug, "before": before, "after": after},
         )
+        promotions.wake(Migration.objects.filter(source=source, target=target, state__in=OPEN_STATES))
     return mapping
 
 
@@ -245,6 +249,7 @@ def answer_conflicts(
             actor=actor,
             data={"answers": {uuid: merged.get(uuid) for uuid in answers}},
         )
+        promotions.wake([migration])
     return migration
 
 
@@ -267,13 +272,18 @@ def _wrong_answer(answer: str, item: PlanItem | None) -> str:
 def request_plan(
     migration: Migration, *, actor: Any, source: str = Source.PAGE, idempotency_key: str | None = None
 ) -> Job:
-    """Queue the making of a plan. Asking while one is being made joins that one. Raises NotReady, NotAllowed."""
+    """Queue the making of a plan. Asking while one is being made joins that one, also one that is applied if nothing is
+    open. Raises NotReady, NotAllowed.
+    """
     migration = _locked(migration, actor, Permission.MIGRATION_PLAN)
     known = jobs.of_request(actor, idempotency_key)
     if known is not None and (known.kind, known.params) == (PLAN, {"migration": str(migration.uuid)}):
         return known  # asked again, whatever became of the migration since
     _must_see_source(migration, actor)
     _must_be_open(migration)
+    if (promoting := promotions.unfinished(migration)) is not None:
+        jobs.wake(promoting)
+        return promoting
     job = jobs.enqueue(
         PLAN,
         {"migration": str(migration.uuid)},
@@ -351,6 +361,7 @@ def request_apply(
             "override_reason": migration.override_reason,
         },
     )
+    promotions.wake([migration])
     return job
 
 

@@ -11,8 +11,9 @@ from sstools.jobs.registry import job_kind
 from sstools.jobs.runner import JobContext
 from sstools.roles.permissions import Permission
 
-from . import applying, planning, scheduling, verification
+from . import applying, planning, promoting, scheduling, verification
 from .models import BUSY_STATES, FINISHED_RUNS, Migration, MigrationState, Run, RunState
+from .promotions import PROMOTE
 
 
 def _link_to_migration(job: Job) -> tuple[str, str] | None:
@@ -37,6 +38,19 @@ def make_plan(ctx: JobContext, *, migration: str) -> dict[str, Any]:
     found = Migration.objects.select_related("source", "target", "rolls_back").get(uuid=migration)
     plan = planning.make_plan(found, ctx)
     return {"migration": found.number, "plan": plan.hash, "counts": plan.counts, "errors": len(plan.errors)}
+
+
+@job_kind(
+    PROMOTE,
+    title="Plan and apply",
+    permission=Permission.MIGRATION_PLAN,
+    can_retry=False,  # the typed name was meant for that one time
+    link=_link_to_migration,
+    on_answer=promoting.take_answer,
+)
+def promote(ctx: JobContext, *, migration: str, confirmation: str = "") -> dict[str, Any]:
+    """Safe to run again: it plans anew, and what it handed over to a run is found by its key."""
+    return promoting.promote(ctx, migration, confirmation)
 
 
 def _run_ended(job: Job) -> None:

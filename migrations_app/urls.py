@@ -18,6 +18,7 @@ urlpatterns = [
     path("migrations/<int:number>/plan/answer/", views.migration_answer, name="answer"),
     path("migrations/<int:number>/plan/override/", views.migration_override, name="override"),
     path("migrations/<int:number>/items/<str:uuid>/", views.migration_item, name="item"),
+    path("migrations/<int:number>/promote/", views.migration_promote, name="promote"),
     path("migrations/<int:number>/apply/", views.migration_apply, name="apply"),
     path("migrations/<int:number>/verify/", views.migration_verify, name="verify"),
     path("migrations/<int:number>/verify/<int:run>/progress/", views.run_progress, name="run_progress"),

@@ -28,6 +28,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
         name="migration-apply",
     ),
     path(
+        "migrations/<uuid:uuid>/promote/",
+        migrations.as_view({"post": "promote"}, detail=True),
+        name="migration-promote",
+    ),
+    path(
         "migrations/<uuid:uuid>/discard/",
         migrations.as_view({"post": "discard"}, detail=True),
         name="migration-discard",

@@ -510,6 +510,16 @@ class ApplyRequestSerializer(StrictSerializer):
     )
 
 
+class PromoteRequestSerializer(StrictSerializer):
+    confirmation = serializers.CharField(
+        required=False,
+        allow_blank=True,
+        default="",
+        max_length=100,
+        help_text="the target's slug, where it is protected: asked for now, as nobody may be there when it applies",
+    )
+
+
 class RollbackRequestSerializer(StrictSerializer):
     plan = serializers.BooleanField(
         required=False, default=True, help_text="also ask for its plan; see `job`"

@@ -18,7 +18,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from environments.models import Environment
-from migrations_app import naming, services
+from migrations_app import naming, promoting, services
 from migrations_app.filters import MigrationFilter, PlanItemFilter, RunFilter, find_environments
 from migrations_app.models import OPEN_STATES, Mapping, Migration, Plan, PlanItem, Run
 from sstools.errors import Conflict
@@ -39,6 +39,7 @@ from .shapes import (
     PlanItemDetailSerializer,
     PlanItemSerializer,
     PlanSerializer,
+    PromoteRequestSerializer,
     RollbackRequestSerializer,
     RunDetailSerializer,
     RunSerializer,
@@ -213,6 +214,24 @@ class MigrationViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewset
                 source=Source.API,
                 idempotency_key=key,
             )
+        return accepted(job, request)
+
+    @extend_schema(request=PromoteRequestSerializer, responses=WORK, parameters=[KEY], filters=False)
+    def promote(self, request: Request, uuid: UUID) -> Response:
+        """Plan, and apply if nothing is open.
+
+        Where a connection is not mapped, a conflict not answered or a check failed, the job rests in state needs_input
+        and tells in `question.missing` what is open; it goes on when the mapping or the answers are saved, or are
+        given to the job's own answer/. It applies with the rights that you have at that moment.
+        """
+        data = _checked(PromoteRequestSerializer, request)
+        job = promoting.request_promotion(
+            self.get_object(),
+            actor=request.user,
+            confirmation=data["confirmation"],
+            source=Source.API,
+            idempotency_key=idempotency_key(request),
+        )
         return accepted(job, request)
 
     @extend_schema(request=None, responses=MigrationDetailSerializer, filters=False)

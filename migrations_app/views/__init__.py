@@ -7,6 +7,7 @@ from .map import migration_map
 from .new import migration_add, migration_new
 from .plan import migration_answer, migration_override, migration_plan
 from .progress import migration_cancel, plan_progress, run_progress
+from .promote import migration_promote
 from .select import migration_select
 from .verify import migration_rollback, migration_verify, migration_verify_again
 
@@ -24,6 +25,7 @@ __all__ = [
     "migration_new",
     "migration_override",
     "migration_plan",
+    "migration_promote",
     "migration_rollback",
     "migration_select",
     "migration_verify",

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import zip_longest
 from typing import Any
 from urllib.parse import quote, urljoin
 
 from django.http import HttpRequest
 from django.urls import reverse
-from django.utils import timezone
 
 from environments.models import Asset, Environment
-from migrations_app import services
+from migrations_app import promotions, services
 from migrations_app.models import Migration, MigrationState, Run, RunState
 from sstools.jobs import services as jobs
+from sstools.jobs import steps as job_steps
 from sstools.jobs.models import Job
 from sstools.jobs.models import State as JobState
+from sstools.jobs.pages import Step
 from sstools.roles import policy
 from sstools.roles.permissions import Permission
 
@@ -58,12 +58,19 @@ def _right_to_plan(user: Any, migration: Migration) -> Right:
     return right(user, Permission.MIGRATION_PLAN, migration.target)
 
 
+def right_to_apply(user: Any, migration: Migration) -> Right:
+    permission = Permission.MIGRATION_ROLLBACK if migration.is_rollback else Permission.MIGRATION_APPLY
+    return right(user, permission, migration.target)
+
+
 # --- The job in the background --------------------------------------------------------------------------------------
 def planning_job(migration: Migration) -> Job | None:
     """The job that makes the next plan, or the last try if that failed and no plan came after it."""
     job = migration.job
-    if job is None or job.kind != services.PLAN or not migration.is_open:
+    if job is None or job.kind not in (services.PLAN, promotions.PROMOTE) or not migration.is_open:
         return None
+    if job.state == JobState.NEEDS_INPUT:
+        return None  # its plan is there, and what it asks is asked there
     if not job.is_finished:
         return job
     if job.state == JobState.SUCCEEDED:
@@ -72,17 +79,12 @@ def planning_job(migration: Migration) -> Job | None:
     return job if plan is None or plan.created_at < job.created_at else None
 
 
-def job_steps(job: Job) -> Iterator[dict[str, Any]]:
-    """What a job said it is doing, as `_job_progress.html` wants it."""
-    lines = list(job.logs.filter(is_step=True).order_by("seq"))
-    for line, after in zip_longest(lines, lines[1:]):
-        state = "done"
-        if after is None and not job.is_finished:
-            state = "running" if job.state == JobState.RUNNING else "waiting"
-        elif after is None and job.state != JobState.SUCCEEDED:
-            state = "failed" if job.state == JobState.FAILED else "skipped"
-        end = after.at if after else job.finished_at or timezone.now()
-        yield {"title": line.text, "state": state, "seconds": max(0.0, (end - line.at).total_seconds())}
+def promotion_of(migration: Migration) -> Job | None:
+    """The job that plans and applies it, while it asks or after it failed; what it asks is asked on these pages."""
+    job = migration.job
+    if job is None or job.kind != promotions.PROMOTE or not migration.is_open:
+        return None
+    return job if job.state in (JobState.NEEDS_INPUT, JobState.FAILED) else None
 
 
 def planning_context(request: HttpRequest, migration: Migration) -> dict[str, Any]:
@@ -90,9 +92,9 @@ def planning_context(request: HttpRequest, migration: Migration) -> dict[str, An
     if job is None:
         return {"planning": None}
     if not job.is_finished and not job.logs.filter(is_step=True).exists():
-        steps = [{"title": "Waiting for a worker", "state": "waiting", "seconds": None}]
+        steps = [Step("Waiting for a worker", "waiting")]
     else:
-        steps = list(job_steps(job))
+        steps = job_steps.steps_of(job)
     return {
         "planning": job,
         "planning_steps": steps,
@@ -155,7 +157,6 @@ def page_context(request: HttpRequest, migration: Migration, step: str) -> dict[
     last_run = migration.runs.order_by("-number").first()
     if step == "verify" and migration.state == MigrationState.APPLYING:
         step = "apply"  # the run's page shows both
-    apply_permission = Permission.MIGRATION_ROLLBACK if migration.is_rollback else Permission.MIGRATION_APPLY
     return {
         "migration": migration,
         "plan": migration.plan,
@@ -165,9 +166,10 @@ def page_context(request: HttpRequest, migration: Migration, step: str) -> dict[
         "steps": steps_of(migration, step, last_run is not None),
         "last_run": last_run,
         "can_plan": _right_to_plan(user, migration),
-        "can_apply": right(user, apply_permission, target),
+        "can_apply": right_to_apply(user, migration),
         "can_roll_back": right(user, Permission.MIGRATION_ROLLBACK, target),
         "unmapped": unmapped_count(migration),
+        "promotion": promotion_of(migration),
         **planning_context(request, migration),
     }
 

@@ -8,49 +8,19 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
-from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from migrations_app.models import Migration, Run, StepState
+from migrations_app import run_page
+from migrations_app.models import Migration, Run
 from sstools.errors import Conflict
+from sstools.jobs import presenting
 from sstools.jobs import services as jobs
 from sstools.jobs.models import Source
 from sstools.web.htmx import go_to, render_page, wants_fragment
 
-from .common import find_migration, planning_context, planning_job, where_it_stands
+from .common import find_migration, planning_context, planning_job, right_to_apply, where_it_stands
 
 LOG_LINES = 100
-#: What of a step's result is worth a word, with the noun where the number needs one.
-SAID = {
-    "read": "read",
-    "moved": "moved",
-    "assets": "asset",
-    "imported": "imported",
-    "removed": "removed",
-    "equal": "equal",
-    "different": "different",
-    "ok": "ok",
-    "differs": "differ",
-    "failed": "failed",
-    "failed_on_both": "failed on both sides",
-    "not_checkable": "not checkable",
-}
-#: The steps of every run, by name; rows come into being as steps begin.
-OUTLINE = (
-    ("check", "Check that nothing moved since the plan"),
-    ("restore_point", "Take the restore point"),
-    ("write", "Write"),
-    ("read_back", "Read back and compare with the plan"),
-    ("verify", "Verify each chart on source and target"),
-)
-CUT_OFF = "Its worker was lost. The next one asked the target what was written, and went on from there."
-STEP_STATES = {
-    StepState.PENDING: "waiting",
-    StepState.RUNNING: "running",
-    StepState.DONE: "done",
-    StepState.FAILED: "failed",
-    StepState.SKIPPED: "skipped",
-}
 
 
 @require_safe
@@ -61,7 +31,12 @@ def plan_progress(request: HttpRequest, number: int) -> HttpResponse:
     job = planning_job(migration)
     if job is None or not wants_fragment(request):
         return go_to(request, f"migrations_app:{where_it_stands(migration)}", migration.number)
-    context = {"migration": migration, "target": migration.target, **planning_context(request, migration)}
+    context = {
+        "migration": migration,
+        "target": migration.target,
+        "can_apply": right_to_apply(request.user, migration),
+        **planning_context(request, migration),
+    }
     if job.is_finished:
         context["live_text"] = "The plan could not be made."
     return render_page(request, "migrations_app/plan.html", "migrations_app/_planning.html", context)
@@ -108,59 +83,15 @@ def find_run(migration: Migration, number: int | None) -> Run:
 
 
 def run_context(request: HttpRequest, migration: Migration, run: Run) -> dict[str, Any]:
-    """Steps, progress and the last log lines of a run."""
+    """A run with its steps, and its job as it is now."""
     job = run.job
     return {
+        **(presenting.state_of(job, request.user) if job is not None else {}),
         "migration": migration,
         "target": migration.target,
         "run": run,
         "job": job,
-        "run_steps": _run_steps(run),
-        "may_cancel": job is not None and not job.is_finished and jobs.may_cancel(job, request.user),
-        "waits_for": job.waits_for() if job is not None else [],
-    }
-
-
-def _said(key: str, value: int) -> str:
-    word = SAID[key]
-    return f"{value:,} {word}s" if word == "asset" and value != 1 else f"{value:,} {word}"
-
-
-def _run_steps(run: Run) -> list[dict[str, Any]]:
-    """What was begun, and while the run is at work what is still to come."""
-    begun = list(run.steps.all())
-    steps = [_step(step, run.job) for step in begun]
-    for step in steps[: None if run.is_finished else -1]:
-        if step["state"] == "running":  # only the last one can be: its worker was lost, another one went on
-            step |= {"state": "skipped", "seconds": None, "note": "cut off", "detail": CUT_OFF}
-    if not run.is_finished and all(step.state != StepState.FAILED for step in begun):
-        seen = {step.name for step in begun}
-        last = max((place for place, (name, _) in enumerate(OUTLINE) if name in seen), default=-1)
-        steps += [
-            {"title": title, "state": "waiting", "note": "", "seconds": None, "detail": ""}
-            for name, title in OUTLINE[last + 1 :]
-            if name != "verify" or run.migration.verify
-        ]
-    return steps
-
-
-def _step(step: Any, job: Any) -> dict[str, Any]:
-    state, note, seconds = STEP_STATES[StepState(step.state)], "", step.seconds
-    if state == "running":
-        if step.started_at:
-            seconds = (timezone.now() - step.started_at).total_seconds()
-        if job is not None and job.progress_total:
-            note = f"{job.progress_done} of {job.progress_total}"
-    result = step.result if isinstance(step.result, dict) else {}
-    said = result.get("error") or result.get("message") or ""
-    if state == "done":
-        note = ", ".join(_said(key, value) for key, value in result.items() if key in SAID and value)
-    return {
-        "title": step.title,
-        "state": state,
-        "note": note,
-        "seconds": seconds,
-        "detail": said if isinstance(said, str) else "",
+        "run_steps": run_page.run_steps(run),
     }
 
 

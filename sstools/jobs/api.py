@@ -85,7 +85,9 @@ class CancelSerializer(serializers.Serializer[Any]):
 
 
 class AnswerSerializer(serializers.Serializer[Any]):
-    answer = serializers.JSONField()
+    answer = serializers.JSONField(
+        help_text="one of the question's choices, or what it asks for; the object may also be the whole of the body"
+    )
 
 
 class JobViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Job]):
@@ -137,7 +139,10 @@ class JobViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.Gene
     def answer(self, request: Request, uuid: str) -> Response:
         """Give a job in state needs_input what it asks for."""
         job = self.get_object()
-        given = AnswerSerializer(data=request.data)
+        body = request.data
+        if isinstance(body, dict) and body and "answer" not in body:
+            body = {"answer": body}  # {"databases": {…}} for a job that asks for a mapping
+        given = AnswerSerializer(data=body)
         given.is_valid(raise_exception=True)
         job = services.answer(job, given.validated_data["answer"], actor=request.user, source=Source.API)
         return accepted(job, request)

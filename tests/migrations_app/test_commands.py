@@ -72,7 +72,7 @@ def latest() -> str:
     return str(migration.number)
 
 
-NAMES = ("plan", "apply", "verify", "rollback")
+NAMES = ("plan", "apply", "promote", "verify", "rollback")
 DJANGOS = DjangoHelpFormatter.show_last | {"--help"}  # options that every command of Django has
 WAY = ("--from", "env:dev", "--to", "env:prod")
 MAP = ("--map", "Warehouse DEV=Warehouse PROD")

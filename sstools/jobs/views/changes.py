@@ -8,12 +8,11 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_http_methods, require_POST
 
 from sstools.errors import Conflict, Invalid
-from sstools.jobs import pages, services
+from sstools.jobs import pages, presenting, services
 from sstools.jobs.models import Job, Source, State
 from sstools.web.htmx import go_to, render_page, wants_fragment
 
 from .common import find_job
-from .detail import state_context
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -31,7 +30,7 @@ def job_cancel(request: HttpRequest, uuid: UUID) -> HttpResponse:
     job = services.request_cancel(job, actor=request.user, choice=choice, source=Source.PAGE)
     messages.info(request, _said(job))
     if wants_fragment(request):
-        context = state_context(request, find_job(request, uuid))
+        context = presenting.state_of(find_job(request, uuid), request.user)
         return render_page(request, "jobs/detail.html", "jobs/_live.html", context)
     return go_to(request, "jobs:detail", uuid=uuid)
 

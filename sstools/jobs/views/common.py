@@ -1,7 +1,5 @@
 """What the pages of jobs share."""
 
-import json
-from typing import Any
 from uuid import UUID
 
 from django.http import HttpRequest
@@ -20,8 +18,3 @@ def number_of(request: HttpRequest, name: str) -> int | None:
     """A whole number from the address; None for anything else."""
     text = request.GET.get(name, "")
     return int(text) if text.isdecimal() and len(text) < 10 else None
-
-
-def shown_value(value: Any) -> str:
-    """A value of a job's result or of a log line, for people."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=1)

@@ -1,0 +1,241 @@
+"""What pages say of a run: its steps, what came of it, exactly what was written and what was not, and the ways on.
+
+For the job's page (`sstools.jobs.pages`) as well as for the run's own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from django.urls import reverse
+from django.utils import timezone
+
+from sstools.jobs import registry
+from sstools.jobs.models import Job, State
+from sstools.jobs.pages import Action, Choice, JobPage, Listing, Step
+from sstools.roles import policy
+from sstools.roles.permissions import Permission
+
+from .models import Migration, Run, RunState, RunStep, StepState
+
+#: What of a step's result is worth a word, with the noun where the number needs one.
+SAID = {
+    "read": "read",
+    "moved": "moved",
+    "assets": "asset",
+    "imported": "imported",
+    "removed": "removed",
+    "equal": "equal",
+    "different": "different",
+    "ok": "ok",
+    "differs": "differ",
+    "failed": "failed",
+    "failed_on_both": "failed on both sides",
+    "not_checkable": "not checkable",
+}
+#: The steps of every run, by name; rows come into being as steps begin.
+OUTLINE = (
+    ("check", "Check that nothing moved since the plan"),
+    ("restore_point", "Take the restore point"),
+    ("write", "Write"),
+    ("read_back", "Read back and compare with the plan"),
+    ("verify", "Verify each chart on source and target"),
+)
+CUT_OFF = "Its worker was lost. The next one asked the target what was written, and went on from there."
+STEP_STATES = {
+    StepState.PENDING: "waiting",
+    StepState.RUNNING: "running",
+    StepState.DONE: "done",
+    StepState.FAILED: "failed",
+    StepState.SKIPPED: "skipped",
+}
+WRITING = ("write", "remove")  # names of steps that change the target
+WRITES = ("create", "update", "remove")  # actions of a plan that do
+
+
+def has_written(run: Run) -> bool:
+    """Whether a step that writes was begun: from then on the target may not be as before."""
+    return run.steps.filter(name__in=WRITING).exists()
+
+
+# --- Steps ----------------------------------------------------------------------------------------------------------
+def run_steps(run: Run) -> list[Step]:
+    """What was begun, and while the run is at work what is still to come."""
+    begun = list(run.steps.all())
+    steps = [_step(step, run.job) for step in begun]
+    last = None if run.is_finished else len(steps) - 1
+    for place, step in enumerate(steps):
+        if (
+            step.state == "running" and place != last
+        ):  # only the last one can be: its worker was lost, another went on
+            steps[place] = replace(step, state="skipped", seconds=None, note="cut off", detail=CUT_OFF)
+    if not run.is_finished and all(step.state != StepState.FAILED for step in begun):
+        seen = {step.name for step in begun}
+        reached = max((place for place, (name, _) in enumerate(OUTLINE) if name in seen), default=-1)
+        steps += [
+            Step(title, "waiting")
+            for name, title in OUTLINE[reached + 1 :]
+            if name != "verify" or (run.migration.verify and not run.migration.is_rollback)
+        ]
+    return steps
+
+
+def _step(step: RunStep, job: Job | None) -> Step:
+    state, note, seconds = STEP_STATES[StepState(step.state)], "", step.seconds
+    if state == "running":
+        if step.started_at:
+            seconds = (timezone.now() - step.started_at).total_seconds()
+        if job is not None and job.progress_total:
+            note = f"{job.progress_done:,} of {job.progress_total:,}"
+    result = step.result if isinstance(step.result, dict) else {}
+    said = result.get("error") or result.get("message") or ""
+    if state == "done":
+        note = ", ".join(_said(key, value) for key, value in result.items() if key in SAID and value)
+    return Step(step.title, state, note, seconds, said if isinstance(said, str) else "")
+
+
+def _said(key: str, value: int) -> str:
+    word = SAID[key]
+    return f"{value:,} {word}s" if word == "asset" and value != 1 else f"{value:,} {word}"
+
+
+# --- The job's page -------------------------------------------------------------------------------------------------
+def describe(job: Job, user: Any) -> JobPage:
+    """Of a job that applies a plan."""
+    run = (
+        Run.objects.select_related("migration__target", "migration__source", "plan", "job")
+        .filter(number=job.params.get("run"))
+        .first()
+    )
+    if run is None:
+        return JobPage()
+    written, rest = written_and_rest(run)
+    page = JobPage(
+        steps=run_steps(run),
+        cancel_text=_cancel_text(run),
+        cancel_choices=cancel_choices(run),
+    )
+    if not run.is_finished:
+        return page
+    return replace(
+        page,
+        headline=headline(run, len(written), len(rest)),
+        listings=(Listing("Written, as planned", written, "ok"), Listing("Not as planned", rest, "failed"))
+        if run.state == RunState.NEEDS_ATTENTION
+        else (),
+        actions=ways_on(run, user, len(written), len(rest)),
+    )
+
+
+def describe_promotion(job: Job, user: Any) -> JobPage:
+    """Of a job that plans and applies: what became of it, with the way to the run."""
+    migration = Migration.objects.filter(uuid=job.params.get("migration")).select_related("target").first()
+    if migration is None or not job.is_finished:
+        return JobPage(
+            cancel_text="Planning writes nothing: it ends at once, and the migration stays as it is."
+        )
+    result = job.result or {}
+    number = result.get("run")
+    outcomes = {
+        "applying": f"Nothing was open: run {number} applies the plan",
+        "nothing_to_do": f"Nothing to do: {migration.target} holds what it should",
+        "applied_by_another_request": f"Somebody else applied it meanwhile: run {number}",
+    }
+    headline = outcomes.get(str(result.get("outcome")), "")
+    if not headline or not number:
+        return JobPage(headline=headline)
+    url = f"{reverse('migrations_app:verify', args=[migration.number])}?run={number}"
+    return JobPage(headline=headline, actions=(Action("To the run", url, is_post=False, style="primary"),))
+
+
+def written_and_rest(run: Run) -> tuple[list[str], list[str]]:
+    """Names of what was read back as planned, and of what the plan wanted to write and was not."""
+    equal = set(run.written)
+    written: list[str] = []
+    rest: list[str] = []
+    rows = run.plan.items.filter(action__in=WRITES).order_by("position")
+    for kind, title, action, target_uuid in rows.values_list("kind", "title", "action", "target_uuid"):
+        words = f"{kind} “{title}”, {action}"
+        (written if target_uuid in equal else rest).append(words)
+    return written, rest
+
+
+def headline(run: Run, written: int, rest: int) -> str:
+    """What came of a run, in one sentence that says what is on the target."""
+    target = run.migration.target.name
+    asked = bool(run.job and run.job.cancel_requested)
+    if run.state == RunState.APPLIED:
+        done = f"{written:,} of {written + rest:,} written on {target}, as planned"
+        return f"Finished, as was chosen when it was cancelled: {done}" if asked else f"Done: {done}"
+    if run.state == RunState.ROLLED_BACK:
+        words = "Rolled back on request" if asked else "Rolled back"
+        return f"{words}: {target} is as it was before the run"
+    if run.state == RunState.STOPPED:
+        cancelled = run.job is not None and run.job.state == State.CANCELLED
+        if cancelled:
+            return f"Cancelled before anything was written: {target} was not touched"
+        return f"Stopped before writing: {target} was not touched"
+    failed = run.steps.filter(state=StepState.FAILED).order_by("-position").first()
+    where = f" in the step “{failed.title}”" if failed else ""
+    return f"Failed{where}: {written:,} written, {rest:,} not as planned"
+
+
+def _cancel_text(run: Run) -> str:
+    target = run.migration.target.name
+    if has_written(run):
+        return f"It has begun to write on {target}. What is to become of that?"
+    return f"Nothing is written on {target} yet. It ends at its next safe point, and {target} stays as it is."
+
+
+def cancel_choices(run: Run) -> tuple[Choice, ...]:
+    """What a cancel can mean now; empty before the first write."""
+    kind = registry.find(run.job.kind) if run.job else None
+    known = kind.cancel_choices if kind else ()
+    if not known or run.is_finished or not has_written(run):
+        return ()
+    target = run.migration.target.name
+    choices = (
+        Choice(
+            "roll_back",
+            "Roll back",
+            f"What was written is put back from the restore point, what was created is removed; {target} is read "
+            "afterwards to prove it.",
+        ),
+        Choice(
+            "finish",
+            "Finish",
+            "It goes on to its end: the rest is written, read back and verified. It can be rolled back after that.",
+        ),
+    )
+    return tuple(choice for choice in choices if choice.value in known)
+
+
+def ways_on(run: Run, user: Any, written: int, rest: int) -> tuple[Action, ...]:
+    """What may be done after a run, the most likely first."""
+    migration = run.migration
+    fields = {"run": str(run.number)}
+    actions: list[Action] = []
+    if run.state == RunState.STOPPED:
+        url = reverse("migrations_app:plan", args=[migration.number])
+        return (Action("Back to the plan", url, is_post=False, style="primary"),)
+    can_undo = run.restore_point_id is not None and run.state in (RunState.APPLIED, RunState.NEEDS_ATTENTION)
+    if can_undo:
+        allowed = policy.can(user, Permission.MIGRATION_ROLLBACK, migration.target)
+        many = f" the {written:,}" if run.state == RunState.NEEDS_ATTENTION and written else ""
+        actions.append(
+            Action(
+                f"Roll back{many}…",
+                reverse("migrations_app:rollback", args=[migration.number]),
+                fields,
+                icon="undo",
+                style="danger",
+                note="shows its plan first",
+                reason=""
+                if allowed
+                else policy.explain(user, Permission.MIGRATION_ROLLBACK, migration.target).sentence,
+            )
+        )
+    url = f"{reverse('migrations_app:verify', args=[migration.number])}?run={run.number}"
+    actions.append(Action("What was written, chart by chart", url, is_post=False))
+    return tuple(actions)
