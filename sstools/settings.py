@@ -302,6 +302,8 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {  # several things have a `state`
         "AnswerEnum": ["take", "keep", "leave_out", "adopt", "rename"],
         "JobStateEnum": "sstools.jobs.models.State",
+        "OriginEnum": "sstools.roles.models.Source",
+        "SourceEnum": "sstools.jobs.models.Source",
         "MigrationStateEnum": "migrations_app.models.MigrationState",
         "ScheduleStateEnum": "sstools.schedules.models.State",
         "RunStateEnum": "migrations_app.models.RunState",

@@ -19,7 +19,24 @@ PROBLEM = {
         "detail": {"type": "string", "description": "what happened"},
         "remedy": {"type": "string", "description": "what to do"},
         "errors": {"type": "object", "additionalProperties": True, "description": "field -> messages"},
-        "more": {"type": "object", "additionalProperties": True},
+        "more": {
+            "type": "object",
+            "additionalProperties": True,
+            "description": "with not_allowed: the right that is missing, on what, and who has it",
+            "properties": {
+                "permission": {"type": "string", "description": "migration:apply"},
+                "object": {"type": "string", "description": "environment:<uuid>, or * for everything"},
+                "roles": {"type": "array", "items": {"type": "string"}, "description": "that have it"},
+                "holders": {
+                    "type": "array",
+                    "description": "people who may, five at most",
+                    "items": {
+                        "type": "object",
+                        "properties": {"name": {"type": "string"}, "email": {"type": "string"}},
+                    },
+                },
+            },
+        },
         "request_id": {"type": "string", "description": "to find it in the log"},
     },
 }

@@ -71,3 +71,22 @@ ROLES: dict[str, Role] = {
         ),
     )
 }
+
+#: What each allows, for people.
+MEANING: dict[Permission, str] = {
+    Permission.ACCESS_EDIT: "giving and taking roles; on everything also people, groups and custom roles",
+    Permission.ACCESS_VIEW: "seeing who may do what",
+    Permission.ASSET_VIEW: "the inventory",
+    Permission.AUDIT_VIEW: "who did what, and when",
+    Permission.ENVIRONMENT_EDIT: "registering, changing, removing; credentials",
+    Permission.ENVIRONMENT_TEST: "testing the connection, reading the inventory",
+    Permission.ENVIRONMENT_VIEW: "seeing environments",
+    Permission.JOB_CANCEL: "ending other people's jobs; one's own always",
+    Permission.JOB_VIEW: "other people's jobs; one's own always",
+    Permission.MIGRATION_APPLY: "writing to the target",
+    Permission.MIGRATION_PLAN: "making migrations and plans, verifying again",
+    Permission.MIGRATION_ROLLBACK: "rolling a run back",
+    Permission.MIGRATION_VIEW: "migrations, plans and runs",
+    Permission.SCHEDULE_EDIT: "making, changing, pausing, running and deleting schedules",
+    Permission.SCHEDULE_VIEW: "seeing schedules",
+}

@@ -1,0 +1,33 @@
+"""Pages below /access/: who may do what. One module per kind of thing, all standing on `common`."""
+
+from .grants import grant_edit, grant_list, grant_new, grant_take
+from .groups import group_delete, group_detail, group_list, group_members, group_new
+from .overview import own, try_user
+from .roles import role_delete, role_detail, role_edit, role_list, role_new
+from .users import Password, user_detail, user_edit, user_link, user_list, user_new, user_switch
+
+__all__ = [
+    "Password",
+    "grant_edit",
+    "grant_list",
+    "grant_new",
+    "grant_take",
+    "group_delete",
+    "group_detail",
+    "group_list",
+    "group_members",
+    "group_new",
+    "own",
+    "role_delete",
+    "role_detail",
+    "role_edit",
+    "role_list",
+    "role_new",
+    "try_user",
+    "user_detail",
+    "user_edit",
+    "user_link",
+    "user_list",
+    "user_new",
+    "user_switch",
+]
