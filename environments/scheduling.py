@@ -1,5 +1,6 @@
 """What schedules may do with environments: test the connection, read the inventory."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django import forms
@@ -37,9 +38,14 @@ def find(params: dict[str, Any]) -> Environment:
     return environment
 
 
-def subject(params: dict[str, Any]) -> Subject:
-    environment = find(params)
-    return Subject(environment.name, resource_name(environment), environment.get_absolute_url(), environment)
+def subjects(many: Sequence[dict[str, Any]]) -> list[Subject | None]:
+    uuids = {str(params.get("environment")) for params in many}
+    found = {str(row.uuid): row for row in Environment.objects.filter(uuid__in=uuids)}
+    return [_subject(found.get(str(params.get("environment")))) for params in many]
+
+
+def _subject(row: Environment | None) -> Subject | None:
+    return Subject(row.name, resource_name(row), row.get_absolute_url(), row) if row else None
 
 
 def _check(params: dict[str, Any], **asked: Any) -> Job:
@@ -62,5 +68,17 @@ def _changes(job: Job) -> str:
     return ", ".join(words) if words else "nothing changed"
 
 
-CHECK = Schedulable(EnvironmentParams, subject, _check, _state)
-READING = Schedulable(EnvironmentParams, subject, _read, _changes)
+CHECK = Schedulable(
+    "Tries everything that a migration needs from an environment, and says what is missing.",
+    EnvironmentParams,
+    subjects,
+    _check,
+    _state,
+)
+READING = Schedulable(
+    "Reads the lists of an environment, so that the inventory says what is there now.",
+    EnvironmentParams,
+    subjects,
+    _read,
+    _changes,
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django import forms
@@ -19,7 +20,7 @@ from .models import OPEN_STATES, Migration, Run, RunState
 MOST_CHOICES = 200  # the newest; an older one can be named through the API
 
 
-class _ChosenByNumber(forms.ModelChoiceField):
+class _ChosenByNumber(forms.ModelChoiceField):  # type: ignore[type-arg]  # Django's is no generic at run time
     """A select of the newest rows that takes every row the user may see."""
 
     def __init__(self, model: Any, describe: Any, **kwargs: Any) -> None:
@@ -75,31 +76,43 @@ def _offer(field: Any, rows: Any, model: Any) -> None:
 
 def _migration(params: dict[str, Any]) -> Migration:
     rows = Migration.objects.select_related("source", "target")
-    if (migration := rows.filter(uuid=params.get("migration")).first()) is None:
+    if (migration := rows.filter(uuid=str(params.get("migration"))).first()) is None:
         raise NotFoundError("The migration was removed.")
     return migration
 
 
 def _run(params: dict[str, Any]) -> Run:
     rows = Run.objects.select_related("migration__target")
-    if (run := rows.filter(number=params.get("run")).first()) is None:
+    if (run := rows.filter(number=int(params.get("run", 0))).first()) is None:
         raise NotFoundError("The run was removed.")
     return run
 
 
-def _subject_of(migration: Migration, label: str, url: str) -> Subject:
-    return Subject(label, resource_name(migration.target), url, migration.target)
+def _migration_subjects(many: Sequence[dict[str, Any]]) -> list[Subject | None]:
+    uuids = {str(params.get("migration")) for params in many}
+    rows = Migration.objects.select_related("target").filter(uuid__in=uuids)
+    found = {str(row.uuid): row for row in rows}
+
+    def subject(row: Migration | None) -> Subject | None:
+        if row is None:
+            return None
+        label, url = f"{row}: {row.title}", row.get_absolute_url()
+        return Subject(label, resource_name(row.target), url, row.target)
+
+    return [subject(found.get(str(params.get("migration")))) for params in many]
 
 
-def _migration_subject(params: dict[str, Any]) -> Subject:
-    migration = _migration(params)
-    return _subject_of(migration, f"{migration}: {migration.title}", migration.get_absolute_url())
+def _run_subjects(many: Sequence[dict[str, Any]]) -> list[Subject | None]:
+    numbers = {params.get("run") for params in many}
+    found = Run.objects.select_related("migration__target").in_bulk(numbers)
 
+    def subject(row: Run | None) -> Subject | None:
+        if row is None:
+            return None
+        target, url = row.migration.target, reverse("migrations_app:verify", args=[row.migration_id])
+        return Subject(f"{row}: {row.migration.title}", resource_name(target), url, target)
 
-def _run_subject(params: dict[str, Any]) -> Subject:
-    run = _run(params)
-    url = reverse("migrations_app:verify", args=[run.migration_id])
-    return _subject_of(run.migration, f"{run}: {run.migration.title}", url)
+    return [subject(found.get(params.get("run", 0))) for params in many]
 
 
 def _plan(params: dict[str, Any], **asked: Any) -> Job:
@@ -125,5 +138,17 @@ def _verdicts(job: Job) -> str:
     return ", ".join(f"{number} {name.replace('_', ' ')}" for name, number in sorted(counts.items()))
 
 
-PLAN = Schedulable(MigrationParams, _migration_subject, _plan, _what_would_change)
-VERIFICATION = Schedulable(RunParams, _run_subject, _verify, _verdicts)
+PLAN = Schedulable(
+    "Plans a migration again that is not applied yet, and tells what would change. Writes nothing.",
+    MigrationParams,
+    _migration_subjects,
+    _plan,
+    _what_would_change,
+)
+VERIFICATION = Schedulable(
+    "Runs the charts of an applied run on both sides again, and tells which fail or differ.",
+    RunParams,
+    _run_subjects,
+    _verify,
+    _verdicts,
+)

@@ -32,15 +32,17 @@ class Subject:
 class Schedulable:
     """How schedules ask for jobs of a kind: by the service that a person's click calls.
 
+    `text`: what such a schedule is good for, in a sentence.
     `form`: a `sstools.schedules.params.ParamsForm`, which turns input into the schedule's params (JSON).
-    `subject(params)`: what it is about. Raises NotFoundError if that is gone.
+    `subjects([params, …])`: what each of them is about; None where that is gone. One query, however many.
     `request(params, actor=…, source=…, idempotency_key=…)`: enqueues and returns the job; checks the actor's rights.
     `summary(job)`: what came out of a job that succeeded, in a few words.
     `builtin`: (name, cron expression, params) of a schedule that every installation has, without an owner.
     """
 
+    text: str
     form: type[Any]
-    subject: Callable[[dict[str, Any]], Subject]
+    subjects: Callable[[Sequence[dict[str, Any]]], "list[Subject | None]"]
     request: Callable[..., "Job"]
     summary: Callable[["Job"], str] | None = None
     builtin: tuple[str, str, dict[str, Any]] | None = None

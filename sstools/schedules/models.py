@@ -1,6 +1,7 @@
 """Schedules and what became of each of their runs. What moves them is in `services.py` and `firing.py`."""
 
 import uuid as uuid_module
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
 from itertools import islice
@@ -60,6 +61,9 @@ class ScheduleQuerySet(models.QuerySet["Schedule"]):
                 output_field=models.CharField(),
             )
         )
+
+    def in_state(self, state: str) -> Self:
+        return self.with_state().filter(Q(("state", state)))
 
 
 class Schedule(models.Model):
@@ -137,8 +141,8 @@ class Schedule(models.Model):
     @cached_property
     def current_state(self) -> str:
         """As `with_state` says it; asked anew for a row that came without."""
-        known: str | None = getattr(self, "state", None)
-        return known or Schedule.objects.with_state().values_list("state", flat=True).get(pk=self.pk)
+        row = self if hasattr(self, "state") else Schedule.objects.with_state().get(pk=self.pk)
+        return str(getattr(row, "state"))  # noqa: B009  an annotation
 
     @property
     def timetable(self) -> Cron:
@@ -146,12 +150,28 @@ class Schedule(models.Model):
 
     @property
     def words(self) -> str:
+        """Raises ValueError."""
         return self.timetable.words
 
     @property
     def zone(self) -> ZoneInfo:
         """Raises ValueError for a name that this machine no longer knows."""
         return zone_named(self.time_zone)
+
+    @property
+    def shown_words(self) -> str:
+        """`words` for pages; the expression itself where it was broken by hand."""
+        try:
+            return self.words
+        except ValueError:
+            return self.cron
+
+    @property
+    def shown_zone(self) -> ZoneInfo | None:
+        try:
+            return self.zone
+        except ValueError:
+            return None
 
     @property
     def kind_title(self) -> str:
@@ -162,14 +182,10 @@ class Schedule(models.Model):
 
     @cached_property
     def subject(self) -> registry.Subject | None:
-        """What it works on; None if that, or the kind of job, is gone."""
-        from sstools.errors import NotFoundError
-
-        try:
-            spec = registry.kind(self.kind).schedulable
-            return spec.subject(self.params) if spec else None
-        except (NotFoundError, registry.UnknownKind):
-            return None
+        """What it works on; None if that, or the kind of job, is gone. For many rows see `with_subjects`."""
+        with_subjects([self])
+        found: registry.Subject | None = self.__dict__["subject"]
+        return found
 
     def fire_at(self, due: datetime) -> datetime:
         """When the run that is due at that moment is to start: up to `jitter_seconds` later, always the same."""
@@ -187,6 +203,22 @@ class Schedule(models.Model):
     def next_runs(self, number: int = 3, after: datetime | None = None) -> list[Run]:
         """The next runs as they would be if it were not paused."""
         return list(islice(self.timetable.runs(after or jobs.db_now(), self.zone), number))
+
+
+def with_subjects(schedules: Sequence[Schedule]) -> Sequence[Schedule]:
+    """The same schedules, with `subject` looked up in one query for each kind."""
+    by_kind: dict[str, list[Schedule]] = {}
+    for schedule in schedules:
+        by_kind.setdefault(schedule.kind, []).append(schedule)
+    for name, some in by_kind.items():
+        try:
+            spec = registry.kind(name).schedulable
+        except registry.UnknownKind:
+            spec = None
+        subjects = spec.subjects([schedule.params for schedule in some]) if spec else [None] * len(some)
+        for schedule, subject in zip(some, subjects, strict=True):
+            schedule.__dict__["subject"] = subject
+    return schedules
 
 
 class Outcome(models.TextChoices):

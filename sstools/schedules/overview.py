@@ -16,7 +16,7 @@ def facts(user: Any) -> Iterable[Fact]:
     if not policy.can_anywhere(user, Permission.SCHEDULE_VIEW):
         return
     for state, note in ((State.LATE, "should have started by now"), (State.FAILING, "last run failed")):
-        number = Schedule.objects.visible_to(user).with_state().filter(state=state).count()
+        number = Schedule.objects.visible_to(user).in_state(state).count()
         if number:
             url = f"{reverse('schedules:list')}?state={state}"
             yield Fact("Schedules", number, note, url, state)

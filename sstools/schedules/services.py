@@ -8,7 +8,7 @@ from typing import Any
 from django.db import transaction
 
 from sstools.audit import services as audit
-from sstools.errors import Conflict, Invalid
+from sstools.errors import Conflict, Invalid, NotFoundError
 from sstools.jobs import registry
 from sstools.jobs import services as jobs
 from sstools.jobs.models import Job, Source
@@ -16,7 +16,7 @@ from sstools.roles import policy
 from sstools.roles.permissions import Permission
 
 from .cron import Cron, CronError, zone_named
-from .models import Firing, Missed, Outcome, Schedule, Trigger
+from .models import Firing, Missed, Outcome, Schedule, Trigger, with_subjects
 
 TIMING = ("cron", "time_zone", "jitter_seconds", "grace_seconds", "missed")
 PLAIN = ("name", *TIMING)
@@ -347,9 +347,10 @@ def _apply_params(schedule: Schedule, given: Any, actor: Any) -> dict[str, list[
             for name, texts in form.errors.items()
         }
     schedule.params = form.params()
-    schedule.__dict__.pop("subject", None)  # it was looked up for the params before
-    subject = kind.schedulable.subject(schedule.params)
-    schedule.resource = subject.resource
+    with_subjects([schedule])  # anew: it was looked up for the params before
+    if schedule.subject is None:  # removed since the form looked
+        raise NotFoundError("What it is to work on is gone.")
+    schedule.resource = schedule.subject.resource
     return {}
 
 

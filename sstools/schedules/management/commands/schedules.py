@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 from sstools.errors import SSToolsError
 from sstools.jobs.models import Source
 from sstools.schedules import services
-from sstools.schedules.models import Schedule
+from sstools.schedules.models import Schedule, with_subjects
 
 
 class Command(BaseCommand):
@@ -71,7 +71,7 @@ class Command(BaseCommand):
 
 
 def _complete(rows: Any) -> list[Schedule]:
-    return list(rows.select_related("owner", "last_firing__job"))
+    return list(with_subjects(list(rows.select_related("owner", "last_firing__job"))))
 
 
 def _facts(schedule: Schedule) -> dict[str, Any]:

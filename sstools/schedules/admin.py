@@ -1,0 +1,169 @@
+"""Schedules in Django's admin: changed through the service, with its rights, validation and audit."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from sstools.errors import Invalid, SSToolsError
+from sstools.jobs.models import Source
+from sstools.roles import policy
+from sstools.roles.permissions import Permission
+
+from . import services
+from .models import Firing, Schedule
+
+SOURCE = Source.PAGE
+
+
+class ScheduleAdminForm(forms.ModelForm):
+    actor: Any = None
+
+    class Meta:
+        model = Schedule
+        fields = ["kind", "params", *services.PLAIN]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        choices = [(kind.name, kind.title) for kind in services.kinds()]
+        if "kind" in self.fields:
+            self.fields["kind"] = forms.ChoiceField(choices=choices)
+        if "params" in self.fields:
+            self.fields["params"].help_text = 'JSON of its kind: {"environment": "<uuid>"}'
+
+    def _post_clean(self) -> None:
+        """The service validates and saves; a ModelForm would put values into the instance before that."""
+        if self.errors:
+            return
+        try:
+            if self.instance.pk:
+                data = {name: self.cleaned_data[name] for name in self.changed_data}
+                saved = services.update_schedule(self.instance, data, actor=self.actor, source=SOURCE)
+            else:
+                saved = services.create_schedule(self.cleaned_data, actor=self.actor, source=SOURCE)
+        except Invalid as exc:
+            for name, texts in exc.errors.items():
+                own = name.partition(".")[0]
+                for text in texts:
+                    self.add_error(own if own in self.fields else None, text)
+        except SSToolsError as exc:
+            self.add_error(None, str(exc))
+        else:
+            self.instance = saved
+
+
+@admin.register(Schedule)
+class ScheduleAdmin(admin.ModelAdmin):
+    form = ScheduleAdminForm
+    list_display = ["name", "kind", "cron", "time_zone", "owner", "paused_at", "next_due_at"]
+    list_filter = ["kind", "paused_at"]
+    list_select_related = ["owner"]
+    search_fields = ["name", "kind", "uuid"]
+    actions = ["pause", "resume", "run", "take_over"]
+    readonly_fields = [
+        "uuid",
+        "owner",
+        "paused_at",
+        "paused_by",
+        "pause_reason",
+        "next_due_at",
+        "next_fire_at",
+        "last_firing",
+        "last_job",
+        "last_success_at",
+        "consecutive_failures",
+        "created_at",
+    ]
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        return [
+            (None, {"fields": ["name", "kind", "params"]}),
+            ("When", {"fields": list(services.TIMING)}),
+            ("What it did", {"fields": self.readonly_fields}),
+        ]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        fixed = ["kind"] if obj else []
+        return [*self.readonly_fields, *fixed, *(["name", "params"] if obj and obj.is_builtin else [])]
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        form = super().get_form(request, obj, change=change, **kwargs)
+        return type("ScheduleAdminFormOfActor", (form,), {"actor": request.user})
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return policy.can_anywhere(request.user, Permission.SCHEDULE_EDIT)
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return policy.can_anywhere(request.user, Permission.SCHEDULE_VIEW)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        if obj is None:
+            return policy.can_anywhere(request.user, Permission.SCHEDULE_EDIT)
+        return services.may_edit(obj, request.user)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self.has_change_permission(request, obj) and not (obj and obj.is_builtin)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Schedule]:
+        return Schedule.objects.visible_to(request.user)
+
+    def get_actions(self, request: HttpRequest) -> Any:
+        """Without Django's own way to delete many: it would go past the service."""
+        found = super().get_actions(request)
+        found.pop("delete_selected", None)
+        return found
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Saved already, by the service."""
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """Its history goes with it, though nobody deletes that by itself."""
+        deleted, counts, _, protected = super().get_deleted_objects(objs, request)
+        return deleted, counts, set(), protected
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        services.delete_schedule(obj, actor=request.user, source=SOURCE)
+
+    @admin.action(description="Pause the selected schedules")
+    def pause(self, request: HttpRequest, rows: QuerySet[Schedule]) -> None:
+        self._each(request, rows, services.pause)
+
+    @admin.action(description="Resume the selected schedules")
+    def resume(self, request: HttpRequest, rows: QuerySet[Schedule]) -> None:
+        self._each(request, rows, services.resume)
+
+    @admin.action(description="Run the selected schedules now")
+    def run(self, request: HttpRequest, rows: QuerySet[Schedule]) -> None:
+        self._each(request, rows, services.run_now)
+
+    @admin.action(description="Take the selected schedules over")
+    def take_over(self, request: HttpRequest, rows: QuerySet[Schedule]) -> None:
+        self._each(request, rows, services.take_over)
+
+    def _each(self, request: HttpRequest, rows: QuerySet[Schedule], service: Any) -> None:
+        for schedule in rows:
+            try:
+                service(schedule, actor=request.user, source=SOURCE)
+            except SSToolsError as exc:
+                self.message_user(request, f"{schedule}: {exc}", messages.ERROR)
+            else:
+                self.message_user(request, f"{schedule}: done", messages.SUCCESS)
+
+
+@admin.register(Firing)
+class FiringAdmin(admin.ModelAdmin):
+    list_display = ["schedule", "due_at", "outcome", "result", "text", "at"]
+    list_filter = ["outcome", "result"]
+    list_select_related = ["schedule"]
+    show_full_result_count = False
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
