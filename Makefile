@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help install run demo test test-quick test-postgres test-browser test-live lint format types lock bench clean
+.PHONY: help install run demo test test-quick test-postgres test-browser test-live test-faults faults lint format types lock bench clean
 
 # Any Python from 3.11 to 3.13 will do: the first of these that is one.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
@@ -44,7 +44,13 @@ test-browser: .venv/.dev ## pages in a headless Chromium
 	@$(PY) -m pytest -q -n $(WORKERS) --dist loadgroup -m "browser and not live"
 
 test-live: .venv/.dev ## against real Supersets, which the tests start themselves
-	@$(PY) -m pytest -q -n $(WORKERS) --dist loadgroup -m live
+	@$(PY) -m pytest -q -n $(WORKERS) --dist loadgroup -m "live and not faults"
+
+test-faults: .venv/.dev ## one dashboard, with a fault at every request and every step of its migration
+	@$(PY) -m pytest -q -n $(WORKERS) --dist loadgroup -m faults tests/faults
+
+faults: .venv/.dev ## every fault everywhere, over the nine example dashboards; hours. ARGS="--stop-after 60 --resume"
+	@$(PY) -m tests.faults $(ARGS)
 
 lint: .venv/.dev ## style, types, forgotten migrations; all of them, also after the first that complains
 	@failed=0

@@ -3,8 +3,8 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 parts=("$@")
-[ ${#parts[@]} -gt 0 ] || parts=(lint test-quick test-postgres test-browser test-live)
-declare -A limit=([lint]=600 [test-quick]=900 [test-postgres]=600 [test-browser]=900 [test-live]=1500) # seconds
+[ ${#parts[@]} -gt 0 ] || parts=(lint test-quick test-postgres test-browser test-live test-faults)
+declare -A limit=([lint]=600 [test-quick]=900 [test-postgres]=600 [test-browser]=900 [test-live]=1500 [test-faults]=1500) # seconds
 logs=$(mktemp -d)
 export SSTOOLS_TEST_LOGS=$logs
 # Whatever is started below inherits it; what still has it at the end was left behind.
@@ -41,14 +41,14 @@ end() {
 trap end EXIT
 trap 'exit 130' INT TERM
 
-if [[ " ${parts[*]} " == *" test-live "* ]]; then
+if [[ " ${parts[*]} " == *" test-live "* || " ${parts[*]} " == *" test-faults "* ]]; then
     # Downloads for some minutes the first time; the other parts have no use for the network.
     (.venv/bin/python -m environments.lab install 6.1.0 && .venv/bin/python -m environments.lab install 4.1.4) \
         >"$logs/lab" 2>&1 </dev/null &
     lab=$!
 fi
 for part in "${parts[@]}"; do
-    if [ "$part" = test-live ] && [ -n "$lab" ]; then
+    if [[ $part = test-live || $part = test-faults ]] && [ -n "$lab" ]; then
         started=$SECONDS
         if wait "$lab"; then result=ok; else result="FAILED, see below" && tail -n 20 "$logs/lab"; fi
         lab=""
