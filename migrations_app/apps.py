@@ -10,7 +10,7 @@ class MigrationsAppConfig(AppConfig):
         from sstools.jobs import pages, periodic
         from sstools.web import home
 
-        from . import overview, promoting, promotions, run_page
+        from . import applying, overview, promoting, promotions, run_page
         from .services import APPLY
 
         home.register(overview)
@@ -18,3 +18,4 @@ class MigrationsAppConfig(AppConfig):
         pages.register(promotions.PROMOTE, run_page.describe_promotion)
         # What was answered by page or API wakes the job at once; this finds the rest.
         periodic.every(5.0, "Jobs that wait for a mapping", promoting.wake_the_answered)
+        periodic.every(5.0, "Runs whose target was away", applying.wake_lookers)

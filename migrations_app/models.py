@@ -103,6 +103,7 @@ class MigrationState(models.TextChoices):
     DONE = "done", "done"
     ROLLED_BACK = "rolled_back", "rolled back"
     NEEDS_ATTENTION = "needs_attention", "needs attention"
+    ACCEPTED = "accepted", "left as it is"
     DISCARDED = "discarded", "discarded"
 
 
@@ -129,11 +130,12 @@ class Migration(models.Model):
 
         draft --plan--> planned --apply--> applying --> verifying --> done
           ^               |  ^                |  \\            \\--> rolled back
-          +---- edit -----+  +-- run failed --+   +--> needs attention
+          +---- edit -----+  +-- run failed --+   +--> needs attention --accept--> accepted
         (draft, planned) --discard--> discarded
 
     `source_place` says where the assets come from: `env:<slug>`, or `run:<number>:before` for a roll back.
-    `selection` and `left_out` are uuids of the source. `answers`: uuid -> {"answer", "value"}.
+    `selection` and `left_out` are uuids of the source. `answers`: uuid -> {"answer", "value"}. `continues`: the run
+    whose rest it writes.
     """
 
     number = models.BigAutoField(primary_key=True)
@@ -147,6 +149,9 @@ class Migration(models.Model):
     target = models.ForeignKey(Environment, on_delete=models.PROTECT, related_name="migrations_to")
     rolls_back = models.ForeignKey(
         "Run", null=True, blank=True, on_delete=models.PROTECT, related_name="rollbacks"
+    )
+    continues = models.ForeignKey(
+        "Run", null=True, blank=True, on_delete=models.PROTECT, related_name="continuations"
     )
     selection = models.JSONField(default=list, blank=True)
     with_dependencies = models.BooleanField(default=True)
@@ -294,9 +299,16 @@ class RunState(models.TextChoices):
     ROLLED_BACK = "rolled_back", "rolled back"
     STOPPED = "stopped", "stopped before writing"
     NEEDS_ATTENTION = "needs_attention", "needs attention"
+    ACCEPTED = "accepted", "left as it is"  # needed attention, and somebody decided that it stays so
 
 
-FINISHED_RUNS = (RunState.APPLIED, RunState.ROLLED_BACK, RunState.STOPPED, RunState.NEEDS_ATTENTION)
+FINISHED_RUNS = (
+    RunState.APPLIED,
+    RunState.ROLLED_BACK,
+    RunState.STOPPED,
+    RunState.NEEDS_ATTENTION,
+    RunState.ACCEPTED,
+)
 
 
 class RunQuerySet(models.QuerySet["Run"]):
@@ -310,9 +322,11 @@ class RunQuerySet(models.QuerySet["Run"]):
 class Run(models.Model):
     """One attempt to apply a plan.
 
-    `written`: target uuids that were read back as written; `unwritten`: those of the plan that were not.
-    `created`: uuids that
-    did not exist before. `error`: why it did not end as planned. `requests`: number of requests by purpose.
+    All of the following is what the target showed when it was last read for this run (`looked_at`; None: it was not,
+    and what is there is not known). `written`: target uuids that are there as planned; `unwritten`: all others that
+    the plan writes. `created`: uuids that are there and were not before.
+    `error`: why it did not end as planned; of an undone run also the `cause`, and in `detail` the uuids `between`,
+    which are neither as planned nor as before. `requests`: number of requests by purpose.
     """
 
     number = models.BigAutoField(primary_key=True)
@@ -327,6 +341,7 @@ class Run(models.Model):
     written = models.JSONField(default=list, blank=True)
     unwritten = models.JSONField(default=list, blank=True)
     created = models.JSONField(default=list, blank=True)
+    looked_at = models.DateTimeField(null=True, blank=True)
     verdict_counts = models.JSONField(default=dict, blank=True)
     requests = models.JSONField(default=dict, blank=True)
     error = models.JSONField(null=True, blank=True)
@@ -378,8 +393,13 @@ class StepState(models.TextChoices):
 
 
 class RunStep(models.Model):
-    """One step of a run. `intent` is written before the step does anything, `result` after: what a
-    successor works from.
+    """One step of a run. `intent` is written before the step does anything, `result` after: what a successor works
+    from.
+
+    Of a step that writes: `intent` has `what` (import, connection, members, remove), the target uuids it is for,
+    `sent_at` and `request` of the request once it left, and `open`: uuid -> comparison fingerprint before it, of what
+    it does not complete alone. `result["settled"]`: what became of a write without an answer (`done`, `not_done`,
+    `partly`), or that it was `refused`.
     """
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="steps")

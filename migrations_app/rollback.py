@@ -2,37 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from environments.canonical.documents import Documents
 from environments.store import get_documents
+from environments.superset.errors import AmbiguousWrite
 from sstools.jobs.runner import JobContext
 
 from .engine.conflicts import ConflictCode
-from .errors import RunFailed
-from .models import Migration, MigrationState, Plan, Run
+from .errors import RunFailed, StalePlan
+from .models import Migration, MigrationState, Plan, Run, RunState
 from .planning import make_plan, same_for_comparison
 
 #: Plans of one roll back: what stays because somebody edited it may keep what it stands on in turn.
-TRIES = 4
+PLANS = 4
+#: How often a roll back is begun anew, from what is there then: somebody edited the target meanwhile, or it was away.
+TRIES = 3
+BLOCKED = "rollback_blocked"
 
 
 def roll_back_now(run: Run, ctx: JobContext, left: Documents | None = None) -> list[str]:
     """Plan and apply the roll back of an unfinished run. Returns the names of assets that others use or edited
     by now, and that stay.
 
-    `left`: what was on the target when the run had read it back; None if it did not come that far.
-    Raises what planning and applying raise; the roll back's own run then says what it did.
+    `left`: what the run is known to have left on the target; None if that is not known, and nobody can have edited it.
+    Goes on with a roll back that a lost worker began. Raises what planning and applying raise; the roll back's own run
+    then says what it did.
     """
-    from .applying import apply_run
-
     ctx = ctx.without_cancel()  # half undone helps nobody
     ctx.log("warning", f"Rolling back run {run.number} from its restore point.")
+    for last in (*[False] * (TRIES - 1), True):
+        try:
+            return _roll_back(run, ctx, left)
+        except (StalePlan, RunFailed, AmbiguousWrite) as error:
+            if last or error.code == BLOCKED:
+                raise
+            ctx.log("warning", f"{error.message} The roll back is planned again, from what is there now.")
+    raise AssertionError("the last try returns or raises")
+
+
+def _roll_back(run: Run, ctx: JobContext, left: Documents | None) -> list[str]:
+    from .applying import apply_run
+    from .applying.patience import wait_for
+
     rollback = run.rollbacks.filter(job=ctx.job).order_by("-number").first()
     if rollback is not None and not rollback.is_open:  # an attempt before came this far
-        return _taken_up(rollback, ctx, apply_run)
+        undo = rollback.runs.first()
+        if undo is not None and not undo.is_finished:
+            apply_run(undo, ctx)
+            undo.refresh_from_db()
+        if rollback.plan is not None and (undo is None or undo.state == RunState.APPLIED):
+            return _kept(rollback.plan)
+        rollback = None
     if rollback is None:
-        rollback = Migration.objects.create(
+        rollback = _begin(run, ctx)
+    plan = wait_for(run.migration.target.name, ctx, lambda: _planned(rollback, ctx, left))
+    if plan.blocked_count:
+        raise RunFailed(f"{plan.blocked_count} assets cannot be put back.", code=BLOCKED)
+    if not plan.write_count:
+        with ctx.fenced():
+            rollback.state = MigrationState.DONE
+            rollback.save(update_fields=["state", "updated_at"])
+        return _kept(plan)
+    with ctx.fenced():
+        undo = Run.objects.create(migration=rollback, plan=plan, job=ctx.job, created_by=ctx.job.actor)
+        rollback.state = MigrationState.APPLYING
+        rollback.save(update_fields=["state", "updated_at"])
+    apply_run(undo, ctx)
+    return _kept(plan)
+
+
+def _begin(run: Run, ctx: JobContext) -> Migration:
+    with ctx.fenced():
+        return Migration.objects.create(
             title=f"Roll back run {run.number}: {run.migration.title}"[:200],
             source_place=run.place,
             target=run.migration.target,
@@ -42,34 +82,19 @@ def roll_back_now(run: Run, ctx: JobContext, left: Documents | None = None) -> l
             created_by=ctx.job.actor,
             job=ctx.job,
         )
+
+
+def _planned(rollback: Migration, ctx: JobContext, left: Documents | None) -> Plan:
     plan = make_plan(rollback, ctx)
-    for _ in range(TRIES):
+    for _ in range(PLANS):
         answers = {**rollback.answers, **_answers(plan, left)}
         if answers == rollback.answers:
             break
-        rollback.answers = answers
-        rollback.save(update_fields=["answers"])
+        with ctx.fenced():
+            rollback.answers = answers
+            rollback.save(update_fields=["answers"])
         plan = make_plan(rollback, ctx)
-    if plan.blocked_count:
-        raise RunFailed(f"{plan.blocked_count} assets cannot be put back.", code="rollback_blocked")
-    if plan.write_count:
-        _apply(rollback, plan, ctx, apply_run)
-    else:
-        rollback.state = MigrationState.DONE
-        rollback.save(update_fields=["state", "updated_at"])
-    return _kept(plan)
-
-
-def _taken_up(
-    rollback: Migration, ctx: JobContext, apply_run: Callable[[Run, JobContext], object]
-) -> list[str]:
-    """Bring a roll back to its end whose worker was lost on the way."""
-    undo = rollback.runs.first()
-    if undo is not None:
-        apply_run(undo, ctx)
-    if rollback.plan is None:
-        raise RunFailed("The roll back has no plan.", code="rollback_blocked")
-    return _kept(rollback.plan)
+    return plan
 
 
 def _answers(plan: Plan, left: Documents | None) -> dict[str, dict[str, str]]:
@@ -95,12 +120,3 @@ def _answers(plan: Plan, left: Documents | None) -> dict[str, dict[str, str]]:
 
 def _kept(plan: Plan) -> list[str]:
     return [f"{item.kind} “{item.title}”" for item in plan.items.filter(action="keep")]
-
-
-def _apply(
-    rollback: Migration, plan: Plan, ctx: JobContext, apply_run: Callable[[Run, JobContext], object]
-) -> None:
-    undo = Run.objects.create(migration=rollback, plan=plan, job=ctx.job, created_by=ctx.job.actor)
-    rollback.state = MigrationState.APPLYING
-    rollback.save(update_fields=["state", "updated_at"])
-    apply_run(undo, ctx)

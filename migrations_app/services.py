@@ -338,7 +338,7 @@ def request_apply(
         APPLY,
         {"run": run.number},
         actor=actor,
-        locks=[migration.target, _address_lock(migration.target)],
+        locks=write_locks(migration.target),
         about=[migration.target],
         join_key=f"run:{run.number}",
         idempotency_key=idempotency_key,
@@ -453,9 +453,11 @@ def request_verification(
 # --------------------------------------------------------------------------------------------------------------
 
 
-def _address_lock(environment: Environment) -> str:
-    """A Superset that was registered twice is still one, and takes one run at a time."""
-    return f"superset:{environment.url.rstrip('/').lower()}"
+def write_locks(environment: Environment) -> list[Any]:
+    """What a job locks that writes to an environment. A Superset that was registered twice is still one, and takes one
+    run at a time.
+    """
+    return [environment, f"superset:{environment.url.rstrip('/').lower()}"]
 
 
 def _locked(migration: Migration, actor: Any, permission: Permission) -> Migration:

@@ -11,8 +11,9 @@ from sstools.jobs.registry import job_kind
 from sstools.jobs.runner import JobContext
 from sstools.roles.permissions import Permission
 
-from . import applying, planning, promoting, scheduling, verification
-from .models import BUSY_STATES, FINISHED_RUNS, Migration, MigrationState, Run, RunState
+from . import applying, leftovers, planning, promoting, scheduling, verification
+from .applying.attempt import CANCEL_CHOICES
+from .models import Migration, Run
 from .promotions import PROMOTE
 
 
@@ -53,56 +54,30 @@ def promote(ctx: JobContext, *, migration: str, confirmation: str = "") -> dict[
     return promoting.promote(ctx, migration, confirmation)
 
 
-def _run_ended(job: Job) -> None:
-    """A job that ended without bringing its run to an end (cancelled before its start, worker lost too
-    often): say so on the run.
-    """
-    run = Run.objects.select_related("migration").filter(number=job.params.get("run")).first()
-    if run is None or run.state in FINISHED_RUNS:
-        return
-    for undo in Run.objects.unfinished().filter(migration__rolls_back=run).select_related("migration"):
-        _close(undo, job)
-    _close(run, job)
-
-
-def _close(run: Run, job: Job) -> None:
-    touched = run.steps.filter(name__in=("write", "remove")).exists()
-    run.state = RunState.NEEDS_ATTENTION if touched else RunState.STOPPED
-    run.finished_at = job.finished_at
-    decided = run.error or {}  # it was being undone
-    message = (
-        "The run ended in the middle of writing; what is on the target is not known."
-        if touched
-        else "The run ended before anything was written."
-    )
-    if decided and touched:
-        message = (
-            f"{decided['message']} Undoing it did not come to its end; what is on the target is not known."
-        )
-    run.error = {
-        "code": decided.get("code") or (job.error or {}).get("code", job.state),
-        "message": message,
-        "remedy": "Roll back from the restore point, or plan again to see what is there."
-        if touched
-        else "Apply again.",
-    }
-    run.save(update_fields=["state", "finished_at", "error"])
-    if run.migration.state in BUSY_STATES:
-        run.migration.state = MigrationState.NEEDS_ATTENTION if touched else MigrationState.PLANNED
-        run.migration.save(update_fields=["state", "updated_at"])
-
-
 @job_kind(
     "migrations_app.apply_plan",
     title="Apply a plan",
     permission=Permission.MIGRATION_APPLY,
     can_retry=False,
-    on_end=_run_ended,
+    on_end=leftovers.apply_ended,
     link=_link_to_run,
+    cancel_choices=CANCEL_CHOICES,
 )
 def apply_plan(ctx: JobContext, *, run: int) -> dict[str, Any]:
     """Safe to run again: what the target holds already is no longer pending."""
     return applying.apply_run(Run.objects.get(number=run), ctx)
+
+
+@job_kind(
+    leftovers.LOOK,
+    title="See what a run left",
+    permission=Permission.MIGRATION_APPLY,
+    on_end=leftovers.look_ended,
+    link=_link_to_run,
+)
+def settle_run(ctx: JobContext, *, run: int) -> dict[str, Any]:
+    """Safe to run again: it only reads the target."""
+    return applying.look_at_run(Run.objects.select_related("migration").get(number=run), ctx)
 
 
 @job_kind(

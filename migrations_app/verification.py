@@ -89,7 +89,10 @@ def verify_run(
     checks = list(_checks(run, names, source, source_reading, target, target_reading))
     now = timezone.now()
     counts: Counter[str] = Counter()
-    Verdict.objects.filter(run=run).exclude(uuid__in=[check.item.target_uuid for check in checks]).delete()
+    with ctx.fenced():
+        Verdict.objects.filter(run=run).exclude(
+            uuid__in=[check.item.target_uuid for check in checks]
+        ).delete()
     with ThreadPoolExecutor(max_workers=PARALLEL) as pool:
         futures: list[Future[Outcome]] = [pool.submit(_checked, check, now) for check in checks]
         try:
@@ -116,7 +119,14 @@ def verify_again(run: Run, ctx: JobContext) -> dict[str, Any]:
     if migration.source is None:
         raise NotReady("A roll back has no source to compare with.")
     items = run.plan.items.values_list("uuid", "target_uuid")
-    with connect(migration.source) as source, connect(migration.target) as target:
+
+    def still_mine(method: str, path: str) -> None:
+        ctx.still_mine()  # a worker that lost the job asks nothing more
+
+    with (
+        connect(migration.source, before_request=still_mine) as source,
+        connect(migration.target, before_request=still_mine) as target,
+    ):
         ctx.step(f"Reading {migration.source.name} and {migration.target.name}")
         source_ids = inventory_ids(migration.source, {uuid for uuid, _ in items})
         target_ids = inventory_ids(migration.target, {uuid for _, uuid in items})

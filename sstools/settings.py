@@ -243,6 +243,10 @@ JOB_LEASE_SECONDS = env_int("SSTOOLS_JOB_LEASE_SECONDS", 30, at_least=1)
 JOB_GRACE_SECONDS = env_int("SSTOOLS_JOB_GRACE_SECONDS", 60, at_least=1)
 JOB_SWEEP_SECONDS = env_int("SSTOOLS_JOB_SWEEP_SECONDS", 15, at_least=1)
 JOB_MAX_ATTEMPTS = env_int("SSTOOLS_JOB_MAX_ATTEMPTS", 5, at_least=1)
+# How long a write whose answer never came may still be under way, in percent of the environment's timeout for imports
+# (for other writes: for reads); and how long a run that has written waits for a target that is away.
+WRITE_ENDS_PERCENT = env_int("SSTOOLS_WRITE_ENDS_PERCENT", 150, at_least=100)
+TARGET_PATIENCE_SECONDS = env_int("SSTOOLS_TARGET_PATIENCE_SECONDS", 600, at_least=0)
 JOB_TIMEOUT_SECONDS = env_int("SSTOOLS_JOB_TIMEOUT_SECONDS", 6 * 3600, at_least=60)
 SCHEDULE_HISTORY_DAYS = env_int("SSTOOLS_SCHEDULE_HISTORY_DAYS", 90, at_least=1)
 # The queue carries uuids of jobs and nothing else; what it knows of success and failure is not the truth.

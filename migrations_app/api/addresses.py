@@ -53,5 +53,16 @@ urlpatterns: list[URLPattern | URLResolver] = [
         RunViewSet.as_view({"post": "roll_back"}, detail=True),
         name="run-roll-back",
     ),
+    path(
+        "runs/<uuid:uuid>/retry-rest/",
+        RunViewSet.as_view({"post": "retry_rest"}, detail=True),
+        name="run-retry-rest",
+    ),
+    path("runs/<uuid:uuid>/accept/", RunViewSet.as_view({"post": "accept"}, detail=True), name="run-accept"),
+    path(
+        "runs/<uuid:uuid>/look-again/",
+        RunViewSet.as_view({"post": "look_again"}, detail=True),
+        name="run-look-again",
+    ),
     path("runs/<uuid:uuid>/verify/", RunViewSet.as_view({"post": "verify"}, detail=True), name="run-verify"),
 ]

@@ -526,6 +526,12 @@ class RollbackRequestSerializer(StrictSerializer):
     )
 
 
+class AcceptRequestSerializer(StrictSerializer):
+    comment = serializers.CharField(
+        required=False, allow_blank=True, default="", max_length=500, help_text="why it may stay so"
+    )
+
+
 # --- Mappings -----------------------------------------------------------------------------------------------
 
 
@@ -657,13 +663,18 @@ class RunDetailSerializer(RunSerializer):
     job = JobSerializer(read_only=True, allow_null=True)
     steps = RunStepSerializer(many=True, read_only=True)
     written = serializers.ListField(
-        child=serializers.CharField(), read_only=True, help_text="target uuids that were read back as written"
+        child=serializers.CharField(), read_only=True, help_text="target uuids that are there as planned"
     )
     unwritten = serializers.ListField(
-        child=serializers.CharField(), read_only=True, help_text="those of the plan that were not"
+        child=serializers.CharField(), read_only=True, help_text="all others that the plan writes"
     )
     created = serializers.ListField(
-        child=serializers.CharField(), read_only=True, help_text="that did not exist before"
+        child=serializers.CharField(),
+        read_only=True,
+        help_text="that are there and were not before",
+    )
+    looked_at = serializers.DateTimeField(
+        read_only=True, allow_null=True, help_text="when the target was read for these lists; null: not known"
     )
     restore_point = serializers.IntegerField(
         source="restore_point_id", read_only=True, allow_null=True, help_text="number of a snapshot"
@@ -681,6 +692,7 @@ class RunDetailSerializer(RunSerializer):
             "written",
             "unwritten",
             "created",
+            "looked_at",
             "restore_point",
             "rollbacks",
             "verdicts",

@@ -18,7 +18,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from environments.models import Environment
-from migrations_app import naming, promoting, services
+from migrations_app import leftovers, naming, promoting, services
 from migrations_app.filters import MigrationFilter, PlanItemFilter, RunFilter, find_environments
 from migrations_app.models import OPEN_STATES, Mapping, Migration, Plan, PlanItem, Run
 from sstools.errors import Conflict
@@ -28,6 +28,7 @@ from sstools.roles import policy
 from sstools.roles.permissions import Permission
 
 from .shapes import (
+    AcceptRequestSerializer,
     AnswersRequestSerializer,
     ApplyRequestSerializer,
     MappingRequestSerializer,
@@ -431,6 +432,43 @@ class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.Gene
                 key = idempotency_key(request)
                 services.request_plan(migration, actor=request.user, source=Source.API, idempotency_key=key)
         return answer_migration(migration, request, status.HTTP_201_CREATED if is_new else status.HTTP_200_OK)
+
+    @extend_schema(
+        request=RollbackRequestSerializer,
+        responses={200: MigrationDetailSerializer, 201: MigrationDetailSerializer},
+        parameters=[KEY],
+        filters=False,
+    )
+    def retry_rest(self, request: Request, uuid: UUID) -> Response:
+        """Make the migration that writes what this run did not. Look at its plan, then apply it like any.
+
+        For runs that need attention. 200 with the open one if somebody asked before.
+        """
+        data = _checked(RollbackRequestSerializer, request)
+        run = self.get_object()
+        with transaction.atomic():
+            is_new = not run.continuations.filter(state__in=OPEN_STATES).exists()
+            migration = leftovers.retry_rest(run, actor=request.user)
+            if data["plan"] and migration.plan_id is None:
+                key = idempotency_key(request)
+                services.request_plan(migration, actor=request.user, source=Source.API, idempotency_key=key)
+        return answer_migration(migration, request, status.HTTP_201_CREATED if is_new else status.HTTP_200_OK)
+
+    @extend_schema(request=AcceptRequestSerializer, responses=RunSerializer, filters=False)
+    def accept(self, request: Request, uuid: UUID) -> Response:
+        """Leave the target as this run left it: nothing is written, and it needs no attention any more."""
+        data = _checked(AcceptRequestSerializer, request)
+        run = leftovers.accept(self.get_object(), actor=request.user, comment=data["comment"])
+        return Response(RunSerializer(run, context={"request": request}).data)
+
+    @extend_schema(request=None, responses=WORK, parameters=[KEY], filters=False)
+    def look_again(self, request: Request, uuid: UUID) -> Response:
+        """See what of this run is on the target by now, and correct its lists and its state. Reads only."""
+        key = idempotency_key(request)
+        job = leftovers.look_again(
+            self.get_object(), actor=request.user, source=Source.API, idempotency_key=key
+        )
+        return accepted(job, request)
 
     @extend_schema(request=None, responses=WORK, parameters=[KEY], filters=False)
     def verify(self, request: Request, uuid: UUID) -> Response:

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import transaction
 from django.utils import timezone
 
 from environments.canonical.documents import DEPENDENCY_ORDER, Document, Kind
 from environments.connections import connect
-from environments.store import EnvironmentReading, get_documents
+from environments.models import Environment
+from environments.store import EnvironmentReading, get_documents, load_snapshot
 from environments.superset.answer import RequestRecord
 from environments.superset.client import SupersetClient
 from migrations_app.engine.batches import Batch
 from migrations_app.engine.plan import Action
 from migrations_app.models import Migration, MigrationState, PlanItem, Run, RunState, RunStep, StepState
+from sstools.jobs import services as jobs
 from sstools.jobs.runner import JobContext
 
-from .errors import describe
+from .errors import RollBackWanted, describe
 from .reading import inventory_ids, is_large
+
+FINISH, ROLL_BACK = "finish", "roll_back"
+#: What a cancel can mean once something was written.
+CANCEL_CHOICES = (FINISH, ROLL_BACK)
+#: What `result["settled"]` of a step says when nothing of its write is on the target.
+NOTHING_DONE = ("refused", "not_done")
 
 
 @dataclass(frozen=True)
@@ -40,32 +48,106 @@ class Item:
 
 
 class Attempt:
-    def __init__(self, run: Run, ctx: JobContext, stack: ExitStack) -> None:
+    """`is_looking`: nothing is to be written, and a target that is away is not waited for."""
+
+    def __init__(self, run: Run, ctx: JobContext, stack: ExitStack, *, is_looking: bool = False) -> None:
         self.row: Run = Run.objects.select_related(
-            "plan", "migration__source", "migration__target", "migration__rolls_back"
+            "plan",
+            "restore_point__environment",
+            "migration__source",
+            "migration__target",
+            "migration__rolls_back",
         ).get(pk=run.pk)
         self.migration: Migration = self.row.migration
         self.ctx = ctx
         self.stack = stack
+        self.is_looking = is_looking
         self.requests: dict[str, int] = dict(self.row.requests)
-        self.target: SupersetClient = stack.enter_context(
-            connect(self.migration.target, on_request=self.count)
-        )
+        self._thread = threading.get_ident()
+        self._sending: RunStep | None = None
+        self.target: SupersetClient = self.connect(self.migration.target)
         self.source: SupersetClient | None = None
         self.source_reading: EnvironmentReading | None = None
         self.before: EnvironmentReading | None = None
         self.after: EnvironmentReading | None = None
         self.items = _items(self.row)
-        self.may_have_written = self.row.steps.filter(name__in=("write", "remove")).exists()
-        self.position = self.row.steps.count()
+        steps = list(self.row.steps.all())
+        self.position = len(steps)
+        self.may_have_written = any(may_have_written(step) for step in steps)
+        #: Another attempt wrote before this one: what differs from what it left may be somebody's work of meanwhile.
+        self.is_resumed = self.may_have_written
+        self.was_read_back = any(step.name == "read_back" and step.state == StepState.DONE for step in steps)
+        self._noted_cancel = False
         #: What the lists of a large target said before the first write; empty where it was exported whole.
         self.listed: dict[Kind, list[Any]] = {}
         #: The target before this run's first write: of an attempt before, where this one resumes it.
         self.untouched: EnvironmentReading | None = None
+        if (self.may_have_written or is_looking) and self.row.restore_point is not None:
+            self.untouched = load_snapshot(self.row.restore_point)
+
+    def of(self, run: Run) -> Attempt:
+        """The same for another run on the same target, as that was before its first write. To look, not to write."""
+        other = Attempt(run, self.ctx, self.stack, is_looking=self.is_looking)
+        if other.untouched is None and other.row.restore_point is not None:
+            other.untouched = load_snapshot(other.row.restore_point)
+        return other
+
+    # -- requests -----------------------------------------------------------------------------------------------
+
+    def connect(self, environment: Environment) -> SupersetClient:
+        client = connect(environment, on_request=self.count, before_request=self.guard)
+        return self.stack.enter_context(client)
+
+    def guard(self, method: str, path: str) -> None:
+        """The last word before a request leaves: raises LeaseLost where another worker may have the job by now.
+
+        A write leaves only after its step's row says so: what never was sent needs no looking after.
+        """
+        if threading.get_ident() != self._thread:
+            self.ctx.still_mine()  # asks no database: the threads have no connection of their own
+            return
+        self.ctx.checkpoint(cancellable=False)
+        if RequestRecord(method, path, None, 0.0, 0).is_mutating:
+            if self._sending is None:  # a bug, and one that must not reach anybody's Superset
+                raise RuntimeError(f"{method} {path} would be a write without an intent.")
+            self._note_sending(self._sending, method, path)
+
+    def _note_sending(self, row: RunStep, method: str, path: str) -> None:
+        row.intent |= {
+            "sent_at": jobs.db_now().isoformat(),
+            "request": f"{method} {path}"[:200],
+            "requests": row.intent.get("requests", 0) + 1,
+        }
+        with self.ctx.fenced():
+            row.save(update_fields=["intent"])
+        self.may_have_written = True
 
     @contextmanager
-    def step(self, name: str, title: str, intent: dict[str, Any] | None = None) -> Iterator[dict[str, Any]]:
-        """A step with a row: its intent before, its result after. Cancelling is possible until the first write."""
+    def sending(self, row: RunStep) -> Iterator[None]:
+        """In here writes may leave; they belong to this step."""
+        self._sending = row
+        try:
+            yield
+        finally:
+            self._sending = None
+
+    def count(self, record: RequestRecord) -> None:
+        purpose = _purpose(record)
+        self.requests[purpose] = self.requests.get(purpose, 0) + 1
+
+    # -- rows ---------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def step(
+        self, name: str, title: str, intent: dict[str, Any] | None = None, *, asks: bool = True
+    ) -> Iterator[RunStep]:
+        """A step with a row: its intent before, its result after (fill in `row.result`).
+
+        Also a cancel point: before the first write it ends the run, after it somebody chooses how it ends (`asks`).
+        Raises JobCancelled, RollBackWanted.
+        """
+        if self.may_have_written and asks:
+            self.cancel_point()
         self.ctx.step(title, cancellable=not self.may_have_written)
         self.position += 1
         with self.ctx.fenced():
@@ -78,43 +160,105 @@ class Attempt:
                 intent=intent or {},
                 started_at=timezone.now(),
             )
-        result: dict[str, Any] = {}
         try:
-            yield result
+            yield row
         except Exception as error:
-            row.state, row.result, row.finished_at = (
-                StepState.FAILED,
-                {**result, "error": describe(error)["message"][:1000]},
-                timezone.now(),
-            )
-            with self.ctx.fenced():
-                row.save()
+            row.result = {**row.result, "error": describe(error)["message"][:1000]}
+            self._close_step(row, StepState.FAILED)
             raise
-        row.state, row.result, row.finished_at = StepState.DONE, result, timezone.now()
+        self._close_step(row, StepState.DONE)
+
+    def _close_step(self, row: RunStep, state: StepState) -> None:
+        row.state, row.finished_at = state, timezone.now()
         with self.ctx.fenced():
             row.save()
             Run.objects.filter(pk=self.row.pk).update(requests=self.requests)
 
+    def cancel_point(self) -> None:
+        """Something was written: a cancel now means to finish or to undo. Where nobody chose, the job asks, and
+        keeps the target for itself while it waits. Raises RollBackWanted.
+        """
+        if self.is_undo or not self.ctx.cancel_requested:
+            return
+        choice = FINISH if self.migration.is_rollback else self.ctx.cancel_choice
+        if choice == ROLL_BACK:
+            raise RollBackWanted
+        if choice != FINISH:
+            self.ctx.ask(self._question(), keep_locks=True)
+        if not self._noted_cancel:
+            self._noted_cancel = True
+            why = (
+                "A roll back is brought to its end once it has begun to write"
+                if self.migration.is_rollback
+                else "Somebody cancelled, and chose to finish what was begun"
+            )
+            self.ctx.log("info", f"{why}: the run goes on.")
+
+    def _question(self) -> dict[str, Any]:
+        target = self.migration.target.name
+        return {
+            "code": jobs.CANCEL_CHOICE,
+            "text": f"Run {self.row.number} has written to {target} already. Finish it, or roll it back? Until "
+            f"somebody chooses, no other run writes to {target}.",
+            "choices": [
+                {
+                    "value": FINISH,
+                    "label": "Finish",
+                    "effect": "Writes the rest of the plan, reads it back and verifies it.",
+                },
+                {
+                    "value": ROLL_BACK,
+                    "label": "Roll back",
+                    "effect": "Puts back what was there before the run, and removes what it created.",
+                },
+            ],
+        }
+
     def enter(self, state: RunState, migration_state: MigrationState | None = None) -> None:
         with self.ctx.fenced():
-            self.save(state=state)
+            self.put(state=state)
             if migration_state is not None:
                 self.migration_state(migration_state)
 
     def save(self, **values: Any) -> None:
+        with self.ctx.fenced():
+            self.put(**values)
+
+    def put(self, **values: Any) -> None:
+        """Inside `ctx.fenced()`."""
         for name, value in values.items():
             setattr(self.row, name, value)
         self.row.requests = self.requests
-        with transaction.atomic():
-            self.row.save(update_fields=[*values, "requests"])
+        self.row.save(update_fields=[*values, "requests"])
 
     def migration_state(self, state: MigrationState) -> None:
+        """Inside `ctx.fenced()`."""
         self.migration.state = state
         self.migration.save(update_fields=["state", "updated_at"])
 
-    def count(self, record: RequestRecord) -> None:
-        purpose = _purpose(record)
-        self.requests[purpose] = self.requests.get(purpose, 0) + 1
+    def close_interrupted_steps(self) -> None:
+        """Those that a lost worker left running. What became of their writes is for `settling` to find out."""
+        with self.ctx.fenced():
+            for row in self.row.steps.filter(state=StepState.RUNNING):
+                row.state, row.finished_at = StepState.FAILED, timezone.now()
+                row.result = {**row.result, "error": "The worker was lost in this step."}
+                row.save(update_fields=["state", "finished_at", "result"])
+
+    def refresh_may_have_written(self) -> bool:
+        """As the rows say it: a write that was refused, or proven not to be there, is none."""
+        self.may_have_written = any(may_have_written(step) for step in self.row.steps.all())
+        return self.may_have_written
+
+    def done_before(self) -> frozenset[str]:
+        """Target uuids that this run wrote, by its own rows: whatever they are by now, they were as planned once."""
+        done: set[str] = set()
+        for step in self.row.steps.filter(name="write"):
+            whole = step.state == StepState.DONE or step.result.get("settled") == "done"
+            if whole and step.intent.get("what", "import") in ("import", "members"):
+                done |= set(step.intent.get("uuids", ())) - set(step.intent.get("open", ()))
+        return frozenset(done)
+
+    # -- what the target holds ----------------------------------------------------------------------------------
 
     def target_ids(self) -> dict[Kind, set[int]]:
         """Ids on the target of everything that the plan touches. A large target is not exported whole, and the
@@ -173,6 +317,24 @@ class Attempt:
                 if dataset := dataset_of.get(chart):
                     ids.add(Kind.DATASET, number, str(dataset))
 
+    # -- what it comes to ---------------------------------------------------------------------------------------
+
+    @property
+    def planned(self) -> list[str]:
+        """Target uuids of all that the plan writes."""
+        return [item.uuid for item in self.items if item.action.writes]
+
+    @property
+    def is_undo(self) -> bool:
+        """It undoes, within the same job, a run that did not come to its end."""
+        rolled = self.migration.rolls_back
+        return rolled is not None and rolled.job_id == self.ctx.job.pk
+
+    @property
+    def must_end(self) -> bool:
+        """Something is half done: giving up leaves it so."""
+        return self.may_have_written or self.is_undo
+
     def message(self) -> str:
         return str((self.row.error or {}).get("message", ""))
 
@@ -185,17 +347,18 @@ class Attempt:
             "requests": self.requests,
         }
 
-    def close_interrupted_steps(self) -> list[str]:
-        """Steps that a lost worker left running. Returns the uuids whose writing may still be under way."""
-        uuids: list[str] = []
-        with self.ctx.fenced():
-            for row in self.row.steps.filter(state=StepState.RUNNING):
-                row.state, row.finished_at = StepState.FAILED, timezone.now()
-                row.result = {**row.result, "error": "The worker was lost in this step."}
-                row.save(update_fields=["state", "finished_at", "result"])
-                if row.name == "write":
-                    uuids += row.intent.get("uuids", [])
-        return uuids
+
+def may_have_written(step: RunStep) -> bool:
+    """Whether something of a step may be on the target: a write of it left, and nothing proves that it was in vain."""
+    if step.name not in ("write", "remove"):
+        return False
+    was_sent = bool(step.intent.get("sent_at", True))  # rows of older versions do not say
+    return was_sent and step.result.get("settled") not in NOTHING_DONE
+
+
+def is_unsettled(step: RunStep) -> bool:
+    """A write of this step left, and nobody knows yet what became of it."""
+    return may_have_written(step) and step.state != StepState.DONE and "settled" not in step.result
 
 
 def _items(run: Run) -> list[Item]:

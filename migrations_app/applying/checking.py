@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from environments.canonical.documents import Document, Kind
-from environments.connections import connect
 from environments.models import Environment, Reason
 from environments.services import keep_capabilities
 from environments.store import (
     believe_no_list,
     get_documents,
-    load_snapshot,
     take_snapshot,
 )
 from environments.superset.versions import Capabilities
@@ -25,10 +23,9 @@ from migrations_app.planning import same_for_comparison
 from migrations_app.side_by_side import side_by_side
 
 from .attempt import Attempt
+from .patience import patiently, read_target
+from .proving import look
 from .reading import fresh_reading
-
-#: Seconds between looks at the target after a worker was lost in the middle of an import (its lease ran out before).
-LOST_WRITE_WAITS = (5, 10, 20)
 
 
 @dataclass(frozen=True)
@@ -40,9 +37,16 @@ class Moved:
     uuid: str
 
 
-def check(attempt: Attempt, interrupted: Collection[str] = ()) -> None:
-    """Export both sides once more and compare with what the plan was made from."""
-    with attempt.step("check", "Check that nothing moved since the plan") as result:
+def check(attempt: Attempt) -> None:
+    """Export both sides once more and compare with what the plan was made from.
+
+    A run that has written already is past that: its plan held when it began, and what it wants is kept with it. Only
+    the target is read then, as what it says decides how the run goes on.
+    """
+    if attempt.may_have_written:
+        _look_again(attempt)
+        return
+    with attempt.step("check", "Check that nothing moved since the plan") as step:
         attempt.enter(RunState.RESTORE_POINT)
         migration = attempt.migration
         target_ids = attempt.target_ids()
@@ -51,30 +55,31 @@ def check(attempt: Attempt, interrupted: Collection[str] = ()) -> None:
             lambda: fresh_reading(attempt.target, migration.target, target_ids),
         ]
         if migration.source is not None and not migration.is_rollback:
-            attempt.source = attempt.stack.enter_context(connect(migration.source, on_request=attempt.count))
+            attempt.source = attempt.connect(migration.source)
             source, environment = attempt.source, migration.source
             source_ids = attempt.source_ids()
             calls.append(lambda: fresh_reading(source, environment, source_ids))
         found, *readings = side_by_side(calls)
         _same_version(attempt, found)
-        attempt.before = readings[0]
+        attempt.before = attempt.untouched = readings[0]
         attempt.source_reading = readings[1] if len(readings) > 1 else None
-        resuming = attempt.may_have_written
-        if interrupted:
-            _wait_for_lost_writes(attempt, interrupted)
-        attempt.untouched = attempt.before
-        if resuming and attempt.row.restore_point is not None:
-            attempt.untouched = load_snapshot(attempt.row.restore_point)
-        moved = _moved(attempt, skip_target=resuming)
-        result.update(read=len(attempt.before.documents), moved=len(moved))
+        moved = _moved(attempt)
+        step.result |= {"read": len(attempt.before.documents), "moved": len(moved)}
         if moved:
             _export_again_next_time(attempt, moved)
             names = ", ".join(entry.text for entry in moved[:3]) + (" and others" if len(moved) > 3 else "")
             raise StalePlan(
-                f"The plan is stale: {names} changed after it was made."
-                + ("" if resuming else " Nothing was written."),
+                f"The plan is stale: {names} changed after it was made. Nothing was written.",
                 detail={"moved": [entry.text for entry in moved[:50]]},
             )
+
+
+def _look_again(attempt: Attempt) -> None:
+    with attempt.step("check", f"See how far the run came on {attempt.migration.target.name}") as step:
+        _same_version(attempt, patiently(attempt, attempt.target.detect))
+        attempt.before = patiently(attempt, lambda: read_target(attempt))
+        truth = look(attempt, attempt.before)
+        step.result |= {"read": len(attempt.before.documents), "written": len(truth.written)}
 
 
 def _same_version(attempt: Attempt, found: Capabilities) -> None:
@@ -90,18 +95,6 @@ def _same_version(attempt: Attempt, found: Capabilities) -> None:
     )
 
 
-def _wait_for_lost_writes(attempt: Attempt, uuids: Collection[str]) -> None:
-    """A Superset goes on with the import of a worker that died: see its end before it is sent once more."""
-    wanted = {item.uuid: item.wanted for item in attempt.items if item.uuid in set(uuids)}
-    for seconds in LOST_WRITE_WAITS:
-        assert attempt.before is not None
-        there = attempt.before.documents
-        if all(same_for_comparison(document, there.get(uuid)) for uuid, document in wanted.items()):
-            return
-        attempt.ctx.wait(seconds, cancellable=False)
-        attempt.before = fresh_reading(attempt.target, attempt.migration.target, attempt.target_ids())
-
-
 def _export_again_next_time(attempt: Attempt, moved: Collection[Moved]) -> None:
     """What no list told apart from what is stored would make the next plan as stale as this one."""
     for environment in (attempt.migration.source, attempt.migration.target):
@@ -110,7 +103,7 @@ def _export_again_next_time(attempt: Attempt, moved: Collection[Moved]) -> None:
             believe_no_list(environment, uuids)
 
 
-def _moved(attempt: Attempt, *, skip_target: bool) -> list[Moved]:
+def _moved(attempt: Attempt) -> list[Moved]:
     assert attempt.before is not None
     target, source = attempt.migration.target, attempt.migration.source
     moved: list[Moved] = []
@@ -126,20 +119,18 @@ def _moved(attempt: Attempt, *, skip_target: bool) -> list[Moved]:
             now = attempt.source_reading.documents.get(item.row.uuid)
             if not same_for_comparison(planned[item.row.source_sha256], now):
                 moved.append(Moved(f"“{item.row.title}” on the source", source, item.row.uuid))
-        if not skip_target and (
+        if (
             not same_for_comparison(item.present, attempt.before.documents.get(item.uuid))
             or item.uuid in attempt.before.unreadable
         ):
             moved.append(Moved(f"“{item.row.title}” on the target", target, item.uuid))
-    if not skip_target:
-        # Somebody may have taken a slug or a table meanwhile: an import would overwrite that asset.
-        wanted = {
-            item.uuid: item.wanted for item in attempt.items if item.action.writes and item.wanted is not None
-        }
-        for conflict in natural_key_conflicts(wanted, _around(attempt)).values():
-            moved.append(Moved(f"“{conflict.other_title}” on the target", target, conflict.other_uuid))
-        moved += _moved_connections(attempt, wanted.values())
-    return moved
+    # Somebody may have taken a slug or a table meanwhile: an import would overwrite that asset.
+    wanted = {
+        item.uuid: item.wanted for item in attempt.items if item.action.writes and item.wanted is not None
+    }
+    for conflict in natural_key_conflicts(wanted, _around(attempt)).values():
+        moved.append(Moved(f"“{conflict.other_title}” on the target", target, conflict.other_uuid))
+    return moved + _moved_connections(attempt, wanted.values())
 
 
 def _around(attempt: Attempt) -> dict[str, Document]:
@@ -184,17 +175,16 @@ def _moved_connections(attempt: Attempt, wanted: Iterable[Document]) -> list[Mov
 
 
 def take_restore_point(attempt: Attempt) -> None:
+    """Keep what is there before the first write. One that an attempt before has taken counts: nothing was written
+    since, or it is the only one that tells how things were.
+    """
     if attempt.row.restore_point_id is not None:
         return
     assert attempt.before is not None
-    with attempt.step("restore_point", "Take the restore point") as result:
-        snapshot = take_snapshot(
-            attempt.migration.target, attempt.before, Reason.RESTORE_POINT, attempt.ctx.job.actor
-        )
-        created = sorted(
-            item.uuid
-            for item in attempt.items
-            if item.action == Action.CREATE and item.uuid not in attempt.before.documents
-        )
-        attempt.save(restore_point=snapshot, created=created)
-        result.update(snapshot=snapshot.number, assets=len(attempt.before.documents))
+    with attempt.step("restore_point", "Take the restore point") as step:
+        with attempt.ctx.fenced():  # taken and known, or not taken
+            snapshot = take_snapshot(
+                attempt.migration.target, attempt.before, Reason.RESTORE_POINT, attempt.ctx.job.actor
+            )
+            attempt.put(restore_point=snapshot)
+        step.result |= {"snapshot": snapshot.number, "assets": len(attempt.before.documents)}

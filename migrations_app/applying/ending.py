@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Collection
+from typing import Any, NoReturn
 
 from django.utils import timezone
 
 from environments.canonical.comparison import comparison_fingerprint
+from environments.canonical.documents import Documents
 from environments.models import Reason
 from environments.services import read_after_change
 from environments.store import EnvironmentReading, take_snapshot
@@ -19,31 +21,43 @@ from sstools.audit import services as audit
 from sstools.errors import JobCancelled
 
 from .attempt import Attempt
-from .errors import describe
-from .proving import compare
-from .reading import fresh_reading
+from .errors import describe, recorded
+from .patience import patiently, read_target
+from .proving import Truth, as_planned, look
+from .settling import settle_lost_writes
+
+NOT_VERIFIED = "verification_incomplete"
+WAYS_ON = "Look at the list; then roll back, write the rest, or leave it as it is."
 
 
 def finish(attempt: Attempt, error: dict[str, Any] | None) -> None:
+    """Everything is on the target as planned."""
     assert attempt.after is not None
-    migration = attempt.migration
-    if attempt.may_have_written and attempt.after.complete:
-        # What was just read is the newest there is: the next plan exports only what moves from here on.
-        take_snapshot(migration.target, attempt.after, Reason.AFTER_RUN, attempt.ctx.job.actor)
+    migration, actor = attempt.migration, attempt.ctx.job.actor
     with attempt.ctx.fenced():
-        _keep_baselines(attempt, attempt.after)
+        if attempt.may_have_written and attempt.after.complete:
+            # What was just read is the newest there is: the next plan exports only what moves from here on.
+            take_snapshot(migration.target, attempt.after, Reason.AFTER_RUN, actor)
+        keep_baselines(attempt, attempt.after)
         _keep_answers(attempt)
-        attempt.save(state=RunState.APPLIED, finished_at=timezone.now(), error=error)
+        attempt.put(
+            state=RunState.APPLIED,
+            finished_at=timezone.now(),
+            error=error,
+            written=attempt.planned,
+            unwritten=[],
+            looked_at=timezone.now(),
+        )
         attempt.migration_state(MigrationState.DONE)
-        if migration.rolls_back is not None:
-            rolled = migration.rolls_back
-            Run.objects.filter(pk=rolled.pk).update(state=RunState.ROLLED_BACK)
-            Migration.objects.filter(pk=rolled.migration_id).update(state=MigrationState.ROLLED_BACK)
-        read_after_change(migration.target, actor=attempt.ctx.job.actor)
+        if migration.rolls_back is not None and not attempt.is_undo:
+            _has_rolled_back(attempt, migration.rolls_back)
+        if migration.continues is not None:
+            tell_of(attempt, migration.continues)
+        read_after_change(migration.target, actor=actor)
         audit.record(
             "run:applied",
             migration,
-            actor=attempt.ctx.job.actor,
+            actor=actor,
             data={
                 "run": attempt.row.number,
                 "written": len(attempt.row.written),
@@ -52,11 +66,59 @@ def finish(attempt: Attempt, error: dict[str, Any] | None) -> None:
         )
 
 
-def _keep_baselines(attempt: Attempt, after: EnvironmentReading) -> None:
-    """What is there now is what the next edit is measured against."""
+def _has_rolled_back(attempt: Attempt, rolled: Run) -> None:
+    """A run that somebody rolled back says what is left of it: what the roll back's plan kept, as somebody wished."""
+    assert attempt.after is not None
+    other = attempt.of(rolled)
+    truth = look(other, attempt.after)
+    Run.objects.filter(pk=rolled.pk).update(
+        state=RunState.ROLLED_BACK,
+        written=truth.written,
+        unwritten=truth.unwritten,
+        created=truth.created,
+        looked_at=timezone.now(),
+    )
+    Migration.objects.filter(pk=rolled.migration_id).update(state=MigrationState.ROLLED_BACK)
+    if rolled.migration.continues is not None:
+        tell_of(attempt, rolled.migration.continues)
+
+
+def tell_of(attempt: Attempt, first: Run) -> None:
+    """What became of a run whose rest this one wrote, or took back. Inside `ctx.fenced()`."""
+    assert attempt.after is not None
+    if first.state not in (RunState.NEEDS_ATTENTION, RunState.APPLIED):
+        return
+    truth = look(attempt.of(first), attempt.after)
+    by = f"run {attempt.row.number}"
+    message = (
+        f"The rest of its plan was written by {by}."
+        if truth.is_as_planned
+        else f"After {by}: {len(truth.written)} as planned, {len(truth.unwritten)} not."
+    )
+    done = truth.is_as_planned
+    Run.objects.filter(pk=first.pk).update(
+        state=RunState.APPLIED if done else RunState.NEEDS_ATTENTION,
+        written=truth.written,
+        unwritten=truth.unwritten,
+        created=truth.created,
+        looked_at=timezone.now(),
+        error={
+            "code": "completed" if done else "needs_attention",
+            "message": message,
+            "remedy": "Verify it again to ask all of its charts." if done else WAYS_ON,
+        },
+    )
+    state = MigrationState.DONE if done else MigrationState.NEEDS_ATTENTION
+    Migration.objects.filter(pk=first.migration_id).update(state=state)
+
+
+def keep_baselines(attempt: Attempt, after: EnvironmentReading, only: Collection[str] | None = None) -> None:
+    """What is there now is what the next edit is measured against. `only`: of these assets."""
     rows: list[Baseline] = []
     gone: list[str] = []
     for item in attempt.items:
+        if only is not None and item.uuid not in only:
+            continue
         if item.action == Action.REMOVE:
             gone.append(item.uuid)
         now = after.documents.get(item.uuid)
@@ -66,6 +128,8 @@ def _keep_baselines(attempt: Attempt, after: EnvironmentReading) -> None:
             or item.action in (Action.LEAVE_OUT, Action.BLOCKED, Action.REMOVE)
         ):
             continue
+        if attempt.was_read_back and item.action.writes and not as_planned(item, now):
+            now = item.wanted  # it was read back as planned; what it is by now is somebody's edit, not ours
         rows.append(
             Baseline(
                 target=attempt.migration.target,
@@ -111,101 +175,198 @@ def _keep_answers(attempt: Attempt) -> None:
 
 
 def stopped(attempt: Attempt, error: BaseException) -> dict[str, Any]:
-    """Before the first write: nothing happened. After it: undo."""
-    if attempt.may_have_written:
+    """Before the first write, or where every write is proven to have come to nothing: nothing happened. Else undo."""
+    attempt.ctx.abandon_on_outage(error)
+    if attempt.refresh_may_have_written():
         return undo(attempt, error)
     described = describe(error)
     with attempt.ctx.fenced():
-        attempt.save(state=RunState.STOPPED, finished_at=timezone.now(), error=described)
+        attempt.put(
+            state=RunState.STOPPED,
+            finished_at=timezone.now(),
+            error=described,
+            written=[],
+            unwritten=attempt.planned,
+            created=[],
+        )
         if isinstance(error, StalePlan):
             attempt.row.plan.stale_reason = error.message[:500]
             attempt.row.plan.save(update_fields=["stale_reason"])
         attempt.migration_state(MigrationState.PLANNED)
-        audit.record(
-            "run:stopped",
-            attempt.migration,
-            actor=attempt.ctx.job.actor,
-            data={"run": attempt.row.number, "error": described["code"]},
-        )
+        _record(attempt, "run:stopped", described)
     raise error
 
 
 def undo(attempt: Attempt, error: BaseException) -> dict[str, Any]:
+    """Put back what was written. Raises what the job ends with: RunFailed, or JobCancelled where somebody wanted it."""
     from migrations_app.rollback import roll_back_now
 
     described = describe(error)
+    described["cause"] = dict(described)  # the message will also say how the undoing went
     attempt.ctx.log("error", described["message"])
-    with attempt.ctx.fenced():
-        attempt.save(error=described)  # whoever takes over from here goes on undoing
+    attempt.save(error=described)  # whoever takes over from here goes on undoing
     if attempt.migration.is_rollback:
-        _needs_attention(attempt, described)
-        raise RunFailed(
-            attempt.message(), code="needs_attention", detail={"run": attempt.row.number}
-        ) from error
+        _needs_attention(attempt, described, error)
     try:
-        left = attempt.after.documents if attempt.after is not None else None
-        kept = roll_back_now(attempt.row, attempt.ctx, left)
+        settle_lost_writes(attempt)  # or what is undone now comes back a moment later
+        kept = roll_back_now(attempt.row, attempt.ctx, _left(attempt))
+        truth = look(attempt, patiently(attempt, lambda: read_target(attempt)))
     except (Exception, JobCancelled) as second:
+        attempt.ctx.abandon_on_outage(second)
         attempt.ctx.log("error", f"Rolling back failed: {describe(second)['message']}")
-        _needs_attention(attempt, described, second)
-        raise RunFailed(
-            attempt.message(), code="needs_attention", detail={"run": attempt.row.number}
-        ) from error
+        _needs_attention(attempt, described, error, second)
+    is_whole = not kept and truth.is_as_before
+    target = attempt.migration.target.name
+    message = f"Everything that was written has been undone; {target} was read and is as before the run."
+    if kept:
+        message = f"Undone, except for {', '.join(kept)}: used or edited by others by now."
+    elif truth.connections:
+        message = f"What was written has been undone, but not what became of {', '.join(truth.connections)}."
+    elif not is_whole:
+        message = f"Undone, but {len(truth.written) + len(truth.between)} assets are not as before the run."
+    described = {**described, "message": f"{described['message']} {message}"}
+    if not is_whole:
+        described["remedy"] = WAYS_ON
     with attempt.ctx.fenced():
-        target = attempt.migration.target.name
-        undone = f"Everything that was written has been undone; {target} was read and is as before the run."
-        message = f"{described['message']} {undone}"
-        if kept:
-            message = f"{described['message']} Undone, except for {', '.join(kept)}: used or edited by others by now."
-        attempt.save(
-            state=RunState.NEEDS_ATTENTION if kept else RunState.ROLLED_BACK,
+        attempt.put(
+            state=RunState.ROLLED_BACK if is_whole else RunState.NEEDS_ATTENTION,
             finished_at=timezone.now(),
-            error={**described, "message": message},
+            error=described,
+            **_lists(truth),
         )
-        attempt.migration_state(MigrationState.NEEDS_ATTENTION if kept else MigrationState.ROLLED_BACK)
-        audit.record(
-            "run:rolled_back",
-            attempt.migration,
-            actor=attempt.ctx.job.actor,
-            data={"run": attempt.row.number, "error": described["code"]},
-        )
-    raise RunFailed(
-        message, code=described["code"], remedy=described["remedy"], detail={"run": attempt.row.number}
-    ) from error
+        attempt.migration_state(MigrationState.ROLLED_BACK if is_whole else MigrationState.NEEDS_ATTENTION)
+        _record(attempt, "run:rolled_back" if is_whole else "run:needs_attention", described)
+    if not is_whole:
+        raise _failed(attempt, described) from error
+    ended = recorded(described)
+    ended.detail = {**ended.detail, "run": attempt.row.number}
+    raise ended from error
+
+
+def _left(attempt: Attempt) -> Documents | None:
+    """What this run left of each asset; what differs from it by now, somebody edited. None where the run has not come
+    so far that anybody could have.
+    """
+    if not attempt.is_resumed:
+        return attempt.after.documents if attempt.after is not None else None
+    now = attempt.after or attempt.before
+    left = dict(attempt.untouched.documents) if attempt.untouched is not None else {}
+    done = attempt.done_before()
+    for item in attempt.items:
+        present = now.documents.get(item.uuid) if now is not None else None
+        if present is not None and as_planned(item, present):
+            left[item.uuid] = present
+        elif item.uuid in done and item.wanted is not None:
+            left[item.uuid] = item.wanted
+    return left
+
+
+def _lists(truth: Truth) -> dict[str, Any]:
+    return {
+        "written": truth.written,
+        "unwritten": truth.unwritten,
+        "created": truth.created,
+        "looked_at": timezone.now(),
+    }
+
+
+def _failed(attempt: Attempt, described: dict[str, Any]) -> RunFailed:
+    return RunFailed(
+        described["message"],
+        code="needs_attention",
+        remedy=described["remedy"],
+        detail={"run": attempt.row.number},
+    )
+
+
+# --- Half done ------------------------------------------------------------------------------------------------
 
 
 def _needs_attention(
-    attempt: Attempt, described: dict[str, Any], second: BaseException | None = None
-) -> None:
-    """Say exactly what is on the target, if it can be asked."""
-    message = described["message"]
-    written, unwritten = attempt.row.written, attempt.row.unwritten
+    attempt: Attempt, described: dict[str, Any], error: BaseException, second: BaseException | None = None
+) -> NoReturn:
+    """It was to be undone, and could not be. Say exactly what is on the target, if it can be asked; if not, the job's
+    end has another one ask until it answers.
+    """
+    also = f" Rolling back failed as well: {describe(second)['message']}" if second is not None else ""
+    target = attempt.migration.target.name
     try:
-        reading = fresh_reading(attempt.target, attempt.migration.target, attempt.target_ids())
-        written, unwritten = compare(attempt, reading)
-        message += (
-            f" On {attempt.migration.target.name} now: {len(written)} as planned, {len(unwritten)} not."
-        )
-    except SupersetError as unreachable:
-        message += f" {attempt.migration.target.name} cannot be asked what is there: {unreachable.message}"
-    if second is not None:
-        message += f" Rolling back failed as well: {describe(second)['message']}"
+        settle_lost_writes(attempt)
+        reading = patiently(attempt, lambda: read_target(attempt))
+    except SupersetError as away:
+        message = f"{described['message']}{also} {target} cannot be asked what is there: {away.message}"
+        described = {**described, "message": message[:4000], "remedy": "It is asked until it answers."}
+        with attempt.ctx.fenced():
+            attempt.put(
+                state=RunState.NEEDS_ATTENTION, finished_at=timezone.now(), error=described, looked_at=None
+            )
+            attempt.migration_state(MigrationState.NEEDS_ATTENTION)
+            _record(attempt, "run:needs_attention", described)
+    else:
+        described = conclude(attempt, reading, described["cause"], also)
+        if attempt.row.state != RunState.NEEDS_ATTENTION:
+            raise recorded(described) from error
+    raise _failed(attempt, described) from error
+
+
+def conclude(
+    attempt: Attempt, reading: EnvironmentReading, decided: dict[str, Any] | None, also: str = ""
+) -> dict[str, Any]:
+    """Close a run that did not come to its end as the target shows it: nothing of it is there, all of it, or part.
+    Returns the error as it is kept. `decided`: why the run was to be undone, None if it was not.
+    """
+    truth = look(attempt, reading)
+    target = attempt.migration.target.name
+    wrote = attempt.refresh_may_have_written()
+    before = decided["message"] + also if decided else "The run was interrupted."
+    if truth.is_as_before:
+        undone = wrote and not attempt.migration.is_rollback
+        state = RunState.ROLLED_BACK if undone else RunState.STOPPED
+        migration_state = MigrationState.ROLLED_BACK if undone else MigrationState.PLANNED
+        what, remedy = f"{target} was read and is as before the run: nothing of it is there.", "Apply again."
+        remedy = "Plan again." if undone else remedy
+    elif truth.is_as_planned and decided is None:
+        state, migration_state = RunState.APPLIED, MigrationState.DONE
+        what = f"{target} was read: everything is there as planned. It was not verified."
+        remedy = "Verify again."
+    else:
+        state, migration_state = RunState.NEEDS_ATTENTION, MigrationState.NEEDS_ATTENTION
+        what, remedy = _in_words(target, truth), WAYS_ON
+    error = {
+        **(decided or {}),
+        "code": decided["code"] if decided else NOT_VERIFIED if state == RunState.APPLIED else "interrupted",
+        "message": f"{before} {what}"[:4000],
+        "remedy": remedy,
+        "detail": {**((decided or {}).get("detail") or {}), "between": truth.between[:50]},
+        **({"cause": decided} if decided else {}),
+    }
     with attempt.ctx.fenced():
-        attempt.save(
-            state=RunState.NEEDS_ATTENTION,
-            finished_at=timezone.now(),
-            written=written,
-            unwritten=unwritten,
-            error={
-                **described,
-                "message": message[:4000],
-                "remedy": "Look at the list, then roll back from the restore point or apply again.",
-            },
+        attempt.put(
+            state=state, finished_at=attempt.row.finished_at or timezone.now(), error=error, **_lists(truth)
         )
-        attempt.migration_state(MigrationState.NEEDS_ATTENTION)
-        audit.record(
-            "run:needs_attention",
-            attempt.migration,
-            actor=attempt.ctx.job.actor,
-            data={"run": attempt.row.number, "error": described["code"]},
-        )
+        attempt.migration_state(migration_state)
+        if wrote:
+            # What is there as planned is ours: the next plan must not take it for somebody's edit.
+            keep_baselines(attempt, reading, only=truth.written)
+            read_after_change(attempt.migration.target, actor=attempt.ctx.job.actor)
+        _record(attempt, f"run:{state.value}", error)
+    return error
+
+
+def _in_words(target: str, truth: Truth) -> str:
+    parts = [f"{len(truth.written)} as planned", f"{len(truth.unwritten)} not"]
+    text = f"On {target} now: {', '.join(parts)}"
+    if truth.between:
+        text += f", of which {len(truth.between)} are neither as planned nor as before"
+    if truth.connections:
+        text += f". Changed connections: {', '.join(truth.connections)}"
+    return f"{text}."
+
+
+def _record(attempt: Attempt, action: str, described: dict[str, Any]) -> None:
+    audit.record(
+        action,
+        attempt.migration,
+        actor=attempt.ctx.job.actor,
+        data={"run": attempt.row.number, "error": described["code"]},
+    )

@@ -6,7 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from migrations_app.errors import RunFailed
-from sstools.errors import as_expected
+from sstools.errors import JobCancelled, SSToolsError, as_expected
+
+
+class RollBackWanted(JobCancelled):
+    """Somebody cancelled the run after its first write, and chose to undo it."""
+
+    message = "Somebody cancelled the run and chose to roll it back."
 
 
 def describe(error: BaseException) -> dict[str, Any]:
@@ -25,9 +31,10 @@ def describe(error: BaseException) -> dict[str, Any]:
     }
 
 
-def recorded(error: Mapping[str, Any]) -> RunFailed:
-    """What a run says went wrong, as an error again."""
-    return RunFailed(
+def recorded(error: Mapping[str, Any]) -> SSToolsError:
+    """What a run says went wrong, as an error again: JobCancelled where it was cancelled, else RunFailed."""
+    kind = JobCancelled if error.get("code") == JobCancelled.code else RunFailed
+    return kind(
         str(error.get("message") or "The run did not end as planned."),
         code=str(error.get("code") or ""),
         remedy=str(error.get("remedy") or ""),

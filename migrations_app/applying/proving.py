@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from environments.canonical.documents import Document, Kind
 from environments.canonical.rules import CONVERTED_VIZ_TYPES
 from environments.store import EnvironmentReading
@@ -12,7 +14,54 @@ from migrations_app.models import RunState
 from migrations_app.planning import same_for_comparison
 
 from .attempt import Attempt, Item
-from .reading import fresh_reading
+from .patience import patiently, read_target
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What one reading of the target shows of a run. All are target uuids of what the plan writes.
+
+    `written`: as planned. `unwritten`: all others, of which those `between` are neither as planned nor as before the
+    run. `created`: there now, and not before. `connections`: names of connections that changed.
+    """
+
+    written: list[str]
+    unwritten: list[str]
+    created: list[str]
+    between: list[str]
+    connections: list[str]
+
+    @property
+    def is_as_planned(self) -> bool:
+        return not self.unwritten and not self.connections
+
+    @property
+    def is_as_before(self) -> bool:
+        return not self.written and not self.between and not self.connections
+
+
+def look(attempt: Attempt, reading: EnvironmentReading) -> Truth:
+    """Hold a reading against the plan, and against the target as it was before the run's first write."""
+    base = attempt.untouched.documents if attempt.untouched is not None else {}
+    written: list[str] = []
+    unwritten: list[str] = []
+    created: list[str] = []
+    between: list[str] = []
+    for item in attempt.items:
+        if not item.action.writes:
+            continue
+        now = reading.documents.get(item.uuid)
+        is_there = now is not None or item.uuid in reading.unreadable
+        if shows(item, reading):
+            written.append(item.uuid)
+        else:
+            unwritten.append(item.uuid)
+            if is_there != (item.uuid in base) or not same_for_comparison(base.get(item.uuid), now):
+                between.append(item.uuid)
+        if is_there and item.uuid not in base and item.action != Action.REMOVE:
+            created.append(item.uuid)
+    changed = _changed_connections(attempt, reading) if attempt.untouched is not None else []
+    return Truth(written, unwritten, sorted(created), between, changed)
 
 
 def read_back(attempt: Attempt) -> None:
@@ -22,20 +71,22 @@ def read_back(attempt: Attempt) -> None:
         attempt.after = attempt.before
         return
     attempt.enter(RunState.READING_BACK)
-    with attempt.step("read_back", "Read back and compare with the plan") as result:
-        attempt.after = fresh_reading(attempt.target, attempt.migration.target, attempt.target_ids())
-        written, unwritten = compare(attempt, attempt.after)
-        attempt.save(written=written, unwritten=unwritten)
-        changed = _changed_connections(attempt, attempt.after)
+    with attempt.step("read_back", "Read back and compare with the plan") as step:
+        attempt.after = patiently(attempt, lambda: read_target(attempt))
+        truth = look(attempt, attempt.after)
+        for item in attempt.items:
+            if item.uuid in truth.unwritten:
+                _say_difference(attempt, item, attempt.after.documents.get(item.uuid))
+        attempt.save(written=truth.written, unwritten=truth.unwritten, created=truth.created)
         lost = _lost_bystanders(attempt, attempt.after)
-        result.update(
-            equal=len(written),
-            different=len(unwritten),
-            connections="unchanged" if not changed else "CHANGED",
-        )
-        if changed:
+        step.result |= {
+            "equal": len(truth.written),
+            "different": len(truth.unwritten),
+            "connections": "unchanged" if not truth.connections else "CHANGED",
+        }
+        if truth.connections:
             raise RunFailed(
-                f"A connection of the target changed during the run: {', '.join(changed)}.",
+                f"A connection of the target changed during the run: {', '.join(truth.connections)}.",
                 code="connection_changed",
             )
         if lost:
@@ -43,30 +94,25 @@ def read_back(attempt: Attempt) -> None:
                 f"Assets outside the plan disappeared during the run: {', '.join(lost[:3])}.",
                 code="bystander_lost",
             )
-        if unwritten:
-            names = [item.row.title for item in attempt.items if item.uuid in unwritten]
+        if truth.unwritten:
+            names = [item.row.title for item in attempt.items if item.uuid in truth.unwritten]
             raise RunFailed(
-                f"{len(unwritten)} assets are not on the target as planned: {', '.join(names[:3])}.",
+                f"{len(truth.unwritten)} assets are not on the target as planned: {', '.join(names[:3])}.",
                 code="not_as_planned",
-                detail={"assets": unwritten[:50]},
+                detail={"assets": truth.unwritten[:50]},
             )
 
 
-def compare(attempt: Attempt, after: EnvironmentReading) -> tuple[list[str], list[str]]:
-    written: list[str] = []
-    unwritten: list[str] = []
-    for item in attempt.items:
-        if not item.action.writes:
-            continue
-        now = after.documents.get(item.uuid)
-        if item.action == Action.REMOVE:
-            as_planned = now is None and item.uuid not in after.unreadable
-        else:
-            as_planned = same_for_comparison(item.wanted, now) or _was_converted(item.wanted, now)
-        (written if as_planned else unwritten).append(item.uuid)
-        if not as_planned:
-            _say_difference(attempt, item, now)
-    return written, unwritten
+def shows(item: Item, reading: EnvironmentReading) -> bool:
+    """Whether a reading shows an item as the plan wants it."""
+    now = reading.documents.get(item.uuid)
+    if item.action == Action.REMOVE:
+        return now is None and item.uuid not in reading.unreadable
+    return as_planned(item, now)
+
+
+def as_planned(item: Item, now: Document | None) -> bool:
+    return same_for_comparison(item.wanted, now) or _was_converted(item.wanted, now)
 
 
 def _say_difference(attempt: Attempt, item: Item, now: Document | None) -> None:

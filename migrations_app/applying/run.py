@@ -12,13 +12,15 @@ from migrations_app.errors import RunFailed
 from migrations_app.models import MigrationState, Run, RunState
 from migrations_app.verification import is_red, verify_run
 from sstools.errors import JobCancelled
-from sstools.jobs.runner import JobContext
+from sstools.jobs.runner import JobContext, NeedsInput
 
-from .attempt import Attempt
+from .attempt import FINISH, ROLL_BACK, Attempt
 from .checking import check, take_restore_point
-from .ending import finish, stopped, undo
-from .errors import describe, recorded
+from .ending import NOT_VERIFIED, finish, stopped, undo
+from .errors import RollBackWanted, describe, recorded
 from .proving import read_back
+from .reading import fresh_reading
+from .settling import settle_lost_writes
 from .writing import remove, write
 
 logger = logging.getLogger(__name__)
@@ -27,8 +29,9 @@ logger = logging.getLogger(__name__)
 def apply_run(run: Run, ctx: JobContext) -> dict[str, Any]:
     """Bring a run to its end: applied, rolled back, stopped before writing, or needs attention. Returns a summary.
 
-    Raises StalePlan and SupersetError where nothing was written, RunFailed where something was and the run
-    did not succeed.
+    May be called again after a worker was lost, or somebody was asked: it goes on from what the target says. Raises
+    StalePlan, SupersetError and JobCancelled where nothing was written, RunFailed (JobCancelled where somebody wanted
+    it undone) where something was and the run did not succeed.
     """
     with ExitStack() as stack:
         return _execute(Attempt(run, ctx, stack))
@@ -39,21 +42,44 @@ def _execute(attempt: Attempt) -> dict[str, Any]:
         return _ended_before(attempt)
     if attempt.row.started_at is None:
         attempt.save(started_at=timezone.now())
-    interrupted = attempt.close_interrupted_steps()
+    attempt.close_interrupted_steps()
     if attempt.row.error is not None and attempt.may_have_written:
         return undo(attempt, recorded(attempt.row.error))  # an attempt before had decided so
     try:
-        check(attempt, interrupted)
-        take_restore_point(attempt)
-        write(attempt)
-        remove(attempt)
-        read_back(attempt)
+        settle_lost_writes(attempt)
+        check(attempt)
+        if attempt.was_read_back:
+            attempt.after = attempt.before  # what is otherwise by now, somebody edited after it was proven
+        else:
+            take_restore_point(attempt)
+            write(attempt)
+            remove(attempt)
+            read_back(attempt)
+    except NeedsInput:
+        raise
     except (Exception, JobCancelled) as error:
         return stopped(attempt, error)
+    return _verified(attempt)
+
+
+def _ended_before(attempt: Attempt) -> dict[str, Any]:
+    """The run was closed, and the worker lost before its job was: end the job as the run ended."""
+    if attempt.row.state == RunState.APPLIED:
+        return attempt.summary()
+    error = attempt.row.error or {}
+    if attempt.row.state == RunState.NEEDS_ATTENTION:
+        error = {**error, "code": "needs_attention"}
+    raise recorded(error)
+
+
+def _verified(attempt: Attempt) -> dict[str, Any]:
+    """Ask the charts, and end as they say. It only reads: what was written is proven, whatever happens here."""
     try:
         red = _verify(attempt)
     except (Exception, JobCancelled) as error:
-        # Verification reads only: what was written is proven by the re-read; what was not verified is said.
+        attempt.ctx.abandon_on_outage(error)
+        if isinstance(error, JobCancelled) and attempt.ctx.cancel_choice == ROLL_BACK:
+            return undo(attempt, RollBackWanted())
         described = describe(error)
         if described["code"] == "unexpected":
             logger.exception("Verification of run %s failed unexpectedly", attempt.row.number)
@@ -61,7 +87,7 @@ def _execute(attempt: Attempt) -> dict[str, Any]:
         finish(
             attempt,
             {
-                "code": "verification_incomplete",
+                "code": NOT_VERIFIED,
                 "message": f"Applied and read back, but not verified: {described['message']}",
                 "remedy": "Verify again.",
             },
@@ -73,29 +99,39 @@ def _execute(attempt: Attempt) -> dict[str, Any]:
             code="verification_red",
         )
         return undo(attempt, failure)
+    if attempt.may_have_written and _wanted(attempt) == ROLL_BACK:
+        return undo(attempt, RollBackWanted())
     finish(attempt, None)
     return attempt.summary()
 
 
-def _ended_before(attempt: Attempt) -> dict[str, Any]:
-    """The run was closed, and the worker lost before its job was: end the job as the run ended."""
-    if attempt.row.state == RunState.APPLIED:
-        return attempt.summary()
-    raise recorded(attempt.row.error or {})
+def _wanted(attempt: Attempt) -> str:
+    """What somebody who cancelled wants to become of the run, "" if nobody did or said."""
+    wants_end = not attempt.migration.is_rollback and attempt.ctx.cancel_requested
+    return attempt.ctx.cancel_choice if wants_end else ""
 
 
 def _verify(attempt: Attempt) -> int:
-    """Number of charts that are red: they work on the source and fail on the target."""
+    """Number of charts that are red: they work on the source and fail on the target. Raises JobCancelled, which ends
+    no more than the verification.
+    """
     if not attempt.migration.verify or attempt.migration.is_rollback:
         return 0
     assert attempt.after is not None
     attempt.enter(RunState.VERIFYING, MigrationState.VERIFYING)
-    with attempt.step("verify", "Verify each chart on source and target") as result:
-        assert attempt.source is not None
-        assert attempt.source_reading is not None
+    ctx = attempt.ctx.without_cancel() if _wanted(attempt) == FINISH else attempt.ctx
+    ctx.checkpoint(look=True)
+    with attempt.step("verify", "Verify each chart on source and target", asks=False) as step:
+        source = attempt.migration.source
+        assert source is not None
+        if (
+            attempt.source is None or attempt.source_reading is None
+        ):  # resumed: an attempt before had checked it
+            attempt.source = attempt.connect(source)
+            attempt.source_reading = fresh_reading(attempt.source, source, attempt.source_ids())
         counts = verify_run(
-            attempt.row, attempt.ctx, attempt.source, attempt.source_reading, attempt.target, attempt.after
+            attempt.row, ctx, attempt.source, attempt.source_reading, attempt.target, attempt.after
         )
-        result.update(counts)
+        step.result |= counts
         attempt.save(verdict_counts=counts)
         return sum(count for status, count in counts.items() if is_red(status))

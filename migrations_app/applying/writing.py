@@ -1,15 +1,18 @@
-"""Writing: closed bundles in order, and removals; what was not answered is settled by reading."""
+"""Writing: closed bundles in order, and removals. What was not answered is settled by reading (`settling.py`)."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
 
+from environments.canonical.comparison import comparison_fingerprint
 from environments.canonical.dashboards import chart_uuids
 from environments.canonical.documents import DEPENDENCY_ORDER, Document, Kind
 from environments.canonical.rendering import of_new_dataset
 from environments.superset.bundle import Bundle, stub_database
-from environments.superset.errors import AmbiguousWrite, SupersetError
+from environments.superset.client import DELETE_CHUNK
 from migrations_app.dialects import dialect_of
 from migrations_app.engine.batches import Batch, Way, missing_ids, next_batch, still_pending
 from migrations_app.engine.plan import Action
@@ -18,10 +21,9 @@ from migrations_app.models import RunState
 from migrations_app.planning import same_for_comparison
 
 from .attempt import Attempt
-from .reading import fresh_reading
-
-#: Seconds between looks at the target after an import whose answer never came: a Superset goes on without its client.
-SETTLE_WAITS = (1, 2, 5, 10, 20, 30, 60)
+from .patience import patiently
+from .proving import shows
+from .settling import send
 
 
 def write(attempt: Attempt) -> None:
@@ -37,6 +39,8 @@ def write(attempt: Attempt) -> None:
         for uuid, document in wanted.items()
         if not same_for_comparison(document, attempt.before.documents.get(uuid))
     }
+    if attempt.is_resumed:
+        pending = _without_done(attempt, pending)
     if not pending:
         return
     attempt.enter(RunState.WRITING)
@@ -61,16 +65,60 @@ def write(attempt: Attempt) -> None:
                 detail={"assets": sorted(batch.provisional)[:50]},
             )
         provisional |= batch.provisional
-        with attempt.step(
-            "write", f"Write {batch.label}", intent={"uuids": list(batch.writes), "way": batch.way.value}
-        ) as result:
-            attempt.may_have_written = True
-            _send(attempt, batch)
-            result.update(imported=len(batch.writes))
+        _write_batch(attempt, batch)
         pending = still_pending(pending, batch)
         if pending:
             missing = missing_ids(pending, ids, base_url=base_url, dialect=dialect)
-            attempt.learn_ids(batch, missing)
+            patiently(attempt, partial(attempt.learn_ids, batch, missing))
+
+
+def _without_done(attempt: Attempt, pending: Mapping[str, Document]) -> dict[str, Document]:
+    """What an attempt before wrote whole, and is otherwise by now, somebody edited since: it is not overwritten.
+    Raises RunFailed("edited_meanwhile").
+    """
+    assert attempt.before is not None
+    done = attempt.done_before()
+    edited = [
+        item
+        for item in attempt.items
+        if item.uuid in done & pending.keys() and not shows(item, attempt.before)
+    ]
+    if edited:
+        names = ", ".join(f"“{item.row.title}”" for item in edited[:3])
+        raise RunFailed(
+            f"Somebody edited {names} on {attempt.migration.target.name} after this run had written it.",
+            code="edited_meanwhile",
+            detail={"assets": [item.uuid for item in edited[:50]]},
+        )
+    return {uuid: document for uuid, document in pending.items() if uuid not in done}
+
+
+def _write_batch(attempt: Attempt, batch: Batch) -> None:
+    assert attempt.before is not None
+    before = attempt.before.documents
+    members = dict(_members_to_set(attempt, batch))
+    opened = {uuid: before.get(uuid) for uuid in (*batch.provisional, *members)}
+    intent = {
+        "what": "import",
+        "uuids": list(batch.writes),
+        "way": batch.way.value,
+        # What this import alone does not complete, with what it is now: it is done when that has changed.
+        "open": {uuid: comparison_fingerprint(now) if now else "" for uuid, now in opened.items()},
+        "sent_at": None,
+    }
+    with attempt.step("write", f"Write {batch.label}", intent) as step:
+        send(attempt, step, lambda: _import_batch(attempt, batch))
+        step.result |= {"imported": len(batch.writes)}
+    for uuid, (number, fields) in members.items():
+        title = next(item.row.title for item in attempt.items if item.uuid == uuid)
+        _put(attempt, "members", uuid, f"Set the charts of dashboard {title}", "dashboard", number, fields)
+
+
+def _put(
+    attempt: Attempt, what: str, uuid: str, title: str, kind: str, number: int, fields: Mapping[str, Any]
+) -> None:
+    with attempt.step("write", title, {"what": what, "uuids": [uuid], "sent_at": None}) as step:
+        send(attempt, step, lambda: attempt.target.update(kind, number, fields))
 
 
 def _re_parent(attempt: Attempt, pending: Mapping[str, Document]) -> None:
@@ -85,29 +133,11 @@ def _re_parent(attempt: Attempt, pending: Mapping[str, Document]) -> None:
         ):
             continue
         dataset = attempt.before.ids.id_of(Kind.DATASET, uuid)
-        database = attempt.database_id(str(document.body["database_uuid"]))
+        database = patiently(attempt, partial(attempt.database_id, str(document.body["database_uuid"])))
         if dataset is None or database is None:
             continue
-        with attempt.step(
-            "write", f"Move dataset {document.title} to its connection", intent={"uuids": [uuid]}
-        ):
-            attempt.may_have_written = True
-            attempt.target.update("dataset", dataset, {"database_id": database})
-
-
-def _send(attempt: Attempt, batch: Batch) -> None:
-    try:
-        _import_batch(attempt, batch)
-    except AmbiguousWrite as error:
-        attempt.ctx.log(
-            "warning",
-            f"No answer to the import ({error.message}). Reading the target to see what happened.",
-        )
-        if not _settled(attempt, batch):
-            raise
-        attempt.ctx.log("info", "The import was carried out although its answer never came.")
-    if batch.way == Way.DASHBOARDS and not attempt.target.capabilities.membership_replaced:
-        _set_members(attempt, batch)
+        title = f"Move dataset {document.title} to its connection"
+        _put(attempt, "connection", uuid, title, "dataset", dataset, {"database_id": database})
 
 
 def _import_batch(attempt: Attempt, batch: Batch) -> None:
@@ -127,52 +157,34 @@ def _import_batch(attempt: Attempt, batch: Batch) -> None:
         if uuid in attempt.before.documents
     ]
     kind = {Way.DATASETS: "dataset", Way.CHARTS: "chart", Way.DASHBOARDS: "dashboard"}[batch.way]
-    send = {
+    import_them = {
         "dataset": attempt.target.import_datasets,
         "chart": attempt.target.import_charts,
         "dashboard": attempt.target.import_dashboards,
     }[kind]
-    send(Bundle.from_assets(kind, [*assets, *((stub.kind, stub.uuid, stub.data) for stub in stubs)]), True)
+    import_them(
+        Bundle.from_assets(kind, [*assets, *((stub.kind, stub.uuid, stub.data) for stub in stubs)]), True
+    )
 
 
-def _settled(attempt: Attempt, batch: Batch) -> bool:
-    """Whether an import of unknown outcome was carried out. One import is one transaction: all of it,
-    or nothing.
+def _members_to_set(attempt: Attempt, batch: Batch) -> Iterator[tuple[str, tuple[int, dict[str, Any]]]]:
+    """Before 6.1 a dashboard's import only adds charts; a PUT of the layout makes its members what the layout shows.
+
+    Gives (uuid, (id, fields of the PUT)) for each dashboard of the batch that has charts to lose.
     """
-    wanted = {
-        item.uuid: item.wanted for item in attempt.items if item.uuid in set(batch.writes) - batch.provisional
-    }
-    for seconds in SETTLE_WAITS:
-        attempt.ctx.wait(seconds, cancellable=False)
-        try:
-            reading = fresh_reading(attempt.target, attempt.migration.target, attempt.target_ids())
-        except SupersetError:
-            continue
-        if all(
-            same_for_comparison(document, reading.documents.get(uuid)) for uuid, document in wanted.items()
-        ):
-            return True
-    return False
-
-
-def _set_members(attempt: Attempt, batch: Batch) -> None:
-    """Before 6.1 a dashboard's import only adds charts; a PUT of the layout makes its members what the
-    layout shows.
-    """
+    if batch.way != Way.DASHBOARDS or attempt.target.capabilities.membership_replaced:
+        return
     assert attempt.before is not None
     for item in batch.rendered:
         present = attempt.before.documents.get(item.uuid)
         number = attempt.before.ids.id_of(Kind.DASHBOARD, item.uuid)
         if item.kind != Kind.DASHBOARD or present is None or number is None:
             continue
-        wanted = next(entry.wanted for entry in attempt.items if entry.uuid == item.uuid)
+        wanted = next((entry.wanted for entry in attempt.items if entry.uuid == item.uuid), None)
         if wanted is None or chart_uuids(present.body["position"]) <= chart_uuids(wanted.body["position"]):
             continue
-        attempt.target.update(
-            "dashboard",
-            number,
-            {"json_metadata": json.dumps({**item.data["metadata"], "positions": item.data["position"]})},
-        )
+        layout = {**item.data["metadata"], "positions": item.data["position"]}
+        yield item.uuid, (number, {"json_metadata": json.dumps(layout)})
 
 
 def remove(attempt: Attempt) -> None:
@@ -182,20 +194,21 @@ def remove(attempt: Attempt) -> None:
     assert attempt.before is not None
     attempt.enter(RunState.WRITING)
     for kind in reversed(DEPENDENCY_ORDER):
-        there = {
-            item.uuid: number
+        there = [
+            (item.uuid, number)
             for item in removals
             if item.kind == kind
             and item.uuid in attempt.before.documents
             and (number := attempt.before.ids.id_of(kind, item.uuid)) is not None
-        }
-        if not there:
-            continue
-        title = f"Remove {len(there)} {kind.plural if len(there) > 1 else kind.value}"
-        with attempt.step("remove", title, intent={"uuids": sorted(there)}) as result:
-            attempt.may_have_written = True
-            try:
-                attempt.target.delete_many(kind.value, there.values())
-            except AmbiguousWrite:
-                attempt.ctx.log("warning", "No answer to the removal; the re-read will tell what happened.")
-            result.update(removed=len(there))
+        ]
+        for start in range(0, len(there), DELETE_CHUNK):
+            _remove_some(attempt, kind, there[start : start + DELETE_CHUNK])
+
+
+def _remove_some(attempt: Attempt, kind: Kind, chosen: Sequence[tuple[str, int]]) -> None:
+    """One request, so that one answer tells of all. Sent again it removes what is left; what is gone counts as gone."""
+    title = f"Remove {len(chosen)} {kind.plural if len(chosen) > 1 else kind.value}"
+    intent = {"what": "remove", "uuids": [uuid for uuid, _ in chosen], "sent_at": None}
+    with attempt.step("remove", title, intent) as step:
+        send(attempt, step, lambda: attempt.target.delete_many(kind.value, [number for _, number in chosen]))
+        step.result |= {"removed": len(chosen)}

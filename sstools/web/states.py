@@ -69,6 +69,7 @@ LOOKS: dict[str, Look] = {
     "done": Look("done", "check", "added"),
     "rolled_back": Look("rolled back", "undo", "plain"),
     "needs_attention": Look("needs attention", "alert", "removed"),
+    "accepted": Look("left as it is", "check", "plain"),
     "discarded": Look("discarded", "x", "plain"),
     "stale": Look("stale", "alert", "changed"),
     "waiting_for_target": Look("waiting for the target", "clock", "plain"),

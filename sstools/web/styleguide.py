@@ -48,6 +48,7 @@ STATES = (
             "done",
             "rolled_back",
             "needs_attention",
+            "accepted",
             "discarded",
         ),
     ),
