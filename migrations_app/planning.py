@@ -34,8 +34,8 @@ from .mappings import asset_mapping, mapping_to_json
 from .models import Baseline, Migration, MigrationState, Plan, PlanItem
 from .models import Mapping as PairMapping
 from .places import SourceReading, keep_for_plan, reader_for_plan, source_of_run
-from .side_by_side import meanwhile, side_by_side
-from .warehouses import database_rows, learn_database_ids, warehouse_facts
+from .side_by_side import Meanwhile, side_by_side
+from .warehouses import Warehouses, database_rows, expected_tables, learn_database_ids
 
 #: How often a plan is made from the same readings while people go on changing what they ask for.
 TRIES = 3
@@ -69,6 +69,10 @@ def make_plan(migration: Migration, ctx: JobContext) -> Plan:
             ctx.step(f"Reading {migration.source.name} and {migration.target.name}")
             clients.append(stack.enter_context(connect(migration.source)))
             readers.append(reader_for_plan(clients[1], migration.source))
+        warehouses = Warehouses(client)
+        expected = expected_tables(migration)
+        beside = stack.enter_context(Meanwhile(ctx.checkpoint))
+        beside.start(partial(warehouses.ask_ahead, expected))
         readings = side_by_side(readers)
         if migration.source is not None and not migration.is_rollback:
             source = SourceReading(readings[1].documents, readings[1].ids, readings[1].notes, None)
@@ -85,10 +89,9 @@ def make_plan(migration: Migration, ctx: JobContext) -> Plan:
             ctx.step("Asking the target's connections")
             needed = needed_tables(plan.items)
             learn_database_ids(client, migration.target, target.reading, needed)
-            asking = partial(warehouse_facts, client, needed, target.reading)
-            with meanwhile(asking, ctx.checkpoint) as facts:
-                snapshots = snapshots or _keep_readings(migration, source, readings, actor)
-                problems = [*plan.problems, *warehouse_problems(plan.items, facts())]
+            facts = beside.start(partial(warehouses.facts, needed, target.reading))
+            snapshots = snapshots or _keep_readings(migration, source, readings, actor)
+            problems = [*plan.problems, *warehouse_problems(plan.items, facts())]
             databases = database_rows(client, migration.target, plan, given, target.reading, ctx)
             ctx.step("Keeping the plan")
             requests = sum(len(one.log) for one in clients)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
-from typing import TypeVar
+from types import TracebackType
+from typing import Self, TypeVar
 
 from django.db import connections
 
@@ -28,35 +28,42 @@ def side_by_side(calls: Sequence[Callable[[], T]]) -> list[T]:
         return [future.result() for future in futures]
 
 
-@contextmanager
-def meanwhile(
-    call: Callable[[Callable[[], None]], T], checkpoint: Callable[[], None]
-) -> Iterator[Callable[[], T]]:
-    """Carry out a call to a Superset, which uses no database of ours, while the body uses it. The body gets a function
-    that waits for the result, with `checkpoint` called now and then, and raises what either raised.
+class Meanwhile:
+    """Calls to a Superset, which use no database of ours, carried out one after the other while the body uses it.
 
-    The call is given a function for the time between its requests: it ends the call once the body was left by an
-    error, so that nobody waits for answers that are of no use.
+    A call is given a function for the time between its requests: it ends the call once the body was left by an error,
+    so that nobody waits for answers that are of no use. All have ended when the body was left.
     """
-    left = threading.Event()
 
-    def going_on() -> None:
-        if left.is_set():
-            raise _Left
+    def __init__(self, checkpoint: Callable[[], None]) -> None:
+        self._checkpoint = checkpoint
+        self._left = threading.Event()
+        self._pool = ThreadPoolExecutor(max_workers=1)
 
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        future = pool.submit(_isolated, lambda: call(going_on))
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self._left.set()
+        self._pool.shutdown(cancel_futures=error is not None)
+
+    def start(self, call: Callable[[Callable[[], None]], T]) -> Callable[[], T]:
+        """What waits for the result: it calls `checkpoint` now and then, and raises what that or the call raised."""
+        future = self._pool.submit(_isolated, lambda: call(self._going_on))
 
         def result() -> T:
             while not wait([future], LOOK_SECONDS).done:
-                checkpoint()
+                self._checkpoint()
             return future.result()
 
-        try:
-            yield result
-        except BaseException:
-            left.set()
-            raise
+        return result
+
+    def _going_on(self) -> None:
+        if self._left.is_set():
+            raise _Left
 
 
 class _Left(Exception):

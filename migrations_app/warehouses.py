@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from contextlib import suppress
 from typing import Any
 
 from rapidfuzz import fuzz
@@ -21,55 +21,137 @@ from sstools.jobs.runner import JobContext
 from .engine import plan as engine
 from .engine.checks import DatabaseFacts
 from .mappings import backend_of
+from .models import Mapping as PairMapping
+from .models import Migration
 
 #: Tables that are asked for at the same time: each question is short, and mostly the way there and back.
 ASKED_AT_ONCE = 4
 #: Connections that are looked into for a suggestion, at most: each costs a request per schema.
 SUGGESTIONS = 3
 
-NeededTables = Mapping[str, Mapping[str | None, Iterable[str]]]
+#: schema -> names of tables; None is the connection's default schema.
+Schemas = Mapping[str | None, Iterable[str]]
+#: The same by the uuid of the target's database.
+NeededTables = Mapping[str, Schemas]
 
 
-def warehouse_facts(
-    client: SupersetClient, needed: NeededTables, reading: EnvironmentReading, checkpoint: Callable[[], None]
-) -> dict[str, DatabaseFacts]:
-    """Whether the connections answer, and which tables and columns the datasets to be written will find there.
+class Warehouses:
+    """The databases behind a target's connections. What one plan asked them once it does not ask again.
 
-    `needed`: target's database uuid -> schema -> table names. One request per schema, and one per table: Superset has
-    no call that tells the columns of several. Uses no database of ours; `checkpoint` is called between requests and
-    may raise. Connections whose ids the reading does not know are left out: see learn_database_ids.
+    Uses no database of ours. `checkpoint` is called between requests and may raise.
     """
-    facts: dict[str, DatabaseFacts] = {}
-    for uuid, schemas in needed.items():
-        number = reading.ids.id_of(Kind.DATABASE, uuid)
-        name = reading.documents[uuid].title if uuid in reading.documents else uuid
-        if number is None:
-            continue
-        tables: dict[str | None, frozenset[str] | None] = {}
-        columns: dict[tuple[str | None, str], frozenset[str] | None] = {}
-        error = ""
-        for schema, wanted in schemas.items():
+
+    def __init__(self, client: SupersetClient) -> None:
+        self._client = client
+        self._tables: dict[tuple[int, str | None], frozenset[str]] = {}
+        self._columns: dict[tuple[int, str | None, str], frozenset[str] | None] = {}
+
+    def facts(
+        self, needed: NeededTables, reading: EnvironmentReading, checkpoint: Callable[[], None]
+    ) -> dict[str, DatabaseFacts]:
+        """Whether the connections answer, and which tables and columns the datasets to be written will find there.
+
+        One request per schema, and one per table: Superset has no call that tells the columns of several.
+        Connections whose ids the reading does not know are left out: see learn_database_ids. Raises SupersetError
+        where the Superset itself does not answer.
+        """
+        facts: dict[str, DatabaseFacts] = {}
+        for uuid, schemas in needed.items():
+            number = reading.ids.id_of(Kind.DATABASE, uuid)
+            name = reading.documents[uuid].title if uuid in reading.documents else uuid
+            if number is None:
+                continue
+            tables: dict[str | None, frozenset[str] | None] = {}
+            columns: dict[tuple[str | None, str], frozenset[str] | None] = {}
+            error = ""
+            for schema, names in schemas.items():
+                try:
+                    self._ask(number, schema, names, checkpoint)
+                except SupersetUnreachable as exc:
+                    if exc.code != "server_error":
+                        raise
+                    error = f"schema “{schema}”: {exc.message}" if schema else exc.message
+                    break
+                except SupersetError as exc:
+                    error = f"schema “{schema}”: {exc.message}" if schema else exc.message
+                    break
+                tables[schema] = self._tables[number, schema]
+                columns |= {(schema, table): self._columns[number, schema, table] for table in names}
+            facts[uuid] = DatabaseFacts(uuid, name, error, tables, columns)
+        return facts
+
+    def ask_ahead(self, expected: Mapping[int, Schemas], checkpoint: Callable[[], None]) -> None:
+        """Ask what will be needed in all likelihood, while there is time. `expected`: by the connection's id."""
+        with suppress(SupersetError):  # asked again, it is told with its reason
+            for number, schemas in expected.items():
+                for schema, names in schemas.items():
+                    self._ask(number, schema, names, checkpoint)
+
+    def _ask(
+        self, number: int, schema: str | None, names: Iterable[str], checkpoint: Callable[[], None]
+    ) -> None:
+        if (number, schema) not in self._tables:
             checkpoint()
+            rows = self._client.list_tables(number, schema, force=True)
+            self._tables[number, schema] = frozenset(row.name for row in rows)
+        there = self._tables[number, schema]
+        new = [name for name in sorted(names) if (number, schema, name) not in self._columns]
+        with ThreadPoolExecutor(max_workers=ASKED_AT_ONCE) as pool:  # the client lets through what it may
+            asked = [pool.submit(self._columns_of, number, schema, name) for name in new if name in there]
             try:
-                tables[schema] = frozenset(row.name for row in client.list_tables(number, schema, force=True))
-            except SupersetUnreachable as exc:
-                if exc.code != "server_error":
-                    raise
-                error = f"schema “{schema}”: {exc.message}" if schema else exc.message
-                break
-            except SupersetError as exc:
-                error = f"schema “{schema}”: {exc.message}" if schema else exc.message
-                break
-            names = sorted(wanted)
-            with ThreadPoolExecutor(max_workers=ASKED_AT_ONCE) as pool:  # the client lets through what it may
-                found = pool.map(
-                    partial(_columns, client, number, schema=schema, known=tables[schema]), names
-                )
-                for table, known in zip(names, found, strict=True):
+                for name in new:
+                    self._columns[number, schema, name] = None
+                for future in asked:
                     checkpoint()
-                    columns[schema, table] = known
-        facts[uuid] = DatabaseFacts(uuid, name, error, tables, columns)
-    return facts
+                    name, columns = future.result()
+                    self._columns[number, schema, name] = columns
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+    def _columns_of(self, number: int, schema: str | None, table: str) -> tuple[str, frozenset[str] | None]:
+        try:
+            found = self._client.table_columns(number, table, schema)
+        except SupersetError:
+            return table, frozenset()  # not known; the table is there
+        return table, None if found is None else frozenset(column.name for column in found)
+
+
+def expected_tables(migration: Migration) -> Mapping[int, Schemas]:
+    """The tables that a plan will have to ask for, as far as the inventories tell: those of selected datasets that
+    the target does not have, by the target connection's id.
+    """
+    source, target = migration.source, migration.target
+    if source is None or migration.is_rollback:
+        return {}
+    datasets = Asset.objects.filter(environment=source, kind=Kind.DATASET.value, is_virtual=False)
+    new = datasets.exclude(uuid__in=Asset.objects.filter(environment=target).values("uuid"))
+    entries = PairMapping.objects.between(source, target).databases
+    connections = Asset.objects.filter(environment=target, kind=Kind.DATABASE.value)
+    numbers = dict(connections.values_list("uuid", "superset_id"))
+    wanted = _selected_datasets(migration, source)
+    expected: dict[int, dict[str | None, set[str]]] = {}
+    for uuid, title, schema, database in new.values_list("uuid", "title", "schema", "database_uuid"):
+        entry = entries.get(database)
+        number = numbers.get(entry["target"]) if entry else None
+        if entry and number is not None and uuid in wanted:
+            place = entry.get("schemas", {}).get(schema, schema) or None
+            expected.setdefault(number, {}).setdefault(place, set()).add(title)
+    return expected
+
+
+def _selected_datasets(migration: Migration, source: Environment) -> set[str]:
+    """uuids of what is selected, and of the datasets under selected charts and dashboards."""
+    wanted = set(migration.selection)
+    if migration.with_dependencies:
+        charts = Asset.objects.filter(environment=source, kind=Kind.CHART.value)
+        rows = charts.values_list("uuid", "dataset_uuid", "dashboard_uuids")
+        wanted |= {
+            dataset
+            for chart, dataset, dashboards in rows.iterator(chunk_size=2000)
+            if chart in wanted or not wanted.isdisjoint(dashboards)
+        }
+    return wanted - set(migration.left_out)
 
 
 def learn_database_ids(
@@ -88,18 +170,6 @@ def learn_database_ids(
     if missing:
         for row in client.list_databases():
             reading.ids.add(Kind.DATABASE, row.id, row.uuid)
-
-
-def _columns(
-    client: SupersetClient, number: int, table: str, *, schema: str | None, known: frozenset[str] | None
-) -> frozenset[str] | None:
-    if known is not None and table not in known:
-        return None
-    try:
-        found = client.table_columns(number, table, schema)
-    except SupersetError:
-        return frozenset()  # not known; the table is there
-    return None if found is None else frozenset(column.name for column in found)
 
 
 def database_rows(

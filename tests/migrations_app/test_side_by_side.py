@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from migrations_app import side_by_side
-from migrations_app.side_by_side import meanwhile
+from migrations_app.side_by_side import Meanwhile
 
 
 class Broken(Exception):
@@ -23,7 +23,8 @@ def test_the_body_and_the_call_are_done_at_the_same_time() -> None:
         going_on()
         return "asked"
 
-    with meanwhile(call, lambda: None) as result:
+    with Meanwhile(lambda: None) as beside:
+        result = beside.start(call)
         body_was_here.set()
         assert result() == "asked"
 
@@ -32,8 +33,16 @@ def test_an_error_of_the_call_is_raised_where_its_result_is_wanted() -> None:
     def call(going_on: Callable[[], None]) -> None:
         raise Broken
 
-    with meanwhile(call, lambda: None) as result, pytest.raises(Broken):
-        result()
+    with Meanwhile(lambda: None) as beside, pytest.raises(Broken):
+        beside.start(call)()
+
+
+def test_calls_are_carried_out_one_after_the_other_and_all_of_them() -> None:
+    done: list[int] = []
+    with Meanwhile(lambda: None) as beside:
+        for number in range(5):
+            beside.start(lambda going_on, number=number: done.append(number))
+    assert done == [0, 1, 2, 3, 4]
 
 
 def test_an_error_of_the_body_ends_the_call() -> None:
@@ -48,7 +57,8 @@ def test_an_error_of_the_body_ends_the_call() -> None:
             left.wait(30)
 
     def body() -> None:
-        with meanwhile(call, lambda: None):
+        with Meanwhile(lambda: None) as beside:
+            beside.start(call)
             threading.Timer(0.05, left.set).start()
             raise Broken
 
@@ -68,5 +78,5 @@ def test_whoever_waits_may_be_told_to_stop(monkeypatch: pytest.MonkeyPatch) -> N
         stop.set()
         raise Broken
 
-    with pytest.raises(Broken), meanwhile(call, checkpoint) as result:
-        result()
+    with pytest.raises(Broken), Meanwhile(checkpoint) as beside:
+        beside.start(call)()
