@@ -27,6 +27,7 @@ from sstools.jobs.models import Worker
 from sstools.outages import (
     OwnDatabaseBusy,
     OwnDatabaseDamaged,
+    OwnDatabaseDiskFails,
     OwnDatabaseFull,
     OwnDatabaseOutage,
     OwnDatabaseReadOnly,
@@ -124,6 +125,7 @@ AWAY, FAILED = "cannot be reached", "failed"
 WORDS: dict[type[OwnDatabaseOutage], str] = {
     OwnDatabaseOutage: AWAY,
     OwnDatabaseFull: "disk is full",
+    OwnDatabaseDiskFails: "disk fails",
     OwnDatabaseReadOnly: "cannot be written to",
     OwnDatabaseBusy: "is locked",
     OwnDatabaseDamaged: "is damaged",

@@ -44,6 +44,12 @@ class OwnDatabaseBusy(OwnDatabaseOutage):
     remedy = "Try again. If it stays, another program holds the database: a backup, a shell, a long report."
 
 
+class OwnDatabaseDiskFails(OwnDatabaseOutage):
+    code = "own_database_disk_fails"
+    message = f"The disk that holds ss-tools' own database fails, or gives no more room. {NOTHING_WRITTEN}"
+    remedy = "Look at the disk, its quota and the system's log. Jobs go on by themselves when it works again."
+
+
 class OwnDatabaseDamaged(OwnDatabaseOutage):
     code = "own_database_damaged"
     message = f"ss-tools' own database is damaged: what was read from it is not a database. {NOTHING_WRITTEN}"
@@ -55,7 +61,7 @@ _SQLITE: dict[int, type[OwnDatabaseOutage]] = {
     sqlite3.SQLITE_BUSY: OwnDatabaseBusy,
     sqlite3.SQLITE_LOCKED: OwnDatabaseBusy,
     sqlite3.SQLITE_READONLY: OwnDatabaseReadOnly,
-    sqlite3.SQLITE_IOERR: OwnDatabaseOutage,
+    sqlite3.SQLITE_IOERR: OwnDatabaseDiskFails,
     sqlite3.SQLITE_CANTOPEN: OwnDatabaseOutage,
     sqlite3.SQLITE_FULL: OwnDatabaseFull,
     sqlite3.SQLITE_CORRUPT: OwnDatabaseDamaged,
@@ -69,7 +75,7 @@ _POSTGRES: dict[str, type[OwnDatabaseOutage]] = {
     "55P03": OwnDatabaseBusy,  # lock_not_available
     "57P": OwnDatabaseOutage,  # shut down, starting up, crashed
     "08": OwnDatabaseOutage,  # connections
-    "58": OwnDatabaseOutage,  # errors of its operating system
+    "58": OwnDatabaseDiskFails,  # errors of its operating system
     "XX001": OwnDatabaseDamaged,
     "XX002": OwnDatabaseDamaged,
 }
