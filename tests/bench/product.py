@@ -1,4 +1,5 @@
-"""ss-tools as a contender: a process of its own, as a worker is, with an installation of its own (SSTOOLS_DATA_DIR).
+"""ss-tools as a contender: a process of its own, as a worker is after its start, with an installation of its own
+(SSTOOLS_DATA_DIR).
 
 `python -m tests.bench.product setup|move|move-and-verify|replan SOURCE_URL TARGET_URL` prints one JSON object. Times
 are of the jobs as a worker does them; peak memory is of the whole process, Django included.
@@ -28,7 +29,9 @@ class Counting(httpx.BaseTransport):
     counts: Counter[str] = Counter()
 
     def __init__(self) -> None:
-        self._inner = httpx.HTTPTransport(limits=httpx.Limits(max_connections=10))
+        from environments.superset.transport import tls_context
+
+        self._inner = httpx.HTTPTransport(verify=tls_context(None), limits=httpx.Limits(max_connections=10))
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         self.counts[purpose(request)] += 1
@@ -40,7 +43,7 @@ class Counting(httpx.BaseTransport):
 
 def purpose(request: httpx.Request) -> str:
     path = request.url.path
-    if path.startswith(("/api/v1/security/", "/login")):
+    if path.startswith("/api/v1/security/"):
         return "sign_in"
     if path.startswith("/api/v1/chart/data"):
         return "verify"
@@ -178,7 +181,9 @@ def main(words: list[str]) -> None:
 
     django.setup()
     from environments.connections import connecting_through
+    from sstools.jobs import registry
 
+    registry.load()  # as a worker does when it starts
     what, source_url, target_url = words
     with connecting_through(lambda environment: Counting()):
         if what == "setup":
