@@ -7,13 +7,16 @@ class EnvironmentsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from sstools.jobs import notices
         from sstools.roles import places
         from sstools.web import home
 
         from . import (
             overview,
+            pacing,
             problems,  # noqa: F401  registers how errors of a Superset are shown
         )
 
         home.register(overview)
+        notices.register(pacing.pause_notices)
         places.register(overview.places)

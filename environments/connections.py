@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import httpx
 
+from . import pacing
 from .certificates import pem_file
 from .credentials import auth_for
 from .models import Environment
@@ -42,6 +43,7 @@ def connect(
         read_timeout=environment.read_timeout_seconds,
         import_timeout=environment.import_timeout_seconds,
         max_parallel=environment.max_parallel,
+        pace=pacing.visit(environment),
         transport=_transport_for(environment),
         on_request=on_request,
         before_request=before_request,

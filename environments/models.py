@@ -364,3 +364,31 @@ def _within(scopes: policy.Scopes, field: str) -> models.Q:
     prefix = "environment:"
     uuids = [name.removeprefix(prefix) for name in scopes.resources if name.startswith(prefix)]
     return models.Q(**{f"{field}__in": uuids})
+
+
+class Pace(models.Model):
+    """What all workers of all machines know of the traffic to one Superset, by its address. See `pacing.py`."""
+
+    address = models.CharField(max_length=500, unique=True)
+    paused_until = models.DateTimeField(
+        null=True, blank=True
+    )  # it answered with a 429: nobody sends until then
+    wanted_at = models.DateTimeField(null=True, blank=True)  # when somebody last waited for a slot in vain
+
+    def __str__(self) -> str:
+        return self.address
+
+
+class Slot(models.Model):
+    """The right to have one request under way at a Superset. Held by a process for as long as it is busy there."""
+
+    address = models.CharField(max_length=500)
+    number = models.PositiveSmallIntegerField()  # from 0; whoever may send n at once takes those below n
+    holder = models.CharField(max_length=100, blank=True)
+    until = models.DateTimeField()  # free again then, unless it is renewed
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["address", "number"], name="slots_are_numbered")]
+
+    def __str__(self) -> str:
+        return f"{self.address} {self.number}"

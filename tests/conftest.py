@@ -1,6 +1,6 @@
 """People with their roles, and databases for tests that need real processes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -99,3 +99,17 @@ def run_jobs() -> Callable[[], int]:
         return count
 
     return run
+
+
+@pytest.fixture(autouse=True)
+def unpaced(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Clients of a Superset know nothing of others: the rows for that are written by a thread of its own, which waits
+    for ever where a test keeps its transaction open. `paced` is for tests of it.
+    """
+    from environments.pacing import unpaced
+
+    if "paced" in request.fixturenames:
+        yield
+    else:
+        with unpaced():
+            yield

@@ -19,7 +19,7 @@ from .explain import unconfirmed
 from .listing import Page, read_all, read_newest
 from .questions import Questions
 from .rows import ChartRow, DashboardRow, DatabaseRow, DatasetRow
-from .transport import READ_RETRIES
+from .transport import READ_RETRIES, Pace
 from .versions import Capabilities, bootstrap_version, read_bootstrap
 
 # Ids per export request: 50 dashboards take 5 s and 2 MB, 100 charts under a second (superset-api.md 15), and the
@@ -51,6 +51,7 @@ class SupersetClient(Questions):
         read_timeout: float = 60,
         import_timeout: float = 600,
         max_parallel: int = 2,
+        pace: Pace | None = None,
         transport: httpx.BaseTransport | None = None,
         on_request: Callable[[RequestRecord], None] | None = None,
         before_request: Callable[[str, str], None] | None = None,
@@ -65,6 +66,7 @@ class SupersetClient(Questions):
             read_timeout=read_timeout,
             import_timeout=import_timeout,
             max_parallel=max_parallel,
+            pace=pace,
             transport=transport,
             on_request=on_request,
             before_request=before_request,

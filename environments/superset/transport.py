@@ -13,10 +13,11 @@ import ssl
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 from urllib.parse import quote, urlsplit
 
 import httpx
@@ -38,7 +39,8 @@ TIMEOUT_RETRIES = (
 LONG_SECONDS = 120.0  # after a timeout longer than this nothing is repeated at all
 REFUSED_RETRIES = 2  # repeats of a write whose connection was refused: nothing can have been sent
 BACKOFF_SECONDS = 0.4  # doubled each time, times a random factor: many workers must not come back in step
-MAX_WAIT_SECONDS = 30.0  # longest Retry-After that is waited for; beyond it the caller is told
+LIMIT_RETRIES = 3  # repeats of anything that was answered with a 429
+MAX_WAIT_SECONDS = 120.0  # longest Retry-After that is waited for; beyond it the caller is told
 WRITE_TOKEN_SECONDS = (
     120.0  # a token must live this long when a write starts: it is checked after the body arrived
 )
@@ -120,8 +122,45 @@ def _tls_context(ca_file: str | None, changed: tuple[int, ...]) -> ssl.SSLContex
     return context
 
 
+class Pace(Protocol):
+    """How much this client may send while others use the same Superset; called from several threads."""
+
+    def enter(self) -> None:
+        """Wait until one more request may go out."""
+
+    def leave(self) -> None:
+        """It is over."""
+
+    def pause(self, seconds: float) -> None:
+        """The server asks everybody to send nothing for so long: `enter` waits that long from now on."""
+
+    def close(self) -> None:
+        """This client sends nothing more."""
+
+
+class _Unshared:
+    """The pace of a client that knows of no others."""
+
+    def __init__(self, sleep: Callable[[float], None]) -> None:
+        self._sleep = sleep
+
+    def enter(self) -> None:
+        pass
+
+    def leave(self) -> None:
+        pass
+
+    def pause(self, seconds: float) -> None:
+        self._sleep(seconds)
+
+    def close(self) -> None:
+        pass
+
+
 class Door:
     """Sends requests of one client, at most `max_parallel` at a time; may be used from several threads.
+
+    `pace` knows of the other clients of this Superset, None of none.
 
     `before_request(method, path)` is called right before each request leaves, in the thread that sends it; what it
     raises goes to the caller, and nothing is sent. `on_request` hears of each request after it.
@@ -138,6 +177,7 @@ class Door:
         read_timeout: float = 60,
         import_timeout: float = 600,
         max_parallel: int = 2,
+        pace: Pace | None = None,
         transport: httpx.BaseTransport | None = None,
         on_request: Callable[[RequestRecord], None] | None = None,
         before_request: Callable[[str, str], None] | None = None,
@@ -156,6 +196,7 @@ class Door:
         self._on_request = on_request
         self._before_request = before_request
         self._sleep: Callable[[float], None] = time.sleep
+        self._pace: Pace = pace or _Unshared(lambda seconds: self._sleep(seconds))
         self._csrf_lock = threading.RLock()
         self._csrf_token: str | None = None
         self._csrf_until = 0.0
@@ -193,6 +234,7 @@ class Door:
 
     def close(self) -> None:
         self._http.close()  # and with it the transport of both
+        self._pace.close()
 
     # -- sending -----------------------------------------------------------------------------------
 
@@ -214,7 +256,9 @@ class Door:
         """Send and return the answer, 2xx unless `checked` is False (then any status of a complete answer).
 
         `q` is written in rison. `writes` says whether it can change the target (default: all but GET): then it is sent
-        once, except after a refused connection, a 401 or a CSRF refusal, which all come before anything is done.
+        once, except after a refused connection, a 401, a CSRF refusal or a 429, which all come before anything is done:
+        Superset's limiter answers before the view is called (flask-limiter; no view that we write to gives a 429
+        itself, read in 4.1.4 to 6.1.0), and a proxy's limiter before it passes the request on.
         Raises SupersetUnreachable, SupersetRefused, AmbiguousWrite.
         """
         writes = method != "GET" if writes is None else writes
@@ -265,7 +309,10 @@ class Door:
                 csrf_renewed = True
                 self._forget_csrf()
                 continue
-            if not writes and method == "GET" and attempt <= retries and may_pass(answer, attempt):
+            if answer.status == 429:
+                if self._pauses(answer, attempt) and attempt <= min(self._most_retries, LIMIT_RETRIES):
+                    continue
+            elif not writes and method == "GET" and attempt <= retries and may_pass(answer, attempt):
                 wait = _retry_after(answer)
                 if wait is None or wait <= MAX_WAIT_SECONDS:
                     self._sleep(wait if wait is not None else _backoff(attempt))
@@ -308,12 +355,23 @@ class Door:
                     raise broken.error from None
                 self._sleep(_backoff(attempt))
                 continue
-            if attempt <= retries and answer.status in (429, 502, 503, 504):
+            if answer.status == 429:
+                if attempt <= retries and self._pauses(answer, attempt):
+                    continue
+            elif attempt <= retries and answer.status in (502, 503, 504):
                 wait = _retry_after(answer)
                 if wait is None or wait <= MAX_WAIT_SECONDS:
                     self._sleep(wait if wait is not None else _backoff(attempt))
                     continue
             return answer
+
+    def _pauses(self, answer: Answer, attempt: int) -> bool:
+        """Have everybody wait as long as a 429 asks, or a little where it says nothing. False if that is too long for
+        the caller; the others wait as long as they are willing to.
+        """
+        wait = _retry_after(answer)
+        self._pace.pause(min(wait if wait is not None else _backoff(attempt), MAX_WAIT_SECONDS))
+        return wait is None or wait <= MAX_WAIT_SECONDS
 
     def _send(
         self,
@@ -345,7 +403,7 @@ class Door:
         status: int | None = None
         size = 0
         error: str | None = None
-        with self._slots:
+        with self._slots, self._turn():
             if self._before_request is not None:  # the last word before anything leaves, after all waiting
                 self._before_request(method, target)
             started = time.monotonic()
@@ -388,6 +446,14 @@ class Door:
                 logger.debug("%s %s %s %.3fs %d B", method, shown, status or error, elapsed, size)
                 if self._on_request is not None:
                     self._on_request(record)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        self._pace.enter()
+        try:
+            yield
+        finally:
+            self._pace.leave()
 
     # -- tokens ------------------------------------------------------------------------------------
 
@@ -482,7 +548,7 @@ def _query(q: Any, params: Mapping[str, str | int] | None) -> str:
 
 def _retry_after(answer: Answer) -> float | None:
     value = answer.headers.get("retry-after", "")
-    if value.isdigit():
+    if value.isascii() and value.isdecimal():
         return float(value)
     try:
         until = parsedate_to_datetime(value)

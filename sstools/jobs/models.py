@@ -192,6 +192,10 @@ class Job(models.Model):
         return self.state in FINISHED
 
     @property
+    def is_running(self) -> bool:
+        return self.state == State.RUNNING
+
+    @property
     def can_be_cancelled(self) -> bool:
         return not self.is_finished and not self.cancel_requested
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from sstools.roles import places
 
-from . import pages, registry, services, steps, waiting
+from . import notices, pages, registry, services, steps, waiting
 from .models import Job, State
 
 CHAIN = 10  # jobs of a chain of tries that are shown
@@ -29,6 +29,7 @@ def state_of(job: Job, user: Any) -> dict[str, Any]:
         "progress": steps.progress_of(job, lines),
         "place": place,
         "silence": waiting.silence(job, now),
+        "notices": notices.of(job, user),
         "claim": waiting.Claim.of(job.owner) if job.state == State.RUNNING else None,
         "held": _named(user, list(job.held_locks.values_list("resource", flat=True))),
         "wanted": _named(user, list(place.resources)) if place else [],

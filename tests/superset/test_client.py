@@ -377,7 +377,7 @@ def test_a_cached_answer_says_so() -> None:
 @pytest.mark.parametrize(
     ("fault", "code"),
     [("timeout", "timeout"), ("reset", "connection_lost"), ("html_500", "server_error"), ("html_200", "not_superset"),
-     (httpx.Response(504, html="<h1>Gateway Time-out</h1>"), "server_error"), ("429", "rate_limited")],
+     (httpx.Response(504, html="<h1>Gateway Time-out</h1>"), "server_error")],
 )  # fmt: skip
 def test_what_says_nothing_about_the_chart_is_an_error_and_not_a_verdict(fault: object, code: str) -> None:
     fake = estate()

@@ -229,14 +229,73 @@ def test_edits_and_deletions_are_sent_once_too(method: str, call: str) -> None:
         client.update("chart", id, {}) if call == "update" else client.delete("chart", id)
 
 
-def test_too_many_writes_are_told_and_not_repeated() -> None:
+def test_a_write_that_was_put_off_is_sent_again_after_the_pause() -> None:
     fake = estate()
     bundle = bundle_for(fake)
-    fake.misbehave("POST", IMPORT, "429")
+    fake.misbehave("POST", IMPORT, "429", times=2)
+    client = client_of(fake)
+    client.import_assets(bundle, sparse=True)
+    assert paths(fake, "POST").count(IMPORT) == 3
+    assert client.waits == [1.0, 1.0]  # type: ignore[attr-defined]
+
+
+def test_a_write_that_is_always_put_off_ends_with_nothing_written() -> None:
+    fake = estate()
+    bundle = bundle_for(fake)
+    fake.misbehave("POST", IMPORT, "429", times=None)
     with pytest.raises(SupersetUnreachable) as caught:
         client_of(fake).import_assets(bundle, sparse=True)
     assert (caught.value.code, caught.value.written) == ("rate_limited", False)
+    assert paths(fake, "POST").count(IMPORT) == 4
+
+
+def test_half_a_429_says_nothing_about_a_write() -> None:
+    """What was put off for certain is only what a complete answer says so about."""
+    fake = estate()
+    bundle = bundle_for(fake)
+
+    def breaks_off(request: httpx.Request) -> httpx.Response:
+        class Half(httpx.SyncByteStream):
+            def __iter__(self) -> Any:
+                yield b'{"mess'
+                raise httpx.ReadError("gone", request=request)
+
+        return httpx.Response(429, stream=Half(), headers={"content-length": "500"})
+
+    fake.misbehave("POST", IMPORT, breaks_off)
+    with pytest.raises(AmbiguousWrite):
+        client_of(fake).import_assets(bundle, sparse=True)
     assert paths(fake, "POST").count(IMPORT) == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "date", "waited"),
+    [
+        ("7", None, 7.0),
+        ("Mon, 23 Nov 2026 10:00:30 GMT", "Mon, 23 Nov 2026 10:00:00 GMT", 30.0),
+        ("Mon, 23 Nov 2026 09:00:00 GMT", "Mon, 23 Nov 2026 10:00:00 GMT", 0.0),
+    ],
+)
+def test_a_pause_is_asked_for_in_seconds_or_until_a_time_of_the_servers_clock(
+    asked: str, date: str | None, waited: float
+) -> None:
+    fake = estate()
+    headers = {"retry-after": asked} | ({"date": date} if date else {})
+    fake.misbehave("GET", "/api/v1/chart/", httpx.Response(429, json={"message": "later"}, headers=headers))
+    client = client_of(fake)
+    client.list_charts()
+    assert client.waits == [waited]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("asked", ["soon", "", "-5", "1e3", "\xb2"])
+def test_a_pause_that_nobody_can_read_is_a_short_one(asked: str) -> None:
+    fake = estate()
+    answer = httpx.Response(429, json={}, headers=[(b"retry-after", asked.encode("latin-1"))])
+    fake.misbehave("GET", "/api/v1/chart/", answer)
+    client = client_of(fake)
+    client.list_charts()
+    (waited,) = client.waits  # type: ignore[attr-defined]
+    assert 0.1 < waited < 1
 
 
 @pytest.mark.parametrize("version", ["4.1.4", "6.1.0"])
