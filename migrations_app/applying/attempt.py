@@ -23,7 +23,7 @@ from sstools.jobs import services as jobs
 from sstools.jobs.runner import JobContext
 
 from .errors import RollBackWanted, describe
-from .reading import inventory_ids, is_large
+from .reading import connection_ids, inventory_ids, is_large
 
 FINISH, ROLL_BACK = "finish", "roll_back"
 #: What a cancel can mean once something was written.
@@ -262,7 +262,8 @@ class Attempt:
 
     def target_ids(self) -> dict[Kind, set[int]]:
         """Ids on the target of everything that the plan touches. A large target is not exported whole, and the
-        inventory does not know what came since it was read: there the lists are asked as well.
+        inventory does not know what came since it was read: there the lists are asked as well, and the connections
+        that the plan stands on are exported although it writes nothing to them.
         """
         uuids = {item.uuid for item in self.items}
         ids = inventory_ids(self.migration.target, uuids)
@@ -276,7 +277,19 @@ class Attempt:
                 self.listed = rows
             for kind, found in rows.items():
                 ids[kind] |= {row.id for row in found if row.uuid in uuids}
+            shown = connection_ids(self.migration.target, self._connections(), ids[Kind.DATASET])
+            for kind, numbers in shown.items():
+                ids[kind] |= numbers
         return ids
+
+    def _connections(self) -> set[str]:
+        """uuids of the target's connections under the plan's datasets, as they are and as they will be."""
+        documents = [document for item in self.items for document in (item.wanted, item.present)]
+        return {
+            str(document.body["database_uuid"])
+            for document in documents
+            if document is not None and document.kind == Kind.DATASET and document.body.get("database_uuid")
+        }
 
     def source_ids(self) -> dict[Kind, set[int]]:
         assert self.migration.source is not None

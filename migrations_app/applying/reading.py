@@ -33,3 +33,22 @@ def inventory_ids(environment: Environment, uuids: Collection[str]) -> dict[Kind
         if uuid in uuids:
             ids[Kind(kind)].add(number)
     return ids
+
+
+def connection_ids(
+    environment: Environment, uuids: Collection[str], datasets: Collection[int]
+) -> dict[Kind, set[int]]:
+    """What to export so that these connections come with it: one dataset of each, of `datasets` if it is among them,
+    as a connection's own export carries all it has; the connection itself where it has none.
+    """
+    assets = Asset.objects.filter(environment=environment)
+    rows = assets.filter(kind=Kind.DATASET.value, database_uuid__in=uuids).order_by("superset_id")
+    through: dict[str, int] = {}
+    for uuid, number in rows.values_list("database_uuid", "superset_id").iterator(chunk_size=5000):
+        if uuid not in through or number in datasets:
+            through[uuid] = number
+    bare = assets.filter(kind=Kind.DATABASE.value, uuid__in=set(uuids) - through.keys())
+    return {
+        Kind.DATASET: set(through.values()),
+        Kind.DATABASE: set(bare.values_list("superset_id", flat=True)),
+    }
