@@ -211,6 +211,31 @@ def test_an_unquoted_word_means_the_same_on_both_ways(word: str) -> None:
         assert repr(read_yaml(content, "x")) == repr(expected)
 
 
+@settings(max_examples=300, deadline=None)
+@given(st.dictionaries(st.text("ab:é 1", max_size=5), PLAIN, max_size=4))
+def test_the_short_way_writes_what_the_long_one_does(data: dict[str, Any]) -> None:
+    assert yaml_text.YamlWriter().write(data) == _dumped(data)
+
+
+@pytest.mark.parametrize("text", AWKWARD)
+def test_awkward_texts_are_quoted_alike_on_both_ways(text: str) -> None:
+    data = {"value": text, text: [text, {"deep": text}], "numbers": [1e16, -0.0, 1e-9, 10**30]}
+    assert yaml_text.YamlWriter().write(data) == _dumped(data)
+
+
+def _dumped(data: dict[str, Any]) -> bytes:
+    return yaml.dump(data, Dumper=yaml_text._Dumper, sort_keys=False).encode()
+
+
+def test_what_is_nearly_plain_takes_the_long_way() -> None:
+    class Name(str):
+        pass
+
+    with pytest.raises(yaml_text._NeedsNodes):
+        yaml_text.YamlWriter().write({"a": Name("x")})
+    assert write_yaml({"a": (1, 2)}) == b"a:\n- 1\n- 2\n"
+
+
 def test_what_superset_writes_takes_the_short_way(monkeypatch: pytest.MonkeyPatch) -> None:
     content = write_yaml({"a": [1, None, True, 1.5, "x", {"b": "12", "c": "a: b"}], "d": {}})
     monkeypatch.setattr(yaml, "load", None)
