@@ -7,15 +7,17 @@ class MigrationsAppConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from sstools.jobs import pages, periodic
+        from sstools.jobs import hooks, pages, periodic
         from sstools.web import home
 
-        from . import applying, overview, promoting, promotions, run_page
+        from . import applying, leftovers, overview, promoting, promotions, run_page, telling
         from .services import APPLY
 
         home.register(overview)
+        hooks.ended.append(telling.job_ended)
         pages.register(APPLY, run_page.describe)
         pages.register(promotions.PROMOTE, run_page.describe_promotion)
+        pages.register(leftovers.LOOK, run_page.describe_look)
         # What was answered by page or API wakes the job at once; this finds the rest.
         periodic.every(5.0, "Jobs that wait for a mapping", promoting.wake_the_answered)
         periodic.every(5.0, "Runs whose target was away", applying.wake_lookers)

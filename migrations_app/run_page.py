@@ -12,11 +12,14 @@ from django.urls import reverse
 from django.utils import timezone
 
 from sstools.jobs import registry
+from sstools.jobs import steps as job_steps
 from sstools.jobs.models import Job, State
 from sstools.jobs.pages import Action, Choice, JobPage, Listing, Step
 from sstools.roles import policy
 from sstools.roles.permissions import Permission
 
+from . import leftovers
+from .applying.attempt import FINISH, ROLL_BACK, may_have_written
 from .models import Migration, Run, RunState, RunStep, StepState
 
 #: What of a step's result is worth a word, with the noun where the number needs one.
@@ -50,25 +53,28 @@ STEP_STATES = {
     StepState.FAILED: "failed",
     StepState.SKIPPED: "skipped",
 }
-WRITING = ("write", "remove")  # names of steps that change the target
-WRITES = ("create", "update", "remove")  # actions of a plan that do
+WRITES = ("create", "update", "remove")  # actions of a plan that change the target
+#: A run in one of these can be rolled back.
+UNDOABLE = (RunState.APPLIED, RunState.NEEDS_ATTENTION, RunState.ACCEPTED)
 
 
 def has_written(run: Run) -> bool:
-    """Whether a step that writes was begun: from then on the target may not be as before."""
-    return run.steps.filter(name__in=WRITING).exists()
+    """Whether something of it may be on the target: from then on a cancel has to say what becomes of that."""
+    return any(may_have_written(step) for step in run.steps.all())
 
 
 # --- Steps ----------------------------------------------------------------------------------------------------------
 def run_steps(run: Run) -> list[Step]:
     """What was begun, and while the run is at work what is still to come."""
     begun = list(run.steps.all())
-    steps = [_step(step, run.job) for step in begun]
+    job = run.job
+    progress = job_steps.progress_of(job, job_steps.step_lines(job)) if job is not None else None
+    is_at_work = job is None or job.state == State.RUNNING
+    steps = [_step(step, progress, is_at_work) for step in begun]
     last = None if run.is_finished else len(steps) - 1
     for place, step in enumerate(steps):
-        if (
-            step.state == "running" and place != last
-        ):  # only the last one can be: its worker was lost, another went on
+        # Only the last one can be at work: the worker of any other was lost, and another went on.
+        if step.state in ("running", "waiting") and place != last:
             steps[place] = replace(step, state="skipped", seconds=None, note="cut off", detail=CUT_OFF)
     if not run.is_finished and all(step.state != StepState.FAILED for step in begun):
         seen = {step.name for step in begun}
@@ -81,13 +87,15 @@ def run_steps(run: Run) -> list[Step]:
     return steps
 
 
-def _step(step: RunStep, job: Job | None) -> Step:
+def _step(step: RunStep, progress: job_steps.Progress | None, is_at_work: bool) -> Step:
     state, note, seconds = STEP_STATES[StepState(step.state)], "", step.seconds
-    if state == "running":
+    if state == "running" and not is_at_work:
+        state, note = "waiting", "begun, rests now"
+    elif state == "running":
         if step.started_at:
             seconds = (timezone.now() - step.started_at).total_seconds()
-        if job is not None and job.progress_total:
-            note = f"{job.progress_done:,} of {job.progress_total:,}"
+        if progress is not None:
+            note = f"{progress.done:,} of {progress.total:,}"
     result = step.result if isinstance(step.result, dict) else {}
     said = result.get("error") or result.get("message") or ""
     if state == "done":
@@ -110,7 +118,6 @@ def describe(job: Job, user: Any) -> JobPage:
     )
     if run is None:
         return JobPage()
-    written, rest = written_and_rest(run)
     page = JobPage(
         steps=run_steps(run),
         cancel_text=_cancel_text(run),
@@ -118,13 +125,14 @@ def describe(job: Job, user: Any) -> JobPage:
     )
     if not run.is_finished:
         return page
+    written, rest = written_and_rest(run)
+    url = f"{reverse('migrations_app:verify', args=[run.migration_id])}?run={run.number}"
+    to_run = Action(f"Run {run.number}: what was written, chart by chart", url, is_post=False)
     return replace(
         page,
         headline=headline(run, len(written), len(rest)),
-        listings=(Listing("Written, as planned", written, "ok"), Listing("Not as planned", rest, "failed"))
-        if run.state == RunState.NEEDS_ATTENTION
-        else (),
-        actions=ways_on(run, user, len(written), len(rest)),
+        listings=listings(run, written, rest),
+        actions=(*ways_on(run, user), to_run),
     )
 
 
@@ -150,15 +158,28 @@ def describe_promotion(job: Job, user: Any) -> JobPage:
 
 
 def written_and_rest(run: Run) -> tuple[list[str], list[str]]:
-    """Names of what was read back as planned, and of what the plan wanted to write and was not."""
+    """Names of what is there as planned, and of what else the plan was to write; all in the order of the plan."""
     equal = set(run.written)
+    between = set(((run.error or {}).get("detail") or {}).get("between") or ())
     written: list[str] = []
     rest: list[str] = []
     rows = run.plan.items.filter(action__in=WRITES).order_by("position")
-    for kind, title, action, target_uuid in rows.values_list("kind", "title", "action", "target_uuid"):
+    for kind, title, action, uuid in rows.values_list("kind", "title", "action", "target_uuid"):
         words = f"{kind} “{title}”, {action}"
-        (written if target_uuid in equal else rest).append(words)
+        if uuid in equal:
+            written.append(words)
+        else:
+            rest.append(f"{words}: neither as planned nor as before" if uuid in between else words)
     return written, rest
+
+
+def listings(run: Run, written: list[str], rest: list[str]) -> tuple[Listing, ...]:
+    """What is on the target, by name; only where a run did not come to its end."""
+    if run.state not in (RunState.NEEDS_ATTENTION, RunState.ACCEPTED):
+        return ()
+    if run.looked_at is None:
+        return (Listing("Not known whether it is there", rest, "unknown"),)
+    return (Listing("Written, as planned", written, "ok"), Listing("Not as planned", rest, "failed"))
 
 
 def headline(run: Run, written: int, rest: int) -> str:
@@ -176,6 +197,10 @@ def headline(run: Run, written: int, rest: int) -> str:
         if cancelled:
             return f"Cancelled before anything was written: {target} was not touched"
         return f"Stopped before writing: {target} was not touched"
+    if run.looked_at is None:
+        return f"Ended in the middle: what is on {target} is not known"
+    if run.state == RunState.ACCEPTED:
+        return f"Left as it is: {written:,} written on {target}, {rest:,} not as planned"
     failed = run.steps.filter(state=StepState.FAILED).order_by("-position").first()
     where = f" in the step “{failed.title}”" if failed else ""
     return f"Failed{where}: {written:,} written, {rest:,} not as planned"
@@ -192,18 +217,20 @@ def cancel_choices(run: Run) -> tuple[Choice, ...]:
     """What a cancel can mean now; empty before the first write."""
     kind = registry.find(run.job.kind) if run.job else None
     known = kind.cancel_choices if kind else ()
+    if run.migration.is_rollback:
+        known = tuple(value for value in known if value == FINISH)
     if not known or run.is_finished or not has_written(run):
         return ()
     target = run.migration.target.name
     choices = (
         Choice(
-            "roll_back",
+            ROLL_BACK,
             "Roll back",
             f"What was written is put back from the restore point, what was created is removed; {target} is read "
             "afterwards to prove it.",
         ),
         Choice(
-            "finish",
+            FINISH,
             "Finish",
             "It goes on to its end: the rest is written, read back and verified. It can be rolled back after that.",
         ),
@@ -211,31 +238,69 @@ def cancel_choices(run: Run) -> tuple[Choice, ...]:
     return tuple(choice for choice in choices if choice.value in known)
 
 
-def ways_on(run: Run, user: Any, written: int, rest: int) -> tuple[Action, ...]:
-    """What may be done after a run, the most likely first."""
+def ways_on(run: Run, user: Any) -> tuple[Action, ...]:
+    """What may be done after a run, the most likely first. What somebody may not do is named with the reason."""
     migration = run.migration
+    target = migration.target
     fields = {"run": str(run.number)}
-    actions: list[Action] = []
+
+    def action(label: str, name: str, permission: Permission, **more: Any) -> Action:
+        allowed = policy.can(user, permission, target)
+        reason = "" if allowed else policy.explain(user, permission, target).sentence
+        address = reverse(f"migrations_app:{name}", args=[migration.number])
+        return Action(label, address, fields, reason=reason, **more)
+
     if run.state == RunState.STOPPED:
         url = reverse("migrations_app:plan", args=[migration.number])
-        return (Action("Back to the plan", url, is_post=False, style="primary"),)
-    can_undo = run.restore_point_id is not None and run.state in (RunState.APPLIED, RunState.NEEDS_ATTENTION)
-    if can_undo:
-        allowed = policy.can(user, Permission.MIGRATION_ROLLBACK, migration.target)
-        many = f" the {written:,}" if run.state == RunState.NEEDS_ATTENTION and written else ""
+        return (Action("Back to the plan", url, is_post=False, style="primary"),) if migration.is_open else ()
+    actions: list[Action] = []
+    stuck = run.state == RunState.NEEDS_ATTENTION
+    if run.restore_point_id is not None and run.state in UNDOABLE:
+        number = f" the {len(run.written):,}" if stuck and run.written and run.looked_at else ""
         actions.append(
-            Action(
-                f"Roll back{many}…",
-                reverse("migrations_app:rollback", args=[migration.number]),
-                fields,
+            action(
+                f"Roll back{number}…",
+                "rollback",
+                Permission.MIGRATION_ROLLBACK,
                 icon="undo",
                 style="danger",
                 note="shows its plan first",
-                reason=""
-                if allowed
-                else policy.explain(user, Permission.MIGRATION_ROLLBACK, migration.target).sentence,
             )
         )
-    url = f"{reverse('migrations_app:verify', args=[migration.number])}?run={run.number}"
-    actions.append(Action("What was written, chart by chart", url, is_post=False))
+    if not stuck:
+        return tuple(actions)
+    if run.looked_at is not None and run.unwritten:
+        left = f"Write the {len(run.unwritten):,} left…"
+        rest = "Try the roll back again…" if migration.is_rollback else left
+        note = "shows its plan first"
+        actions.append(action(rest, "retry_rest", Permission.MIGRATION_PLAN, icon="apply", note=note))
+    note = f"only reads {target.name}"
+    actions.append(action("Look again", "look_again", Permission.MIGRATION_PLAN, icon="eye", note=note))
+    if run.looked_at is not None:
+        note = "nothing is written; it can still be rolled back"
+        actions.append(
+            action("Leave as it is", "accept", Permission.MIGRATION_APPLY, icon="check", note=note)
+        )
     return tuple(actions)
+
+
+def looking(run: Run) -> Job | None:
+    """The job that is asking the target what a run left there."""
+    return Job.objects.unfinished().filter(kind=leftovers.LOOK, join_key=f"look:{run.number}").first()
+
+
+def describe_look(job: Job, user: Any) -> JobPage:
+    """Of a job that sees what a run left."""
+    run = (
+        Run.objects.select_related("migration__target", "migration__source", "plan", "job")
+        .filter(number=job.params.get("run"))
+        .first()
+    )
+    if run is None or not job.is_finished:
+        return JobPage(cancel_text="It only reads. Without it nobody knows what the run left.")
+    written, rest = written_and_rest(run)
+    return JobPage(
+        headline=headline(run, len(written), len(rest)),
+        listings=listings(run, written, rest),
+        actions=ways_on(run, user),
+    )

@@ -23,5 +23,8 @@ urlpatterns = [
     path("migrations/<int:number>/verify/", views.migration_verify, name="verify"),
     path("migrations/<int:number>/verify/<int:run>/progress/", views.run_progress, name="run_progress"),
     path("migrations/<int:number>/verify/again/", views.migration_verify_again, name="verify_again"),
+    path("migrations/<int:number>/retry-rest/", views.migration_retry_rest, name="retry_rest"),
+    path("migrations/<int:number>/look-again/", views.migration_look_again, name="look_again"),
+    path("migrations/<int:number>/accept/", views.migration_accept, name="accept"),
     path("migrations/<int:number>/rollback/", views.migration_rollback, name="rollback"),
 ]

@@ -289,6 +289,7 @@ def make_run(migration: Migration, state: str = RunState.APPLIED, *, actor: Any 
     values: dict[str, Any] = {
         "started_at": now - timedelta(seconds=40),
         "finished_at": now if finished else None,
+        "looked_at": now if finished and state != RunState.STOPPED else None,
         "written": [item.target_uuid for item in writing] if wrote else [],
         "unwritten": [] if wrote else [item.target_uuid for item in writing],
         "created": [item.target_uuid for item in writing if item.action == "create"] if wrote else [],

@@ -9,9 +9,17 @@ from .plan import migration_answer, migration_override, migration_plan
 from .progress import migration_cancel, plan_progress, run_progress
 from .promote import migration_promote
 from .select import migration_select
-from .verify import migration_rollback, migration_verify, migration_verify_again
+from .verify import (
+    migration_accept,
+    migration_look_again,
+    migration_retry_rest,
+    migration_rollback,
+    migration_verify,
+    migration_verify_again,
+)
 
 __all__ = [
+    "migration_accept",
     "migration_add",
     "migration_answer",
     "migration_apply",
@@ -21,11 +29,13 @@ __all__ = [
     "migration_edit",
     "migration_item",
     "migration_list",
+    "migration_look_again",
     "migration_map",
     "migration_new",
     "migration_override",
     "migration_plan",
     "migration_promote",
+    "migration_retry_rest",
     "migration_rollback",
     "migration_select",
     "migration_verify",

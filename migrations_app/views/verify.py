@@ -12,9 +12,9 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from migrations_app import services
+from migrations_app import leftovers, run_page, services
 from migrations_app.models import Migration, Run, RunState, StepState
-from sstools.errors import Conflict
+from sstools.errors import Conflict, Invalid
 from sstools.jobs.models import UNFINISHED, Job
 from sstools.web.htmx import go_to, render_page, wants_fragment
 
@@ -42,7 +42,8 @@ def migration_verify(request: HttpRequest, number: int) -> HttpResponse:
         return go_to(request, "migrations_app:detail", migration.number)
     run = find_run(migration, int(chosen) if chosen.isdecimal() and len(chosen) < 12 else None)
     if wants_fragment(request) and "verifying" in request.GET:  # asked until the new verdicts are there
-        return go_to(request, run) if _verifying_again(run) is None else HttpResponse(status=204)
+        at_work = _verifying_again(run) or run_page.looking(run)
+        return go_to(request, run) if at_work is None else HttpResponse(status=204)
     if wants_fragment(request) and request.htmx.target == "verdicts":  # type: ignore[attr-defined]
         return render_page(
             request,
@@ -68,7 +69,9 @@ def verify_page(
         "plan": run.plan,
     }
     if run.is_finished:
-        context |= _result(run) | _written(request, migration, run) | _verdicts(request, migration, run)
+        context |= (
+            _result(request, run) | _written(request, migration, run) | _verdicts(request, migration, run)
+        )
     return render_page(
         request, "migrations_app/verify.html", None, {**context, **(more or {})}, status=status
     )
@@ -102,6 +105,51 @@ def migration_verify_again(request: HttpRequest, number: int) -> HttpResponse:
     return go_to(request, "migrations_app:verify", migration.number)
 
 
+@require_POST
+@login_required
+def migration_retry_rest(request: HttpRequest, number: int) -> HttpResponse:
+    """Make the migration that writes what a run did not, plan it, and go there. Twice gives the same one."""
+    migration = find_migration(request, number)
+    run = find_run(migration, _run_number(request))
+    try:
+        rest = leftovers.retry_rest(run, actor=request.user)
+        if rest.plan is None:
+            services.request_plan(rest, actor=request.user)
+    except (Conflict, Invalid) as error:
+        return verify_page(request, migration, run, {"problem": error}, error.status)
+    return go_to(request, "migrations_app:plan", rest.number)
+
+
+@require_POST
+@login_required
+def migration_look_again(request: HttpRequest, number: int) -> HttpResponse:
+    """See what of a run is on the target by now; its page then shows the corrected lists."""
+    migration = find_migration(request, number)
+    run = find_run(migration, _run_number(request))
+    try:
+        leftovers.look_again(run, actor=request.user)
+    except Conflict as error:
+        return verify_page(request, migration, run, {"problem": error}, error.status)
+    messages.info(request, f"{migration.target} is asked what is there.")
+    return go_to(request, run)
+
+
+@require_POST
+@login_required
+def migration_accept(request: HttpRequest, number: int) -> HttpResponse:
+    """Leave the target as a run left it; `comment` says why."""
+    migration = find_migration(request, number)
+    run = find_run(migration, _run_number(request))
+    try:
+        leftovers.accept(run, actor=request.user, comment=request.POST.get("comment", ""))
+    except Conflict as error:
+        return verify_page(request, migration, run, {"problem": error}, error.status)
+    messages.success(
+        request, f"Run {run.number} is left as it is. Nothing was written to {migration.target}."
+    )
+    return go_to(request, run)
+
+
 def _run_number(request: HttpRequest) -> int | None:
     text = request.POST.get("run", "")
     return int(text) if text.isdecimal() and len(text) < 12 else None
@@ -113,22 +161,29 @@ def _verifying_again(run: Run) -> Job | None:
 
 
 # --- The result -----------------------------------------------------------------------------------------------------
-def _result(run: Run) -> dict[str, Any]:
+def _result(request: HttpRequest, run: Run) -> dict[str, Any]:
     rollbacks = list(run.rollbacks.order_by("-number")[:1])
     again = _verifying_again(run)
     failed = next((step for step in run.steps.all() if step.state == StepState.FAILED), None)
     seconds = (
         (run.finished_at - run.started_at).total_seconds() if run.finished_at and run.started_at else None
     )
+    written, rest = run_page.written_and_rest(run)
+    ways = [action for action in run_page.ways_on(run, request.user) if action.is_post]
+    accept = reverse("migrations_app:accept", args=[run.migration_id])
     return {
+        "headline": run_page.headline(run, len(written), len(rest)),
+        "listings": run_page.listings(run, written, rest),
+        "actions": [action for action in ways if action.url != accept],
+        "accepting": next((action for action in ways if action.url == accept), None),
+        "looking": run_page.looking(run) if run.state == RunState.NEEDS_ATTENTION else None,
+        "continuation": run.continuations.order_by("-number").first(),
         "rollback": rollbacks[0] if rollbacks else None,
         "verifying_again": again,
         "failed_step": failed,
         "run_seconds": seconds,
         "requests": [(label, run.requests[name]) for name, label in PURPOSES if run.requests.get(name)],
         "request_total": sum(value for value in run.requests.values() if isinstance(value, int)),
-        "can_be_undone": run.restore_point_id is not None
-        and run.state in (RunState.APPLIED, RunState.NEEDS_ATTENTION),
         "can_be_verified": run.state == RunState.APPLIED and not run.migration.is_rollback,
     }
 

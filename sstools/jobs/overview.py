@@ -13,4 +13,6 @@ SHOWN = 10
 def sections(user: Any) -> Iterable[Section]:
     asking = waiting.asking(user)
     if asking:
-        yield Section("jobs/_asking.html", {"jobs": asking[:SHOWN], "more": max(0, len(asking) - SHOWN)})
+        yield Section(
+            "jobs/_asking.html", {"jobs": asking[:SHOWN], "more": max(0, len(asking) - SHOWN)}, is_urgent=True
+        )

@@ -1,6 +1,7 @@
 """What a page shows of a job as it is now: for the job's own page, and for pages of what it works on."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from sstools.roles import places
@@ -21,17 +22,23 @@ def state_of(job: Job, user: Any) -> dict[str, Any]:
     place = waiting.places([job], user).get(job.pk)
     may_drive = services.may_drive(job, user)
     kind = registry.find(job.kind)
+    held = list(job.held_locks.values_list("resource", flat=True))
+    silence = waiting.silence(job, now)
+    progress = steps.progress_of(job, lines)
+    if progress is not None and silence is not None:
+        progress = replace(progress, seconds_left=None)  # nobody works on it: nothing can be said
     return {
         "job": job,
         "shown": page,
         "kind_title": kind.title if kind else job.kind,
         "job_steps": page.steps if page.steps is not None else steps.steps_of(job, lines),
-        "progress": steps.progress_of(job, lines),
+        "progress": progress,
         "place": place,
-        "silence": waiting.silence(job, now),
+        "silence": silence,
         "notices": notices.of(job, user),
         "claim": waiting.Claim.of(job.owner) if job.state == State.RUNNING else None,
-        "held": _named(user, list(job.held_locks.values_list("resource", flat=True))),
+        "held": _named(user, held),
+        "keeps_locks": bool(held),
         "wanted": _named(user, list(place.resources)) if place else [],
         "behind": list(waiting.waiting_behind(job).order_by("pk")[: BEHIND + 1])
         if not job.is_finished

@@ -27,6 +27,7 @@ class Fact:
 class Section:
     template: str
     context: dict[str, Any] = field(default_factory=dict)
+    is_urgent: bool = False  # stands above everything else
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def facts(user: Any) -> list[Fact]:
 
 
 def sections(user: Any) -> list[Section]:
-    return list(_ask("sections", user))
+    return sorted(_ask("sections", user), key=lambda section: not section.is_urgent)
 
 
 def start_steps(user: Any) -> list[Step]:

@@ -646,7 +646,7 @@ def test_a_run_at_work_shows_its_steps_and_stops_being_asked_for(lead: Client, s
         ("applied", "Applied: 3 assets on Prod, all as planned"),
         ("rolled_back", "Rolled back: Prod is as it was before"),
         ("stopped", "Stopped before writing: Prod was not touched"),
-        ("needs_attention", "Needs attention: 0 written, 3 not as planned"),
+        ("needs_attention", "Needs attention. Failed: 0 written, 3 not as planned"),
     ],
 )
 def test_each_end_of_a_run_has_its_headline_and_its_ways_on(lead: Client, state: str, headline: str) -> None:
@@ -659,7 +659,8 @@ def test_each_end_of_a_run_has_its_headline_and_its_ways_on(lead: Client, state:
     assert ("Roll back…" in page) == (state in ("applied", "needs_attention"))
     assert ("Verify again" in page) == (state == "applied")
     if state == "needs_attention":
-        assert "Three ways on" in page
+        for way in ("Write the 3 left…", "Look again", "Leave it as it is"):
+            assert way in page
         assert "chart “Revenue 1.2”, create" in page
     assert ("put back" in page) == (state == "rolled_back")
     response = lead.post(f"/migrations/{migration.number}/rollback/", {"run": run.number})

@@ -53,7 +53,7 @@ def job_list(request: HttpRequest) -> HttpResponse:
         "filter": found,
         "page": page,
         "jobs": shown,
-        "chips": _chips(request, rows, now),
+        "states": _states(request, rows, now),
         "applied": _applied(request, found),
         "filtered": any(found.form[name].value() for name in found.form.fields),
         "poll": _poll(shown),
@@ -85,7 +85,7 @@ def _poll(jobs: Sequence[Job]) -> int:
     return LEAST_POLL if (timezone.now() - youngest).total_seconds() < 600 else MOST_POLL
 
 
-def _chips(request: HttpRequest, rows: QuerySet[Job], now: Any) -> list[dict[str, Any]]:
+def _states(request: HttpRequest, rows: QuerySet[Job], now: Any) -> list[dict[str, Any]]:
     """The states with the number of jobs that the other filters leave in each."""
     rest: QueryDict = request.GET.copy()
     for name in ("state", "page"):
