@@ -7,13 +7,14 @@ class MigrationsAppConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from sstools.jobs import pages, periodic
+        from sstools.jobs import hooks, pages, periodic
         from sstools.web import home
 
-        from . import applying, leftovers, overview, promoting, promotions, run_page
+        from . import applying, leftovers, overview, promoting, promotions, run_page, telling
         from .services import APPLY
 
         home.register(overview)
+        hooks.ended.append(telling.job_ended)
         pages.register(APPLY, run_page.describe)
         pages.register(promotions.PROMOTE, run_page.describe_promotion)
         pages.register(leftovers.LOOK, run_page.describe_look)

@@ -6,7 +6,8 @@ reads that line, not a traceback. The value itself is never printed, it may be a
 
 import os
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
+from urllib.parse import unquote, urlsplit
 
 T = TypeVar("T")
 
@@ -87,6 +88,32 @@ def env_secret(name: str, default: str | _Required = REQUIRED) -> str:
         if not value:
             raise SettingError(f"{name}_FILE points to an empty file.")
     return value or _fallback(name, default)
+
+
+def mail_server(name: str) -> dict[str, Any]:
+    """A mail server's address as host, port, user, password, starttls, tls; nothing if it is not set.
+
+    smtp:// uses STARTTLS, smtps:// TLS from the start, smtp+plain:// neither. Raises SettingError.
+    """
+    value = env_secret(name, "")
+    if not value:
+        return {}
+    try:
+        url = urlsplit(value)
+        port = url.port
+    except ValueError:
+        raise SettingError(f"{name} must be smtp://user:password@host:port.") from None
+    ports = {"smtp": 587, "smtps": 465, "smtp+plain": 25}
+    if url.scheme not in ports or not url.hostname:
+        raise SettingError(f"{name} must begin with smtp://, smtps:// or smtp+plain:// and name a host.")
+    return {
+        "host": url.hostname,
+        "port": port or ports[url.scheme],
+        "user": unquote(url.username or ""),
+        "password": unquote(url.password or ""),
+        "starttls": url.scheme == "smtp",
+        "tls": url.scheme == "smtps",
+    }
 
 
 def _fallback(name: str, default: T | _Required) -> T:

@@ -8,7 +8,7 @@ from pathlib import Path
 from csp.constants import NONCE, NONE, SELF
 
 from . import databases
-from .env import SettingError, env_bool, env_int, env_list, env_secret, env_str
+from .env import SettingError, env_bool, env_int, env_list, env_secret, env_str, mail_server
 from .keys import checked_field_keys, kept_key, new_field_key, new_secret_key
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -81,6 +81,7 @@ INSTALLED_APPS = [
     "sstools.audit",
     "sstools.roles",
     "sstools.signin",
+    "sstools.notices",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -236,6 +237,18 @@ DIRECTORY_GROUPS = env_list("SSTOOLS_DIRECTORY_GROUPS", [])
 ADMIN_PASSWORD = env_secret("SSTOOLS_ADMIN_PASSWORD", "")  # of the first user, `admin`, in an empty database
 
 AUDIT_KEEP_DAYS = env_int("SSTOOLS_AUDIT_KEEP_DAYS", 0)  # 0: for ever
+
+# --- Calls to the outside, and mail --------------------------------------------------------------------------------
+PUBLIC_URL = env_str("SSTOOLS_PUBLIC_URL", "").rstrip("/")  # as people reach it: for links in mails and notices
+# Hosts and networks inside of which webhooks may be called, and without TLS; everything public is allowed with it.
+OUTBOUND_ALLOW = env_list("SSTOOLS_OUTBOUND_ALLOW", [])
+OUTBOUND_PROXY = env_str("SSTOOLS_OUTBOUND_PROXY", "")
+MAIL = mail_server("SSTOOLS_MAIL_URL")  # smtp://user:password@host:587 (STARTTLS), smtps://…:465, smtp+plain://host:25
+MAIL_ENABLED = bool(MAIL)
+EMAIL_HOST, EMAIL_PORT = MAIL.get("host", ""), MAIL.get("port", 25)
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = MAIL.get("user", ""), MAIL.get("password", "")
+EMAIL_USE_TLS, EMAIL_USE_SSL = MAIL.get("starttls", False), MAIL.get("tls", False)
+DEFAULT_FROM_EMAIL = env_str("SSTOOLS_MAIL_FROM", "ss-tools@localhost")
 
 # --- Jobs ---------------------------------------------------------------------------------------------------------
 JOB_WORKERS = env_int("SSTOOLS_JOB_WORKERS", 4, at_least=1)

@@ -17,6 +17,7 @@ urlpatterns = [
     path("schedules/", include("sstools.schedules.urls")),
     path("", include("environments.urls")),
     path("", include("migrations_app.urls")),
+    path("", include("sstools.notices.urls")),
     path("", include("sstools.web.urls")),
 ]
 

@@ -14,6 +14,7 @@ v1: list[URLPattern | URLResolver] = [
     path("access/", include("sstools.roles.api")),
     path("", include("sstools.jobs.api")),
     path("", include("sstools.audit.api")),
+    path("", include("sstools.notices.api")),
     path("", include("sstools.schedules.api")),
     path("", include("environments.api")),
     path("", include("migrations_app.api")),

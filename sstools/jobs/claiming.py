@@ -18,7 +18,7 @@ from django.db.models.functions import Coalesce, Greatest
 
 from sstools.audit.redact import redact, redact_text
 
-from . import lanes, registry
+from . import hooks, lanes, registry
 from .clock import db_now
 from .messages import send, send_again
 from .models import Job, JobLock, JobLog, JobResource, Level, Priority, State, locks_in_the_way
@@ -246,6 +246,7 @@ def end(
                 logger.exception("on_end of %s failed for job %s", job.kind, job.uuid)
         release(job)
         _leave_lane(job)
+        hooks.call(hooks.ended, job)
     return True
 
 
@@ -328,6 +329,8 @@ def ask(job: Job, question: dict[str, Any], *, keep_locks: bool = False) -> bool
         _leave_lane(job)
         if asks_for_choice(job) and job.cancel_choice:
             requeue(job, answer=job.cancel_choice)
+        else:
+            hooks.call(hooks.asked, job)
         return True
 
 

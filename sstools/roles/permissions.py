@@ -22,6 +22,7 @@ class Permission(StrEnum):
     MIGRATION_VIEW = "migration:view"
     SCHEDULE_EDIT = "schedule:edit"  # also pausing, running now, deleting
     SCHEDULE_VIEW = "schedule:view"
+    WEBHOOK_EDIT = "webhook:edit"  # chats and programs that are told; their addresses are credentials
 
 
 @dataclass(frozen=True)
@@ -89,4 +90,5 @@ MEANING: dict[Permission, str] = {
     Permission.MIGRATION_VIEW: "migrations, plans and runs",
     Permission.SCHEDULE_EDIT: "making, changing, pausing, running and deleting schedules",
     Permission.SCHEDULE_VIEW: "seeing schedules",
+    Permission.WEBHOOK_EDIT: "chats and programs that are told; their addresses are credentials",
 }

@@ -82,6 +82,7 @@ GROUPS = (
         "More",
         (
             Entry("Plugins", "plugins", "p", ("plugins:list",), "What is installed and enabled"),
+            Entry("Webhooks", "link", "w", ("notices:webhooks",), "Chats and programs that are told"),
             Entry("Access", "access", "u", ("roles:list", "access:list"), "Roles, groups and tokens"),
         ),
     ),
