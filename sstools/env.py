@@ -90,7 +90,7 @@ def env_secret(name: str, default: str | _Required = REQUIRED) -> str:
     return value or _fallback(name, default)
 
 
-def mail_server(name: str) -> dict[str, Any]:
+def env_mail_server(name: str) -> dict[str, Any]:
     """A mail server's address as host, port, user, password, starttls, tls; nothing if it is not set.
 
     smtp:// uses STARTTLS, smtps:// TLS from the start, smtp+plain:// neither. Raises SettingError.

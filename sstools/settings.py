@@ -8,7 +8,7 @@ from pathlib import Path
 from csp.constants import NONCE, NONE, SELF
 
 from . import databases
-from .env import SettingError, env_bool, env_int, env_list, env_secret, env_str, mail_server
+from .env import SettingError, env_bool, env_int, env_list, env_mail_server, env_secret, env_str
 from .keys import checked_field_keys, kept_key, new_field_key, new_secret_key
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -243,7 +243,7 @@ PUBLIC_URL = env_str("SSTOOLS_PUBLIC_URL", "").rstrip("/")  # as people reach it
 # Hosts and networks inside of which webhooks may be called, and without TLS; everything public is allowed with it.
 OUTBOUND_ALLOW = env_list("SSTOOLS_OUTBOUND_ALLOW", [])
 OUTBOUND_PROXY = env_str("SSTOOLS_OUTBOUND_PROXY", "")
-MAIL = mail_server("SSTOOLS_MAIL_URL")  # smtp://user:password@host:587 (STARTTLS), smtps://…:465, smtp+plain://host:25
+MAIL = env_mail_server("SSTOOLS_MAIL_URL")  # smtp://user:password@host:587 (STARTTLS), smtps://…:465, smtp+plain://host:25
 MAIL_ENABLED = bool(MAIL)
 EMAIL_HOST, EMAIL_PORT = MAIL.get("host", ""), MAIL.get("port", 25)
 EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = MAIL.get("user", ""), MAIL.get("password", "")

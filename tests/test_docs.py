@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
 DOCS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 TEXT = {path.relative_to(ROOT).as_posix(): path.read_text() for path in DOCS}
-ENV_CALLS = {"env_str", "env_bool", "env_int", "env_list", "env_secret"}
+ENV_CALLS = {"env_str", "env_bool", "env_int", "env_list", "env_secret", "env_mail_server"}
 #: Read by the lab, the demo and the tests, not by ss-tools.
 OTHER_VARIABLES = re.compile(r"SSTOOLS_(DEMO|LAB|TEST|CREDENTIAL|IMAGE|PUBLISH)(_|\b)")
 
@@ -188,7 +188,7 @@ def test_every_kind_of_job_is_documented_with_its_permission() -> None:
     table = rows(TEXT["docs/rights-and-jobs.md"], "Jobs")
     found = {row[0].strip("`"): row[-1].strip("`") for row in table if "." in row[0]}
     kinds = {name: kind for name, kind in registry._kinds.items() if not name.startswith("trial.")}
-    assert found == {name: str(kind.permission) for name, kind in kinds.items()}
+    assert found == {name: str(kind.permission or "–") for name, kind in kinds.items()}
 
 
 def test_the_examples_of_the_api_ask_for_what_there_is() -> None:
