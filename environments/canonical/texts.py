@@ -1,8 +1,8 @@
 """Integer ids inside texts: Jinja in SQL, and links in markdown and templates.
 
-In canonical form an id in a text stands as a token, `⟦chart:<uuid>⟧`, and the instance's own address as
-`⟦base⟧`; rendering puts the target's ids and address back. What cannot be resolved becomes id 0, which is
-nothing, and is noted.
+In canonical form an id in a text stands as a token, `⟦chart:<uuid>⟧`, the instance's own address as `⟦base⟧`, and a
+link without a host begins below the instance's own path; rendering puts the target's ids, address and path back. What
+cannot be resolved becomes id 0, which is nothing, and is noted.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from urllib.parse import urlsplit
 
 from .documents import Kind
 from .ids import IdTable
@@ -50,6 +51,10 @@ _LINKS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
 )
 # What is left of absolute addresses after our own became a token: links to other hosts, whose ids mean nothing here.
 _OTHER_HOST = re.compile(r"(?:\bhttps?:)?//[^\s\"'<>)\]]+")
+# Pages that a link without a host may lead to. Before them stands the path below which a Superset is served, if any
+# (SUPERSET_APP_ROOT).
+_PAGES = r"/(?:superset/(?:dashboard|slice|explore)/|explore/\?|tablemodelview/)"
+_LINK_BEGINS = r"(?<![\w/.%\-⟧])"
 #: Stands for an asset that does not exist: no row has this id, so nothing else is ever shown in its place.
 NOWHERE = "0"
 
@@ -74,6 +79,14 @@ def _may_hold_ids(text: str) -> bool:
         or "tablemodelview" in text
         or "__table" in text
     )
+
+
+def _may_link(text: str) -> bool:
+    return "superset/" in text or "explore/" in text or "tablemodelview/" in text
+
+
+def _path_of(base_url: str) -> str:
+    return urlsplit(base_url).path.rstrip("/")
 
 
 def text_to_canonical(text: str, ids: IdTable, base_url: str) -> tuple[str, tuple[TextReference, ...]]:
@@ -103,6 +116,9 @@ def text_to_canonical(text: str, ids: IdTable, base_url: str) -> tuple[str, tupl
     if base_url and base_url in text:
         # A longer host name that only begins alike (http://bi:80880 for http://bi:8088) is another address.
         text = re.sub(re.escape(base_url) + r"(?=[/?#)\"'\s<>\]]|$)", BASE_TOKEN, text)
+    if _may_link(text) and (path := _path_of(base_url)):
+        ours = re.compile(rf"{_LINK_BEGINS}{re.escape(path)}(?={_PAGES})")
+        text = _outside(_OTHER_HOST, text, partial(ours.sub, ""))
     if _may_hold_ids(text):
         text = _JINJA_BLOCK.sub(macros, text)
         for kind, pattern in _LINKS:
@@ -123,6 +139,9 @@ def _outside(pattern: re.Pattern[str], text: str, change: Callable[[str], str]) 
 def text_to_target(text: str, ids: IdTable, base_url: str) -> tuple[str, tuple[TextReference, ...]]:
     """Put one instance's ids in place of the tokens. Comes back with the references that instance has no id
     for: they become id 0, which exists nowhere, so that no token ever reaches an instance."""
+    if _may_link(text) and (path := _path_of(base_url)):
+        pages = re.compile(rf"{_LINK_BEGINS}(?={_PAGES})")
+        text = _outside(_OTHER_HOST, text, partial(pages.sub, lambda match: path))
     if "⟦" not in text:
         return text, ()
     missing: list[TextReference] = []

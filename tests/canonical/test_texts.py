@@ -71,6 +71,34 @@ def test_what_names_an_asset_names_it_on_the_target(source: str, target: str) ->
     assert _moved(source) == target
 
 
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        ("[x](/bi/superset/dashboard/12/)", "[x](/reports/superset/dashboard/7012/)"),
+        ("[x](/bi/superset/dashboard/births/)", "[x](/reports/superset/dashboard/births/)"),
+        ("<a href='/bi/explore/?slice_id=12'>", "<a href='/reports/explore/?slice_id=8012'>"),
+        ("/bi/tablemodelview/edit/12", "/reports/tablemodelview/edit/9012"),
+        # Without the path it led nowhere on the source, and nothing else can be meant.
+        ("[x](/superset/dashboard/12/)", "[x](/reports/superset/dashboard/7012/)"),
+        # Not links to a page of this Superset.
+        ("/bi/other/12 /bingo/superset/dashboard/12/", "/bi/other/12 /bingo/superset/dashboard/7012/"),
+        ("https://x.org/bi/superset/dashboard/12/", "https://x.org/bi/superset/dashboard/12/"),
+        (f"{BASE}/superset/dashboard/12/", "https://prod.example.org/reports/superset/dashboard/7012/"),
+    ],
+)
+def test_links_without_a_host_begin_below_the_path_of_the_target(source: str, target: str) -> None:
+    below = f"{OTHER}/reports"
+    canonical = text_to_canonical(source, HERE, BASE)[0]
+    assert text_to_target(canonical, THERE, below)[0] == target
+    assert text_to_canonical(target, THERE, below)[0] == canonical  # what is read back is what was wanted
+
+
+def test_links_without_a_host_lose_a_path_that_the_target_does_not_have() -> None:
+    canonical = text_to_canonical("[x](/bi/superset/dashboard/12/)", HERE, BASE)[0]
+    assert canonical == f"[x](/superset/dashboard/⟦dashboard:{D}⟧/)"
+    assert text_to_target(canonical, THERE, OTHER)[0] == "[x](/superset/dashboard/7012/)"
+
+
 @pytest.mark.parametrize("text", ["/superset/dashboard/99/", "{{ dataset(99) }}", "/explore/?slice_id=99"])
 def test_what_names_nothing_names_nothing_on_the_target(text: str) -> None:
     """As it stands it would name whatever has that id there."""
