@@ -126,12 +126,15 @@ def expected_tables(migration: Migration) -> Mapping[int, Schemas]:
         return {}
     datasets = Asset.objects.filter(environment=source, kind=Kind.DATASET.value, is_virtual=False)
     new = datasets.exclude(uuid__in=Asset.objects.filter(environment=target).values("uuid"))
+    rows = list(new.values_list("uuid", "title", "schema", "database_uuid"))
+    if not rows:
+        return {}
     entries = PairMapping.objects.between(source, target).databases
     connections = Asset.objects.filter(environment=target, kind=Kind.DATABASE.value)
     numbers = dict(connections.values_list("uuid", "superset_id"))
     wanted = _selected_datasets(migration, source)
     expected: dict[int, dict[str | None, set[str]]] = {}
-    for uuid, title, schema, database in new.values_list("uuid", "title", "schema", "database_uuid"):
+    for uuid, title, schema, database in rows:
         entry = entries.get(database)
         number = numbers.get(entry["target"]) if entry else None
         if entry and number is not None and uuid in wanted:
