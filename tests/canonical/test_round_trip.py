@@ -25,14 +25,14 @@ SLOW = settings(
 URL = "https://prod.example.org"
 
 
-def _moved(documents: Documents) -> ModelSuperset:
+def _moved(documents: Documents, url: str = URL) -> ModelSuperset:
     """A target that holds the same assets under ids of its own."""
-    target = ModelSuperset(TARGET_IDS, URL, 5)
+    target = ModelSuperset(TARGET_IDS, url, 5)
     for document in documents.values():
         target.id_of(document.kind, document.uuid)
         if document.kind == Kind.DATABASE:
             target.add(document.kind, document.uuid, dict(document.body))
-    target.take_in(render(map(importable, documents.values()), target.ids, URL))
+    target.take_in(render(map(importable, documents.values()), target.ids, url))
     return target
 
 
@@ -49,10 +49,10 @@ def _differences(wanted: Documents, found: Documents) -> dict[str, list[Any]]:
 
 
 @SLOW
-@given(estates())
-def test_what_arrives_is_what_left(source: ModelSuperset) -> None:
+@given(estates(), st.sampled_from(["", "/bi", "/superset"]))
+def test_what_arrives_is_what_left(source: ModelSuperset, path: str) -> None:
     documents = source.documents()
-    assert _differences(documents, _moved(documents).documents()) == {}
+    assert _differences(documents, _moved(documents, URL + path).documents()) == {}
 
 
 @SLOW
