@@ -26,6 +26,7 @@ from .forms import EnvironmentForm
 from .models import Asset, AuthKind, Environment
 
 PAGE_SIZE = 50
+NEWEST = "-changed"  # the order of the inventory if none is asked for, as in Superset's own lists
 NEW_MIGRATION = ("migrations_app:create", "migrations_app:new")  # takes ?asset=<slug>:<kind>:<uuid>, repeated
 
 
@@ -273,6 +274,7 @@ def asset_list(request: HttpRequest) -> HttpResponse:
         "can_plan": policy.can_anywhere(request.user, Permission.MIGRATION_PLAN),
         "can_add": policy.can(request.user, Permission.ENVIRONMENT_EDIT),
         "sort": request.GET.get("sort", ""),
+        "default_sort": NEWEST,
         "live_text": f"{total} asset{'' if total == 1 else 's'}" if wants_fragment(request) else "",
     }
     return render_page(request, "environments/assets.html", "environments/_assets.html", context)
@@ -280,7 +282,7 @@ def asset_list(request: HttpRequest) -> HttpResponse:
 
 def _ordered(rows: QuerySet[Asset], found: AssetFilter) -> QuerySet[Asset]:
     is_sorted = found.form.is_valid() and found.form.cleaned_data.get("sort")
-    return rows if is_sorted else rows.order_by(*ordering(""))
+    return rows if is_sorted else rows.order_by(*ordering(NEWEST))
 
 
 def _chips(request: HttpRequest, found: AssetFilter, environments: list[Environment]) -> list[dict[str, str]]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.contrib.auth.views import redirect_to_login
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.utils import timezone
@@ -31,15 +32,35 @@ PAGE_SIZE = 50
 #: The same person asking for the same twice within this time clicked twice.
 DOUBLE_CLICK = timedelta(seconds=30)
 SHOWN_IN_BASKET = 200
+#: What a session that ended takes along to the login page and back, besides the basket.
+KEPT = ("source", "target", "title", "kind", "q")
+LONGEST_ADDRESS = 6_000  # of characters; servers and proxies take 8 KB and up
+
+
+def _signed_out(request: HttpRequest) -> HttpResponse:
+    """To the login page, and back with what was selected, as far as an address holds it."""
+    data = request.POST if request.method == "POST" else request.GET
+    kept = {name: data[name] for name in KEPT if data.get(name)}
+    shown = set(split_list(data.get("shown", "")))
+    basket = [uuid for uuid in split_list(data.get("basket", "")) if uuid not in shown] + data.getlist("pick")
+    assets = data.getlist("asset")
+    query = QueryDict(mutable=True)
+    query.update(kept)
+    if basket:
+        query["basket"] = ",".join(basket)
+    query.setlist("asset", assets)
+    address = f"{request.path}?{query.urlencode()}" if query else request.path
+    return redirect_to_login(address if len(address) <= LONGEST_ADDRESS else request.path)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@login_required
 def migration_new(request: HttpRequest) -> HttpResponse:
     """GET shows the choice; POST changes the basket (fragment for htmx) or, with `do=create`, makes the migration.
 
     The list of assets posts here with repeated `asset=<environment>:<kind>:<uuid>`.
     """
+    if not request.user.is_authenticated:
+        return _signed_out(request)
     data = request.POST if request.method == "POST" else request.GET
     environments = list(Environment.objects.visible_to(request.user).in_order())
     plannable = [item for item in environments if policy.can(request.user, Permission.MIGRATION_PLAN, item)]
@@ -168,7 +189,12 @@ def _basket(data: QueryDict, source: Environment, arrived: list[str]) -> list[st
 def _options(data: QueryDict) -> dict[str, Any]:
     """The options of this request; at the first look the usual ones."""
     if "shown" not in data:
-        return {"title": "", "with_dependencies": True, "verify": True, "roll_back_when_red": False}
+        return {
+            "title": data.get("title", ""),
+            "with_dependencies": True,
+            "verify": True,
+            "roll_back_when_red": False,
+        }
     return {
         "title": data.get("title", ""),
         **{name: data.get(name) == "on" for name in ("with_dependencies", "verify", "roll_back_when_red")},

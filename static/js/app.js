@@ -1,7 +1,7 @@
 /* What pages gain from JavaScript; all of them work without it. Listens on the document, so swapped parts need no setup.
    Attributes: data-open="id" (dialog), a[data-dialog=id] (dialog instead of the confirm page), data-dismiss, data-toast,
    data-check-all / data-check / data-checked-count, data-copy="id", data-follow (log), data-follows="id" (its switch),
-   data-submit (form on change), form[data-keep] (what is entered outlives a sign-in). */
+   data-submit (form on change), form[data-keep="list ticks shown"] (what is entered outlives a sign-in; ticks go to the hidden list). */
 (() => {
   "use strict";
   const root = document.documentElement;
@@ -123,6 +123,29 @@
     if (element.matches("[name=density]")) root.dataset.density = element.value;
     if (element.closest("[data-submit]")) element.form.requestSubmit();
   });
+
+  /* --- a session that ended takes nothing along: what was entered is there again after signing in --- */
+  const keptAs = (form) => `kept:${location.pathname}:${form.dataset.keep}`;
+  on("htmx:beforeOnLoad", ({ detail }) => {
+    const form = detail.xhr.status === 401 && detail.elt.closest("form[data-keep]");
+    if (form) sessionStorage.setItem(keptAs(form), JSON.stringify([...new FormData(form)].filter(([name]) => !name.startsWith("csrf"))));
+  });
+  on("DOMContentLoaded", () => all("form[data-keep]").forEach((form) => { // htmx listens by then
+    const kept = sessionStorage.getItem(keptAs(form));
+    if (!kept) return;
+    sessionStorage.removeItem(keptAs(form));
+    const [list, ticks, shown] = form.dataset.keep.split(" ");
+    const values = Map.groupBy(JSON.parse(kept), ([name]) => name);
+    const of = (name) => (values.get(name) || []).map(([, value]) => value);
+    for (const field of form.elements) {
+      if (!field.name || field.name.startsWith("csrf") || field.name === ticks) continue;
+      if (field.type === "checkbox" || field.type === "radio") field.checked = of(field.name).includes(field.value);
+      else if (values.has(field.name)) field.value = of(field.name)[0];
+    }
+    form.elements[list].value = [...of(list), ...of(ticks)].filter(Boolean).join(",");
+    form.elements[shown].value = "";
+    form.elements[list].dispatchEvent(new Event("input", { bubbles: true }));
+  }));
 
   /* --- shortcuts, by the place of the key: the same on every layout --- */
   const visible = (element) => element.checkVisibility?.() ?? element.offsetParent !== null;

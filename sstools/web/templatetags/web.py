@@ -229,14 +229,21 @@ def poll_seconds(job: Any) -> int:
 # --- Tables -------------------------------------------------------------------------------------------------------
 @register.simple_tag(takes_context=True)
 def sort_th(
-    context: Context, key: str, label: str, target: str = "", cls: str = "", param: str = "sort"
+    context: Context,
+    key: str,
+    label: str,
+    target: str = "",
+    cls: str = "",
+    param: str = "sort",
+    default: str = "",
 ) -> SafeString:
     """A <th> that sorts by `key` through ?sort=key or ?sort=-key, and says how it is sorted now.
 
-    `target`: the id of what htmx replaces ("#assets"); without it the whole page is loaded.
+    `target`: the id of what htmx replaces ("#assets"); without it the whole page is loaded. `default`: the order when
+    none is asked for.
     """
     query = context["request"].GET.copy()
-    now = query.get(param, "")
+    now = query.get(param, "") or default
     query[param] = f"-{key}" if now == key else key
     query.pop("page", None)
     url = f"?{query.urlencode()}"
