@@ -1,3 +1,5 @@
+from typing import Any
+
 from django.apps import AppConfig
 
 RESEND_SECONDS = 2.0  # a message that was lost costs a person this and its grace; one cheap query
@@ -17,11 +19,21 @@ class JobsConfig(AppConfig):
             checks,  # noqa: F401  registers itself
             overview,
             periodic,
-            registry,
             services,
         )
 
-        # A worker has the code of all jobs before the first of them: nobody waits for imports.
-        post_spawn.connect(lambda **about: registry.load(), weak=False, dispatch_uid="job kinds")
+        post_spawn.connect(_load_everything, dispatch_uid="load everything")
         home.register(overview)
         periodic.every(RESEND_SECONDS, "Sending lost messages again", services.resend)
+
+
+def _load_everything(**about: Any) -> None:
+    """A worker has the code of all jobs, and the addresses that they link to, before the first of them: nobody waits
+    for imports.
+    """
+    from django.urls import get_resolver
+
+    from . import registry
+
+    registry.load()
+    get_resolver().reverse_dict  # noqa: B018  filled when it is looked at

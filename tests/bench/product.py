@@ -180,10 +180,11 @@ def main(words: list[str]) -> None:
     import django
 
     django.setup()
-    from environments.connections import connecting_through
-    from sstools.jobs import registry
+    from django_q.signals import post_spawn
 
-    registry.load()  # as a worker does when it starts
+    from environments.connections import connecting_through
+
+    post_spawn.send(sender="bench", proc_name="bench")  # what a worker does when it starts
     what, source_url, target_url = words
     with connecting_through(lambda environment: Counting()):
         if what == "setup":

@@ -167,7 +167,11 @@ the same two instances in the same run, the target is reset before each, and wha
 and of the tool. The raw API exports and imports everything as it is; preset-cli does the same with files between.
 ss-tools maps the database, checks the target's tables and columns, plans field by field, proves that nothing moved
 meanwhile, takes a restore point, writes, and reads back what it wrote; *verified* also runs every chart's query on both
-sides.
+sides. Its time is that of the two jobs in a worker that has started.
+
+Requests: *read* are exports, lists, and the look at the target's version. *Warehouse* are the checks before an apply:
+one request per schema, and one per table that is written to, because Superset tells the columns of one table at a time;
+they are asked while the source is still being exported.
 
 | | read / plan (s) | write / apply (s) | total (s) | × raw API | × preset-cli | CPU (s) | requests |
 |---|---|---|---|---|---|---|---|
