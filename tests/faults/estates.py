@@ -17,32 +17,33 @@ from environments.lab.instance import RunningSuperset
 from environments.lab.rest import Rest
 
 PASSWORD = "Tr0ub4dor-of-the-faults"  # looked for in every log afterwards
+EDIT = "Edited by a colleague meanwhile"
 COUNT = {"expressionType": "SQL", "sqlExpression": "COUNT(*)", "label": "Rows"}
 
 
 @dataclass
 class Estate:
-    """`bystander`: id of a chart on the target that belongs to nobody's migration."""
+    """`theirs`: uuid of a chart on the target that is part of no migration."""
 
     source: RunningSuperset
     target: RunningSuperset
     first: list[str]
     selection: list[str]
-    bystander: int = 0
+    theirs: str = ""
 
 
 def edit_chart(rest: Rest, number: int, **fields: Any) -> None:
     rest.call("PUT", f"/api/v1/chart/{number}", fields)
 
 
-def add_theirs(rest: Rest) -> int:
-    """A dashboard with one chart and its dataset on the target; the chart's id."""
+def add_theirs(rest: Rest) -> str:
+    """A dashboard with one chart and its dataset on the target; the chart's uuid."""
     database = rest.find("database", "database_name", "Warehouse PROD")
     assert database is not None
     dataset, _ = rest.add_dataset(database, "project_management", "main")
     chart = rest.add_chart("Their projects", dataset, "big_number_total", {"metric": COUNT})
     rest.add_dashboard("Theirs", [chart], slug="theirs")
-    return chart[0]
+    return chart[1]
 
 
 class Small:
@@ -60,7 +61,7 @@ class Small:
         )
         self._connection = connection
         self.estate = Estate(source, target, first=[self._chart[1]], selection=[])
-        self.estate.bystander = add_theirs(self.target)
+        self.estate.theirs = add_theirs(self.target)
 
     def then(self) -> Estate:
         number, _ = self._chart
@@ -95,7 +96,7 @@ class Examples:
         self.source, self.target = Rest(source), Rest(target)
         dashboards = self._dashboards()
         self.estate = Estate(source, target, first=[dashboards[self.FIRST]], selection=[])
-        self.estate.bystander = add_theirs(self.target)
+        self.estate.theirs = add_theirs(self.target)
 
     def _dashboards(self) -> dict[str, str]:
         listed = self.source.call(

@@ -10,18 +10,15 @@ import importlib
 import os
 import pkgutil
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-from .proxy import IMPATIENT_IMPORT, IMPATIENT_READ
-
-READ_SECONDS, IMPORT_SECONDS = 30, 60  # for who need not give up waiting; a machine may be busy
-#: Of the pauses in migrations_app/applying, in seconds; longer in all than proxy.LATE. Others are cut to a tenth.
-SHORT = {"SETTLE_WAITS": (0.1, 0.2, 0.5, 1.0, 2.0), "LOST_WRITE_WAITS": (0.3, 0.7, 1.5)}
+READ_SECONDS, IMPORT_SECONDS = 30, 60  # while nothing goes wrong; a machine may be busy
+#: Seconds between looks at a target (patience.py), shorter than what is waited for in proxy.py.
+PAUSES = (0.1, 0.2, 0.4, 0.8)
 
 _FUNCTIONS: dict[str, Callable[..., Any]] = {}
 
@@ -35,23 +32,19 @@ def prepare_process() -> None:
     """Once, before the first fork: load what every worker needs, and shorten the pauses."""
     import migrations_app.applying
     from environments.superset import transport
-    from migrations_app import rollback, services, tasks, verification  # noqa: F401
+    from migrations_app import services, tasks, verification  # noqa: F401
+    from migrations_app.applying import patience
     from tests.live import product  # noqa: F401
 
     transport.BACKOFF_SECONDS = 0.05
-    modules = [rollback]
+    shortened = 0
     for found in pkgutil.iter_modules(migrations_app.applying.__path__, "migrations_app.applying."):
-        modules.append(importlib.import_module(found.name))
-    pauses = {
-        (module.__name__, name): value
-        for module in modules
-        for name, value in vars(module).items()
-        if name.endswith("_WAITS") and isinstance(value, tuple)
-    }
-    if not any(name == "SETTLE_WAITS" for _, name in pauses):
-        raise RuntimeError("Where are the pauses of settling? A sweep with real ones takes days.")
-    for (module_name, name), value in pauses.items():
-        setattr(sys.modules[module_name], name, SHORT.get(name, tuple(seconds / 10 for seconds in value)))
+        module: Any = importlib.import_module(found.name)
+        if hasattr(module, "PAUSES") and module.PAUSES == patience.PAUSES:
+            module.PAUSES = PAUSES
+            shortened += 1
+    if not shortened:
+        raise RuntimeError("Where are the pauses between looks? A sweep with real ones takes days.")
 
 
 def run(name: str, database: str, arguments: dict[str, Any]) -> Any:
@@ -142,15 +135,17 @@ def ask_for(what: str, migration: int) -> str:
 
 
 @function
-def run_job(job: str, impatient: bool = False, kill_at: list[Any] | None = None) -> dict[str, Any]:
-    """Do the job as a worker does. `kill_at`: (what is committed, which time, "before" or "after")."""
+def run_job(
+    job: str, kill_at: list[Any] | None = None, timeouts: tuple[int, int] | None = None
+) -> dict[str, Any]:
+    """Do the job as a worker does. `kill_at`: (what is committed, which time, "before" or "after"). `timeouts` of the
+    environments, in seconds: for reads, for imports.
+    """
     from environments.models import Environment
     from sstools.jobs import runner
 
-    if impatient:
-        Environment.objects.update(
-            read_timeout_seconds=IMPATIENT_READ, import_timeout_seconds=IMPATIENT_IMPORT
-        )
+    if timeouts:
+        Environment.objects.update(read_timeout_seconds=timeouts[0], import_timeout_seconds=timeouts[1])
     with counting_commits(tuple(kill_at) if kill_at else None) as commits:
         said = runner.run_job(job)
     return {"said": said, "commits": [list(key) for key in commits]}
@@ -167,6 +162,28 @@ def take_over(job: str, lost_seconds_ago: float, kill_at: list[Any] | None = Non
     Job.objects.filter(uuid=job, state=State.RUNNING).update(lease_until=over)
     answer: dict[str, Any] = run_job(job, kill_at=kill_at)
     return answer
+
+
+@function
+def look_after(job: str) -> int:
+    """What supervisors do when a run could not say what it left: it is looked at again. How many looks it took."""
+    from django.db.models import Q
+
+    from migrations_app.leftovers import LOOK
+    from sstools.jobs import runner, services
+    from sstools.jobs.models import Job, State
+
+    number = Job.objects.get(uuid=job).params.get("run")
+    looks = 0
+    waiting = Q(state=State.QUEUED) | Q(state=State.NEEDS_INPUT)
+    while looks < 5 and (
+        found := Job.objects.filter(waiting, kind=LOOK).filter(params__run=number).order_by("pk").first()
+    ):
+        if found.state == State.NEEDS_INPUT:
+            services.wake(found)
+        runner.run_job(str(found.uuid))
+        looks += 1
+    return looks
 
 
 @function

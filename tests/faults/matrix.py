@@ -42,6 +42,8 @@ OF_WRITES = (
     "login_page_after",
     "kill_after",
     "kill_late",
+    "kill_then_edit",
+    "kill_after_then_edit",
     "outage",
 )
 #: One test for each situation and group of faults.

@@ -26,12 +26,14 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import urlsplit
 
-#: Seconds that the client waits in the points where it has to give up waiting; see inside.run_job.
-IMPATIENT_READ, IMPATIENT_IMPORT = 1, 2
-HELD = 8.0  # an answer that does not come: longer than either
+#: Seconds that a client waits for a read and for an import: in general, and where it has to give up waiting. Times the
+#: pace of the machine (sweep.py): a Superset that is slow by itself must not look like one that does not answer.
+TIMEOUTS, IMPATIENT_TIMEOUTS = (10, 2), (1, 2)
+HELD = 30.0  # an answer that does not come
 LATE = 0.5  # after the client gave up (or was killed), a late request is carried out
-REFUSING = 0.2  # shorter than a client goes on trying (with the pauses of inside.py)
-RESTARTING = 3.0  # longer than that
+REFUSING = 0.1  # shorter than a client goes on trying (with the pauses of inside.py)
+RESTARTING = 2.0  # longer than that, shorter than a run waits for its target
+PATIENCE = 3  # seconds that a run waits for its target
 DRIP_SECONDS = 0.5
 RETRY_AFTER = 1
 
@@ -77,11 +79,13 @@ AFTER = (
 )
 #: The client is gone by the time Superset does it.
 LATER = ("timeout_late", "kill_late")
+#: The worker dies, and before the next one comes, a colleague edits on the target what the run writes.
+EDITED = ("kill_then_edit", "kill_after_then_edit")
 #: From this request on Superset does not answer any more, until the worker has ended.
 LASTING = ("outage",)
 #: A read has nothing that could have happened although its answer never came.
 FAULTS_OF_READS = (*BEFORE, "reset_after", "truncated", "drip", "kill_after", *LASTING)
-FAULTS_OF_WRITES = (*BEFORE, *AFTER, *LATER, *LASTING)
+FAULTS_OF_WRITES = (*BEFORE, *AFTER, *LATER, *EDITED, *LASTING)
 NEVER_ANSWERED = {"reset", "refused", "restart", "timeout", "kill", "timeout_late", "kill_late"}
 IMPATIENT = {"timeout", "timeout_after", "timeout_late"}
 
@@ -152,7 +156,9 @@ class Script:
         with self._lock:
             nth = self._seen[side, method, path] = self._seen.get((side, method, path), 0) + 1
             call = Call(len(self.calls) + 1, Key(side, method, path, nth), digest=digest)
-            call.fault = "503" if side in self._out else self.faults.get(call.key, "")
+            call.fault = self.faults.get(call.key, "").removesuffix("_then_edit")
+            if side in self._out:
+                call.fault = "503"
             if call.fault == "outage":
                 self._out.add(side)
             self.calls.append(call)

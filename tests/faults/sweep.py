@@ -17,19 +17,22 @@ from pathlib import Path
 from typing import Any
 
 from . import judge
-from .estates import edit_chart
+from .estates import EDIT, edit_chart
 from .proxy import (
+    EDITED,
     FAULTS_OF_READS,
     FAULTS_OF_WRITES,
     IMPATIENT,
+    IMPATIENT_TIMEOUTS,
     REFUSAL,
+    TIMEOUTS,
     Key,
 )
 from .stage import Stage
 from .worker import Killed, Stem, WorkerFailed
 
-EDIT = "edited by a colleague meanwhile"
 MOST_LOSSES = 4  # of workers in one point; the product gives up after five
+QUICK_SECONDS = 2.0  # the small estate is moved in one; slower machines get longer timeouts
 Commit = tuple[str, int]
 
 
@@ -64,6 +67,7 @@ class Situation:
     commits: list[Commit] = field(default_factory=list)
     before: judge.Target = field(default_factory=dict)
     after: judge.Target = field(default_factory=dict)
+    charts: set[str] = field(default_factory=set)  # uuids of the charts that are written
     plan_hash: str = ""
     done: str = ""  # the database after it was done once
     seconds: float = 0.0
@@ -182,6 +186,7 @@ class Bench:
         time.sleep(2.5)  # as in stage.py
         plan = self._situation("plan", "plan", before, database, number)
         forward = self._situation("forward", "apply", before, plan.done, number)
+        self.pace = min(4.0, max(1.0, forward.seconds / QUICK_SECONDS))
         self.ground.keep(applied)
         self._undo(forward)
         self.ground.restore(applied)
@@ -213,7 +218,12 @@ class Bench:
         situation.commits = [(what, nth) for what, nth in done["commits"]]
         facts = self.stem.do("inspect", database, job=situation.job)
         situation.after = self._target(database)
-        situation.plan_hash = (facts["plan"] or {}).get("hash", "")
+        situation.plan_hash = facts["plan"]["hash"]
+        situation.charts = {
+            item["uuid"]
+            for item in facts["plan"]["items"]
+            if item["kind"] == "chart" and item["action"] in ("create", "update", "remove")
+        }
         wanted = "failed" if situation.base else "succeeded"
         if facts["job"]["state"] != wanted:
             raise AssertionError(f"{situation.name} without a fault: {facts['job']}\n{facts['log'][-20:]}")
@@ -301,39 +311,45 @@ class Bench:
         self.ground.restore(situation.ground)
         self.stage.wait_until_listening()
         database = self._fresh(situation.database)
-        edited: list[bool] = []
-
-        def edit() -> None:
-            edit_chart(self.stage.target_rest, self.stage.estate.bystander, description=EDIT)
-            edited.append(True)
-
+        edited: set[str] = set()
         faults = {**situation.base, **({point.key: point.fault} if point.key else {})}
-        self.script.begin(faults, on_fault=edit)
-        losses = self._work(point, situation, database)
+        self.script.begin(faults, on_fault=lambda: self._edit({self.stage.estate.theirs}, edited))
+        losses = self._work(point, situation, database, edited)
         self.script.wait_until_quiet()
+        self.stage.wait_until_listening()
+        self.script.worker(None)
+        looks = self.stem.do("look_after", database, job=situation.job) if situation.what == "apply" else 0
         facts = self.stem.do("inspect", database, job=situation.job)
-        theirs = self.stage.estate.bystander
         return judge.Case(
             situation=situation,
             point=point,
             database=database,
             fired=bool(losses) if point.commit else self.script.fired > len(situation.base),
             facts=facts,
+            looks=looks,
             target=self._target(database),
             changed=self.ground.changed(situation.ground),
             calls=list(self.script.calls),
             connections_before=self.ground.rows("dbs", kept=situation.ground),
             connections_after=self.ground.rows("dbs"),
-            their_chart=next((row for row in self.ground.rows("slices") if row["id"] == theirs), None),
-            edit=EDIT if edited else "",
+            charts={row["uuid"]: row["description"] or "" for row in self.ground.rows("slices")},
+            theirs=self.stage.estate.theirs,
+            edited=edited,
             secrets=set(self.script.secrets),
         )
 
-    def _work(self, point: Point, situation: Situation, database: str) -> int:
+    def _edit(self, uuids: set[str], edited: set[str]) -> None:
+        """A colleague writes something into these charts of the target, as far as they are there."""
+        for row in self.ground.rows("slices"):
+            if row["uuid"] in uuids:
+                edit_chart(self.stage.target_rest, row["id"], description=EDIT)
+                edited.add(row["uuid"])
+
+    def _work(self, point: Point, situation: Situation, database: str, edited: set[str]) -> int:
         """Do the job, with as many workers as it takes; how many were lost."""
         arguments: dict[str, Any] = {"job": situation.job}
-        if point.fault in IMPATIENT:
-            arguments["impatient"] = True
+        timeouts = IMPATIENT_TIMEOUTS if point.fault in IMPATIENT else TIMEOUTS
+        arguments["timeouts"] = [round(seconds * self.pace) for seconds in timeouts]
         if point.commit:
             arguments["kill_at"] = [*point.commit, point.fault.split("_")[1]]
         losses = 0
@@ -346,6 +362,8 @@ class Bench:
                 losses += 1
                 if losses > MOST_LOSSES:
                     raise
+            if point.fault in EDITED:
+                self._edit(situation.charts, edited)
             # A request of the dead may be on its way still; everything else may as well have died long ago.
             ago = 0.0 if point.fault.endswith("_late") else 7200.0
             name, arguments = "take_over", {"job": situation.job, "lost_seconds_ago": ago}
@@ -353,8 +371,8 @@ class Bench:
     def _follow_the_remedy(self, case: judge.Case) -> list[str]:
         """What the page offers must work: a roll back from the restore point leaves the target as it was before."""
         situation, database = case.situation, case.database
-        if situation.name.startswith("back"):
-            return []
+        if situation.name.startswith("back") or case.point.fault in EDITED:
+            return []  # there somebody has to decide
         self.script.begin()
         self.stem.do("be_patient", database)
         try:

@@ -90,8 +90,8 @@ def test_a_judge_who_sees_nothing_wrong_would_be_no_judge(bench_on: BenchOn) -> 
     assert "nobody planned" in wrong(target={**case.target, "a-second-uuid": gone})
     assert "2 times on the target" in wrong(target={**case.target, "a-second-uuid": gone})
     assert "connection" in wrong(connections_after=[{**case.connections_after[0], "extra": "{}"}])
-    assert "edit during the run is lost" in wrong(their_chart={**(case.their_chart or {}), "description": ""})
-    assert "chart is gone" in wrong(their_chart=None)
+    assert "during the run is lost" in wrong(charts={**case.charts, case.theirs: ""})
+    assert "chart is gone" in wrong(charts={})
     assert "secret" in wrong(secrets={"Read back and compare with the plan"})
     assert "carried out 2 times" in wrong(calls=[*case.calls, *case.calls])
     facts = case.facts

@@ -17,6 +17,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from .proxy import PATIENCE
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -40,6 +42,7 @@ class Stem:
             "SSTOOLS_TEST_KEEP": "1",
             "SSTOOLS_DATA_DIR": str(folder),
             "SSTOOLS_LOG_LEVEL": "ERROR",
+            "SSTOOLS_TARGET_PATIENCE_SECONDS": str(PATIENCE),
             # Nothing here waits for it: a lost worker's lease is ended by hand (inside.take_over).
             "SSTOOLS_JOB_LEASE_SECONDS": "60",
         }
