@@ -15,4 +15,4 @@ def test_a_worker_knows_all_kinds_of_jobs_and_all_addresses_from_its_start(
     post_spawn.send(sender="django_q", proc_name="Process-1:1")
     assert registry._loaded
     assert "migrations_app.make_plan" in registry._kinds
-    assert get_resolver()._populated
+    assert vars(get_resolver())["_populated"]
