@@ -107,3 +107,14 @@ def send(ctx: JobContext, *, path: str, steps: int, seconds: float = 0.0) -> dic
         with Path(path).open("a") as file:
             file.write(f"{number} {time.time():.3f} {ctx.job.attempt}\n")
     return {"sent": steps}
+
+
+@job_kind("trial.stall")
+def stall(ctx: JobContext, *, path: str, seconds: float) -> dict[str, Any]:
+    """Like one long request, between two of which nothing can be asked; only the first attempt is so slow."""
+    is_first = not Path(path).exists()
+    Path(path).touch()
+    if is_first:
+        time.sleep(seconds)
+    ctx.checkpoint()
+    return {"attempt": ctx.job.attempt}
