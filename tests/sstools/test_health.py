@@ -5,6 +5,7 @@ import logging
 import re
 import socket
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -12,7 +13,8 @@ from django.db import DatabaseError
 from django.db.models import F
 from django.test import Client
 
-from sstools import health, logs
+from sstools import checks, health, logs
+from sstools.databases import from_url, sqlite
 from sstools.jobs import services
 from sstools.jobs.checks import queue_settings
 from sstools.jobs.models import Job, Worker
@@ -231,3 +233,38 @@ def test_addresses_to_listen_on():
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         assert "taken by another program" in bind_problem(f"127.0.0.1:{taken.getsockname()[1]}")
+
+
+def test_settings_that_are_unsafe_where_others_get_to_it_are_said(settings, tmp_path, monkeypatch):
+    def found():
+        return [message.id for message in checks.where_others_get_to_it(None)]
+
+    url = "postgresql://me:x@db.example.com/sstools"
+    settings.HTTPS, settings.DATA_DIR, settings.JOB_LEASE_SECONDS = True, tmp_path, 30
+    monkeypatch.setattr(checks, "_database", lambda: from_url(f"{url}?sslmode=verify-full"))
+    assert (found(), checks.always(None)) == ([], [])
+    for name, value, id in [
+        ("HTTPS", False, "sstools.W001"),
+        ("ALLOWED_HOSTS", ["*"], "sstools.W002"),
+        ("JOB_LEASE_SECONDS", 3, "sstools.W006"),
+    ]:
+        before = getattr(settings, name)
+        setattr(settings, name, value)
+        assert found() == [id]
+        setattr(settings, name, before)
+    settings.BIND, settings.TRUST_PROXY, settings.DEBUG = "0.0.0.0:8140", True, True
+    monkeypatch.setattr(checks, "_database", lambda: from_url(url))
+    (tmp_path / "field_keys").touch(mode=0o644)
+    assert found() == ["sstools.W003", "sstools.W004", "sstools.W005"]
+    assert [message.id for message in checks.always(None)] == ["sstools.E001"]
+
+
+def test_sqlite_on_a_network_file_system_is_an_error(monkeypatch):
+    monkeypatch.setattr(checks, "_database", lambda: sqlite("/mnt/share/x/db"))
+    mounts = [
+        SimpleNamespace(mountpoint=at, fstype=kind) for at, kind in (("/", "ext4"), ("/mnt/share", "nfs4"))
+    ]
+    monkeypatch.setattr(checks.psutil, "disk_partitions", lambda all: mounts)
+    (found,) = checks.always(None)
+    assert found.id == "sstools.E002"
+    assert "nfs4" in found.msg
