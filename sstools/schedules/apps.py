@@ -2,7 +2,6 @@ from django.apps import AppConfig
 
 FIRE_SECONDS = 2.0  # how late a run may start at most while a supervisor is alive
 SETTLE_SECONDS = 5.0
-PRUNE_SECONDS = 3600.0
 
 
 class SchedulesConfig(AppConfig):
@@ -18,5 +17,4 @@ class SchedulesConfig(AppConfig):
 
         periodic.every(FIRE_SECONDS, "Firing schedules", firing.fire_due)
         periodic.every(SETTLE_SECONDS, "Results of schedules", firing.settle)
-        periodic.every(PRUNE_SECONDS, "History of schedules", firing.prune)
         home.register(overview)

@@ -1,7 +1,8 @@
 """Starting what is due, once, however many supervisors there are; and finding out what became of it.
 
-The supervisor of every machine with workers calls these every few seconds (apps.py). Harmless when several do at the
-same moment: a run is taken by a compare-and-set on `next_due_at`, in the transaction that enqueues its job.
+The supervisor of every machine with workers calls `fire_due` and `settle` every few seconds (apps.py). Harmless when
+several do at the same moment: a run is taken by a compare-and-set on `next_due_at`, in the transaction that enqueues
+its job.
 """
 
 import logging

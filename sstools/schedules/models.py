@@ -145,6 +145,13 @@ class Schedule(models.Model):
         return str(getattr(row, "state"))  # noqa: B009  an annotation
 
     @property
+    def late_since(self) -> datetime | None:
+        """When the grace of what it is late with ended; only for one that is late."""
+        if self.late_at is not None and self.late_at < timezone.now():
+            return self.late_at
+        return self.last_firing.late_at if self.last_firing else None
+
+    @property
     def timetable(self) -> Cron:
         return Cron.parse(self.cron)
 

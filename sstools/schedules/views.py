@@ -172,10 +172,14 @@ def schedule_preview(request: HttpRequest) -> HttpResponse:
     return render_page(request, template, template, context)
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def schedule_pause(request: HttpRequest, uuid: Any) -> HttpResponse:
-    schedule = services.pause(_find(request, uuid), actor=request.user, reason=request.POST.get("reason", ""))
+    schedule = _find(request, uuid)
+    if request.method != "POST":
+        policy.require(request.user, Permission.SCHEDULE_EDIT, services.asked(schedule).obj)
+        return render_page(request, "schedules/pause.html", None, {"schedule": schedule})
+    services.pause(schedule, actor=request.user, reason=request.POST.get("reason", ""))
     messages.success(request, f"{schedule} is paused.")
     return go_to(request, schedule)
 
