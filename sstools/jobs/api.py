@@ -11,10 +11,15 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
+from rest_framework.views import APIView
 
-from . import services
+from sstools.errors import NotAllowed
+from sstools.roles import policy
+from sstools.roles.permissions import Permission
+
+from . import crew, services, steps, waiting
 from .filters import JobFilter
-from .models import Job, JobLog, Source
+from .models import Job, JobLog, Level, Source, State
 
 
 class JobSerializer(serializers.ModelSerializer[Job]):
@@ -57,10 +62,64 @@ class JobSerializer(serializers.ModelSerializer[Job]):
 
 class JobDetailSerializer(JobSerializer):
     waits_for = serializers.SerializerMethodField(help_text="uuids of the jobs that hold what this one needs")
+    ahead = serializers.SerializerMethodField(
+        help_text="how many jobs go before a queued one; null for others, and far back in line"
+    )
+    seconds_left = serializers.SerializerMethodField(
+        help_text="estimate for a running job that counts what it does; null where nothing can be said"
+    )
+    waited_seconds = serializers.FloatField(
+        read_only=True, allow_null=True, help_text="until its first start"
+    )
+    ran_seconds = serializers.FloatField(read_only=True, allow_null=True)
+    losses = serializers.IntegerField(read_only=True, help_text="how often its worker was lost")
+    worker = serializers.SerializerMethodField(help_text="host:process that has it; empty if none has")
+    silent_seconds = serializers.SerializerMethodField(
+        help_text="since its worker should have given a sign and did not; at lease_until another takes over"
+    )
+    holds = serializers.SerializerMethodField(help_text="resources that nobody else gets meanwhile")
+    retry_of = serializers.UUIDField(source="retry_of.uuid", default=None, read_only=True)
 
     class Meta(JobSerializer.Meta):
-        fields = [*JobSerializer.Meta.fields, "params", "result", "waits_for"]
+        fields = [
+            *JobSerializer.Meta.fields,
+            "params",
+            "result",
+            "waits_for",
+            "ahead",
+            "seconds_left",
+            "waited_seconds",
+            "ran_seconds",
+            "losses",
+            "worker",
+            "lease_until",
+            "silent_seconds",
+            "holds",
+            "retry_of",
+        ]
         read_only_fields = fields
+
+    def get_ahead(self, job: Job) -> int | None:
+        request = self.context.get("request")
+        place = waiting.places([job], request.user).get(job.pk) if request is not None else None
+        return place.ahead if place else None
+
+    def get_seconds_left(self, job: Job) -> float | None:
+        if job.state != State.RUNNING or waiting.silence(job, services.db_now()) is not None:
+            return None
+        progress = steps.progress_of(job, steps.step_lines(job))
+        return progress.seconds_left if progress else None
+
+    def get_worker(self, job: Job) -> str:
+        claim = waiting.Claim.of(job.owner) if job.state == State.RUNNING else None
+        return f"{claim.host}:{claim.pid}" if claim else ""
+
+    def get_silent_seconds(self, job: Job) -> float | None:
+        silence = waiting.silence(job, services.db_now())
+        return silence.seconds if silence else None
+
+    def get_holds(self, job: Job) -> list[str]:
+        return sorted(job.held_locks.values_list("resource", flat=True))
 
     def get_waits_for(self, job: Job) -> list[str]:
         return [str(other.uuid) for other in job.waits_for()]
@@ -98,14 +157,19 @@ class JobViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.Gene
     queryset = Job.objects.none()
 
     def get_queryset(self) -> QuerySet[Job]:
-        return Job.objects.visible_to(self.request.user).select_related("actor").prefetch_related("resources")
+        rows = Job.objects.visible_to(self.request.user).select_related("actor", "retry_of")
+        return rows.prefetch_related("resources")
 
     def get_serializer_class(self) -> type[serializers.BaseSerializer[Job]]:
         return JobSerializer if self.action == "list" else JobDetailSerializer
 
     @extend_schema(
         responses=JobLogSerializer(many=True),
-        parameters=[OpenApiParameter("after", int, description="only lines with a higher seq")],
+        parameters=[
+            OpenApiParameter("after", int, description="only lines with a higher seq"),
+            OpenApiParameter("level", str, enum=["warning", "error"], description="only these and worse"),
+            OpenApiParameter("find", str, description="only lines with these words"),
+        ],
         filters=False,
     )
     @action(detail=True)
@@ -115,6 +179,14 @@ class JobViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.Gene
         if not text.isdecimal():
             raise serializers.ValidationError({"after": ["A whole number."]})
         rows = JobLog.objects.filter(job=self.get_object(), seq__gt=int(text)).order_by("seq")
+        if level := request.query_params.get("level"):
+            if level not in (Level.WARNING, Level.ERROR):
+                raise serializers.ValidationError({"level": ["One of warning, error."]})
+            rows = rows.filter(
+                level__in=(Level.ERROR,) if level == Level.ERROR else (Level.WARNING, Level.ERROR)
+            )
+        if words := request.query_params.get("find", "").strip():
+            rows = rows.filter(text__icontains=words)
         return Response(JobLogSerializer(rows[:200], many=True).data)
 
     @extend_schema(request=CancelSerializer, responses=JobDetailSerializer)
@@ -148,6 +220,44 @@ class JobViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.Gene
         return accepted(job, request)
 
 
+class ClusterSerializer(serializers.Serializer[Any]):
+    """One set of workers."""
+
+    host = serializers.CharField(source="worker.host")
+    pid = serializers.IntegerField(source="worker.pid")
+    workers = serializers.IntegerField(source="worker.workers")
+    started_at = serializers.DateTimeField(source="worker.started_at")
+    seen_at = serializers.DateTimeField(source="worker.seen_at")
+    is_alive = serializers.BooleanField()
+
+
+class LineSerializer(serializers.Serializer[Any]):
+    """What is not finished, by what it needs next."""
+
+    claimable = serializers.IntegerField(help_text="wait for a worker")
+    blocked = serializers.IntegerField(help_text="wait for another job")
+    running = serializers.IntegerField()
+    asking = serializers.IntegerField(help_text="wait for an answer")
+    oldest_seconds = serializers.FloatField(help_text="the longest wait for a worker")
+    by_priority = serializers.DictField(child=serializers.IntegerField(), help_text="queued jobs")
+
+
+class WorkersSerializer(serializers.Serializer[Any]):
+    clusters = ClusterSerializer(many=True, source="machines")
+    line = LineSerializer()
+
+
+class WorkersView(APIView):
+    """Which workers are alive, and how long the line is."""
+
+    @extend_schema(responses=WorkersSerializer)
+    def get(self, request: Request) -> Response:
+        """The sets of workers that were seen within the hour, and what waits for them. Needs job:view on anything."""
+        if not policy.can_anywhere(request.user, Permission.JOB_VIEW):
+            raise NotAllowed("Seeing the workers needs the right job:view.")
+        return Response(WorkersSerializer(crew.overview(request.user)).data)
+
+
 def accepted(job: Job, request: Request | HttpRequest) -> Response:
     """202 with the job, and its address in `Location`: what every view answers that asks for background work."""
     data = JobDetailSerializer(job, context={"request": request}).data
@@ -168,5 +278,6 @@ urlpatterns = [
     path("jobs/<uuid:uuid>/log/", JobViewSet.as_view({"get": "log"}, detail=True), name="job-log"),
     path("jobs/<uuid:uuid>/cancel/", JobViewSet.as_view({"post": "cancel"}), name="job-cancel"),
     path("jobs/<uuid:uuid>/retry/", JobViewSet.as_view({"post": "retry"}), name="job-retry"),
+    path("workers/", WorkersView.as_view(), name="workers"),
     path("jobs/<uuid:uuid>/answer/", JobViewSet.as_view({"post": "answer"}), name="job-answer"),
 ]

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db.models import Count, Exists
 
 from . import services, waiting
-from .models import WORKER_SILENCE, Job, State, Worker, locks_in_the_way
+from .models import WORKER_SILENCE, Job, Priority, State, Worker, locks_in_the_way
 
 REPORTED = timedelta(hours=1)  # a machine that was seen this lately is still shown after it went silent
 
@@ -45,6 +45,11 @@ class Line:
     running: int
     asking: int
     oldest_seconds: float
+    by_priority: dict[str, int]
+
+    @property
+    def background(self) -> int:
+        return self.by_priority.get(Priority.BACKGROUND, 0)
 
 
 def overview(user: Any) -> dict[str, Any]:
@@ -100,4 +105,10 @@ def line() -> Line:
         running=states.get(State.RUNNING, 0),
         asking=states.get(State.NEEDS_INPUT, 0),
         oldest_seconds=services.oldest_wait_seconds() if queued else 0.0,
+        by_priority=_by_priority() if queued else {},
     )
+
+
+def _by_priority() -> dict[str, int]:
+    rows = Job.objects.filter(state=State.QUEUED).order_by().values_list("priority")
+    return dict(rows.annotate(number=Count("pk")))

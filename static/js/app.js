@@ -142,7 +142,8 @@
       if (field.type === "checkbox" || field.type === "radio") field.checked = of(field.name).includes(field.value);
       else if (values.has(field.name)) field.value = of(field.name)[0];
     }
-    form.elements[list].value = [...of(list), ...of(ticks)].filter(Boolean).join(",");
+    const was = (name) => of(name).join(",").split(",");
+    form.elements[list].value = [...was(list).filter((one) => !was(shown).includes(one)), ...of(ticks)].filter(Boolean).join(",");
     form.elements[shown].value = "";
     form.elements[list].dispatchEvent(new Event("input", { bubbles: true }));
   }));
