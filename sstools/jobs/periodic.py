@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from django.db import close_old_connections, connections
 
+from sstools.outages import is_outage
+
 logger = logging.getLogger(__name__)
 
 
@@ -23,8 +25,8 @@ _registered: dict[str, Periodic] = {}
 def every(seconds: float, name: str, function: Callable[[], object]) -> None:
     """Call `function` about every so many seconds, on each machine with workers; a name is registered once.
 
-    Several supervisors call it at the same moment: what it does must be safe then. Short, as it holds up the watch
-    over the processes; an exception is logged, and the next round tries again.
+    Several supervisors call it at the same moment: what it does must be safe then. Short, as it holds up the sweep;
+    an exception is logged, and the next round tries again.
     """
     _registered[name] = Periodic(function, seconds)
 
@@ -38,6 +40,6 @@ def run_due() -> None:
         try:
             close_old_connections()
             periodic.function()
-        except Exception:  # the database is away; the next round finds it again
-            logger.warning("%s failed", name, exc_info=True)
+        except Exception as exc:  # the database is away; the next round finds it again
+            logger.warning("%s failed: %s", name, exc, exc_info=not is_outage(exc))
             connections.close_all()

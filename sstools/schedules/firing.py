@@ -1,6 +1,6 @@
 """Starting what is due, once, however many supervisors there are; and finding out what became of it.
 
-The supervisor of every machine with workers calls `fire_due` and `settle` every few seconds (apps.py). Harmless when
+The supervisor of every machine with workers calls `fire_due` every few seconds (apps.py). Harmless when
 several do at the same moment: a run is taken by a compare-and-set on `next_due_at`, in the transaction that enqueues
 its job.
 """
@@ -176,8 +176,15 @@ def _runs(number: int) -> str:
 # --- Afterwards ---------------------------------------------------------------------------------------------------
 
 
+def job_ended(job: Job) -> None:
+    """Note how the run of a schedule ended, in the transaction that ends its job."""
+    for firing in Firing.objects.filter(job=job, result="").select_related("schedule"):
+        firing.job = job
+        _settle(firing)
+
+
 def settle() -> int:
-    """Note how the jobs of runs ended. Returns how many did."""
+    """Note what `job_ended` could not: jobs that were taken away, or ended by hand. Returns how many."""
     open_ones = Firing.objects.filter(result="", outcome__in=(Outcome.FIRED, Outcome.LATE))
     ended = open_ones.filter(Q(job__state__in=FINISHED) | Q(job=None))
     rows = ended.select_related("job", "schedule").order_by("pk")[:SETTLE_LIMIT]

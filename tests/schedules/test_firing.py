@@ -342,6 +342,22 @@ def test_the_results_of_jobs_are_noted_and_counted(make_schedule: Make, author: 
     ]
 
 
+def test_a_result_is_noted_in_the_moment_in_which_the_job_ends(
+    make_schedule: Make, author: Any, run_jobs: Callable[[], int], environment: Environment
+) -> None:
+    Environment.objects.update(url="http://127.0.0.1:9", username="x")
+    schedule = due(make_schedule(author), "2026-11-24 02:00")
+    firing.fire_due(at("2026-11-24 02:00:01"))
+    run_jobs()
+    row = Firing.objects.get()
+    assert (row.result, row.text) == ("succeeded", "the test failed")
+    schedule.refresh_from_db()
+    assert schedule.last_success_at == Job.objects.get().finished_at
+    firing.fire_due(at("2026-11-25 02:00:01"))
+    jobs.request_cancel(Job.objects.latest("pk"), actor=author)
+    assert Firing.objects.latest("pk").result == "cancelled"
+
+
 def test_two_supervisors_count_a_failure_once(make_schedule: Make, author: Any) -> None:
     schedule = due(make_schedule(author), "2026-11-24 02:00")
     firing.fire_due(at("2026-11-24 02:00:01"))
