@@ -49,12 +49,13 @@ class ReadContext:
 @dataclass
 class RenderContext:
     """Rendering one asset for one environment. `missing` collects references that the environment has no
-    id for (yet).
+    id for (yet), `missing_in_texts` those of them that stand in a text.
     """
 
     ids: IdTable
     base_url: str = ""
     missing: set[tuple[Kind, str]] = field(default_factory=set)
+    missing_in_texts: set[tuple[Kind, str]] = field(default_factory=set)
 
     def id_of(self, kind: Kind, uuid: str) -> int | None:
         number = self.ids.id_of(kind, uuid)
@@ -65,7 +66,9 @@ class RenderContext:
     def texts(self, value: Any) -> Any:
         def change(text: str) -> str:
             changed, missing = text_to_target(text, self.ids, self.base_url)
-            self.missing.update((reference.kind, reference.uuid) for reference in missing if reference.uuid)
+            named = {(reference.kind, reference.uuid) for reference in missing if reference.uuid}
+            self.missing |= named
+            self.missing_in_texts |= named
             return changed
 
         return map_texts(value, change)

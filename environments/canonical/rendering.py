@@ -30,13 +30,14 @@ class Dialect:
 @dataclass(frozen=True)
 class Rendered:
     """One asset as an import takes it, and the references it could not write because the target has no id
-    for them yet.
+    for them yet; also those of them that stand in a text, which no importer fills in.
     """
 
     kind: Kind
     uuid: str
     data: Mapping[str, Any]
     missing: frozenset[tuple[Kind, str]]
+    missing_in_texts: frozenset[tuple[Kind, str]] = frozenset()
 
 
 def render(
@@ -52,7 +53,8 @@ def render(
             continue
         context = RenderContext(ids, base_url.rstrip("/"))
         data = _render(document, context, dialect)
-        rendered.append(Rendered(document.kind, document.uuid, data, frozenset(context.missing)))
+        missing, in_texts = frozenset(context.missing), frozenset(context.missing_in_texts)
+        rendered.append(Rendered(document.kind, document.uuid, data, missing, in_texts))
     return rendered
 
 

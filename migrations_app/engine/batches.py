@@ -86,10 +86,10 @@ def without_stale(batch: Batch, done: Collection[str]) -> bool:
 
 
 def _open(item: Rendered) -> frozenset[tuple[Kind, str]]:
-    """References without an id that matter: the importer itself fills in a chart's dataset."""
+    """References without an id that matter: the importer itself fills in a chart's dataset, but not in texts."""
     if item.kind == Kind.CHART:
-        own = item.data.get("dataset_uuid")
-        return frozenset(entry for entry in item.missing if entry != (Kind.DATASET, own))
+        own = (Kind.DATASET, item.data.get("dataset_uuid"))
+        return frozenset(entry for entry in item.missing if entry != own or entry in item.missing_in_texts)
     return item.missing
 
 

@@ -98,6 +98,16 @@ def test_a_query_over_a_new_dataset_comes_after_it_with_what_stands_on_it() -> N
     )
 
 
+@pytest.mark.parametrize("sparse", [True, False])
+def test_a_chart_that_names_its_own_new_dataset_in_a_text_comes_after_it(sparse: bool) -> None:
+    naming = raw_chart(1, params={"metric": {"sqlExpression": "{{ metric('n', 1) }}"}})
+    batches = _all(_documents(raw_dataset(1), naming, raw_chart(2)), sparse=sparse)
+    assert not any(batch.provisional for batch in batches)
+    last = next(item for item in batches[-1].rendered if item.uuid == uid("c", 1))
+    assert "metric('n', 100)" in str(last.data["params"])
+    assert sum(uid("c", 1) in batch.writes for batch in batches) == 1
+
+
 def test_a_deck_of_new_charts_comes_after_them() -> None:
     deck = raw_chart(1, params={"deck_slices": [2, 3]})
     batches = _all(_documents(raw_dataset(1), deck, raw_chart(2), raw_chart(3)))
