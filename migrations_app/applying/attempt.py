@@ -250,10 +250,13 @@ class Attempt:
         return self.may_have_written
 
     def done_before(self) -> frozenset[str]:
-        """Target uuids that this run wrote, by its own rows: whatever they are by now, they were as planned once."""
+        """Target uuids that this run wrote, by its own rows: whatever they are by now, they were as planned once.
+
+        A request is one transaction: where part of it shows, all of it was there, and somebody has edited the rest.
+        """
         done: set[str] = set()
         for step in self.row.steps.filter(name="write"):
-            whole = step.state == StepState.DONE or step.result.get("settled") == "done"
+            whole = step.state == StepState.DONE or step.result.get("settled") in ("done", "partly")
             if whole and step.intent.get("what", "import") in ("import", "members"):
                 done |= set(step.intent.get("uuids", ())) - set(step.intent.get("open", ()))
         return frozenset(done)
