@@ -19,6 +19,7 @@ from sstools.jobs import registry
 from sstools.jobs import services as jobs
 from sstools.jobs.models import FINISHED, Job, Source
 from sstools.jobs.models import State as JobState
+from sstools.outages import is_outage
 
 from . import services
 from .cron import SECOND, Run
@@ -42,9 +43,9 @@ def fire_due(now: datetime | None = None) -> int:
     for pk in list(due.values_list("pk", flat=True)[:FIRE_LIMIT]):
         try:
             count += fire(pk, now) is not None
-        except (OperationalError, InterfaceError):
-            raise  # the database is away, for the others as well
-        except Exception:  # a bug: it must not keep the other schedules from their runs
+        except Exception as exc:  # a bug: it must not keep the other schedules from their runs
+            if _is_of_the_database(exc):
+                raise  # it is away for the others as well
             logger.exception("Schedule %s could not be fired", pk)
     return count
 
@@ -140,9 +141,9 @@ def _start(schedule: Schedule, firing: Firing, is_late: bool) -> str:
             job: Job = kind.schedulable.request(
                 schedule.params, actor=schedule.owner, source=Source.SCHEDULE, idempotency_key=key
             )
-    except (OperationalError, InterfaceError):
-        raise  # nothing is recorded, and the next round tries again
     except Exception as exc:
+        if _is_of_the_database(exc):
+            raise  # nothing is recorded, and the next round tries again
         return _not_started(schedule, firing, exc)
     firing.outcome = Outcome.LATE if is_late else Outcome.FIRED
     firing.job, firing.is_joined = job, job.joined
@@ -151,6 +152,10 @@ def _start(schedule: Schedule, firing: Firing, is_late: bool) -> str:
             f", nor {_runs(firing.missed)} before it: this one run stands for all." if firing.missed else "."
         )
     return ""
+
+
+def _is_of_the_database(exc: Exception) -> bool:
+    return isinstance(exc, OperationalError | InterfaceError) or is_outage(exc)
 
 
 def _not_started(schedule: Schedule, firing: Firing, exc: Exception) -> str:

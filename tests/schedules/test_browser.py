@@ -29,7 +29,7 @@ PICTURES = os.environ.get("SSTOOLS_TEST_PICTURES", "")  # a folder: look at what
 
 def picture(page: Any, name: str) -> None:
     if PICTURES:
-        page.screenshot(path=str(Path(PICTURES) / f"{name}.png"), full_page=True)
+        page.screenshot(path=str(Path(PICTURES) / f"{name}.png"), full_page=True, caret="initial")
 
 
 @pytest.fixture
