@@ -271,7 +271,7 @@ Q_CLUSTER = {
     "orm": "default",  # the message is written in the transaction that writes the job
     "broker_class": "sstools.jobs.broker.Broker",
     "workers": JOB_WORKERS,
-    "queue_limit": 1,  # what is fetched into memory is seen by no other machine
+    "queue_limit": JOB_WORKERS,  # what is fetched into memory is seen by no other machine, so fetch little
     "bulk": 1,
     "timeout": JOB_TIMEOUT_SECONDS,
     "retry": JOB_TIMEOUT_SECONDS

@@ -16,11 +16,13 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from types import FrameType
 
 import psutil
 from django.conf import settings
 from django.db import close_old_connections, connections
+from django.db.models import Q
 
 from sstools.outages import is_outage
 
@@ -34,6 +36,7 @@ STOP_SECONDS = 20  # for requests and steps in progress; what is not done by the
 RESTART_PAUSE_SECONDS = 2.0  # before starting again what ended within BRIEF_SECONDS
 BRIEF_SECONDS = 5.0
 STUCK_LEASES = 0.5  # so many leases long a claimable job waits while no worker of this cluster does anything
+STUCK_SECONDS = 10.0  # and so long at least: a cluster takes some seconds to start, on a busy machine more
 WATCH_PAUSE_LEASES = 2.0  # the watchdog restarts a cluster at most this often
 TICK_SECONDS = 0.2
 SIGN_OFF_SECONDS = 5.0  # for the last words to the database, which may hang
@@ -208,15 +211,16 @@ class Supervisor:
             child.start()
 
     def _is_stuck(self, jobs: Child) -> bool:
-        stuck = STUCK_LEASES * settings.JOB_LEASE_SECONDS
+        """A job could be taken for long, and this cluster, which is up for as long, neither has one nor ended one."""
+        stuck = max(STUCK_SECONDS, STUCK_LEASES * settings.JOB_LEASE_SECONDS)
         if jobs.process is None or min(jobs.age, services.oldest_wait_seconds()) < stuck:
             return False
-        pids = {child.pid for child in psutil.Process(jobs.process.pid).children(recursive=True)}
-        host = socket.gethostname()
-        running = Job.objects.filter(
-            state=State.RUNNING, lease_until__gt=services.db_now(), owner__startswith=f"{host}:"
-        )
-        return not any(int(owner.split(":")[1]) in pids for owner in running.values_list("owner", flat=True))
+        now = services.db_now()
+        at_work = Q(state=State.RUNNING, lease_until__gt=now)
+        ended = Q(finished_at__gt=now - timedelta(seconds=stuck))  # many are so short that no look meets one
+        found = Job.objects.filter(at_work | ended, owner__startswith=f"{socket.gethostname()}:")
+        pids = {str(child.pid) for child in psutil.Process(jobs.process.pid).children(recursive=True)}
+        return not any(pids & set(owner.split(":")[1:3]) for owner in found.values_list("owner", flat=True))
 
     def _show_alive(self, jobs: Child) -> None:
         now = services.db_now()

@@ -242,6 +242,7 @@ def test_a_cluster_without_a_free_worker_leaves_messages_to_others(monkeypatch):
     write("a")
     mine = services.claim_next()
     write("b")
+    Job.objects.filter(pk=mine.pk).update(started_at=F("started_at") - timedelta(seconds=10))
     assert broker.dequeue() is None
     assert broker.queue_size() == 2
     expire(mine)  # its worker is dead
@@ -254,5 +255,7 @@ def test_workers_of_another_cluster_do_not_count(monkeypatch):
     write("a")
     mine = services.claim_next()
     host, pid, _, rest = mine.owner.split(":")
-    Job.objects.filter(pk=mine.pk).update(owner=f"{host}:{pid}:1:{rest}")
+    Job.objects.filter(pk=mine.pk).update(
+        owner=f"{host}:{pid}:1:{rest}", started_at=F("started_at") - timedelta(seconds=10)
+    )
     assert len(Broker(django_settings.Q_CLUSTER["name"]).dequeue()) == 1
