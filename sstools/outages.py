@@ -13,10 +13,15 @@ NOTHING_WRITTEN = "Nothing was written to any Superset."
 
 
 class OwnDatabaseOutage(Unavailable):
-    """ss-tools' own database cannot be used at the moment."""
+    """ss-tools' own database cannot be used at the moment.
+
+    `what` is that alone: whoever asks for something (a page, a plan) may add that no Superset was written to, which a
+    job in the middle of its work may not.
+    """
 
     code = "own_database_unreachable"
-    message = f"ss-tools' own database cannot be reached. {NOTHING_WRITTEN}"
+    what = "ss-tools' own database cannot be reached."
+    message = f"{what} {NOTHING_WRITTEN}"
     remedy = (
         "Try again in a moment. If it stays, look at the database server and at its address in "
         "SSTOOLS_DATABASE_URL. Jobs go on by themselves when it is back."
@@ -25,13 +30,15 @@ class OwnDatabaseOutage(Unavailable):
 
 class OwnDatabaseFull(OwnDatabaseOutage):
     code = "own_database_full"
-    message = f"The disk of ss-tools is full: its own database takes nothing more. {NOTHING_WRITTEN}"
+    what = "The disk of ss-tools is full: its own database takes nothing more."
+    message = f"{what} {NOTHING_WRITTEN}"
     remedy = "Make room on the disk that holds the database of ss-tools. Jobs go on by themselves then."
 
 
 class OwnDatabaseReadOnly(OwnDatabaseOutage):
     code = "own_database_read_only"
-    message = f"ss-tools' own database can be read, and not written. {NOTHING_WRITTEN}"
+    what = "ss-tools' own database can be read, and not written."
+    message = f"{what} {NOTHING_WRITTEN}"
     remedy = (
         "With SQLite: the file and its folder must belong to the account that ss-tools runs as. With "
         "PostgreSQL: the address may be that of a standby."
@@ -40,19 +47,22 @@ class OwnDatabaseReadOnly(OwnDatabaseOutage):
 
 class OwnDatabaseBusy(OwnDatabaseOutage):
     code = "own_database_busy"
-    message = f"ss-tools' own database was locked for too long. {NOTHING_WRITTEN}"
+    what = "ss-tools' own database was locked for too long."
+    message = f"{what} {NOTHING_WRITTEN}"
     remedy = "Try again. If it stays, another program holds the database: a backup, a shell, a long report."
 
 
 class OwnDatabaseDiskFails(OwnDatabaseOutage):
     code = "own_database_disk_fails"
-    message = f"The disk that holds ss-tools' own database fails, or gives no more room. {NOTHING_WRITTEN}"
+    what = "The disk that holds ss-tools' own database fails, or gives no more room."
+    message = f"{what} {NOTHING_WRITTEN}"
     remedy = "Look at the disk, its quota and the system's log. Jobs go on by themselves when it works again."
 
 
 class OwnDatabaseDamaged(OwnDatabaseOutage):
     code = "own_database_damaged"
-    message = f"ss-tools' own database is damaged: what was read from it is not a database. {NOTHING_WRITTEN}"
+    what = "ss-tools' own database is damaged: what was read from it is not a database."
+    message = f"{what} {NOTHING_WRITTEN}"
     remedy = "Stop ss-tools and restore its database from a backup."
 
 

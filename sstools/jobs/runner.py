@@ -263,8 +263,8 @@ class JobContext:
         """Raises Abandoned if our own database failed the job: what it did is not known here, and the next worker asks
         the target. For handlers that would answer an error by undoing what they wrote.
         """
-        if outage(error) is not None and not connection.in_atomic_block:
-            raise Abandoned(str(error)) from error
+        if (away := outage(error)) is not None and not connection.in_atomic_block:
+            raise Abandoned(away.what) from error
 
     def still_mine(self) -> None:
         """Go on only if this worker still has the job, as far as this process knows. Asks no database, so threads that

@@ -13,10 +13,10 @@ from tests.sstools.test_workers import ROOT, Installation, wait_for, works
 pytestmark = [pytest.mark.xdist_group("infra")]
 
 
-def refused(installation: Installation, *options: str) -> str:
+def refused(installation: Installation, *command: str) -> str:
     """What it says instead of starting: one sentence or two, no traceback."""
     ended = subprocess.run(
-        [sys.executable, "manage.py", "up", *options],
+        [sys.executable, "manage.py", *(command or ["up"])],
         cwd=ROOT,
         env=installation.env,
         capture_output=True,
@@ -59,9 +59,10 @@ def test_a_database_file_that_cannot_be_opened_or_is_none(tmp_path: Path) -> Non
 def test_a_database_server_that_is_not_there(tmp_path: Path) -> None:
     installation = Installation(tmp_path)
     installation.env["SSTOOLS_DATABASE_URL"] = "postgresql://me:hunter2hunter2@127.0.0.1:1/sstools"
-    text = refused(installation, "--only", "jobs")
-    assert "own database cannot be reached" in text
-    assert "hunter2" not in text
+    for command in (["up", "--only", "jobs"], ["worker_alive"], ["sweep"]):
+        text = refused(installation, *command)
+        assert "own database cannot be reached" in text
+        assert "hunter2" not in text
 
 
 def test_two_that_start_at_once_on_one_new_data_folder_both_work(tmp_path: Path) -> None:
@@ -74,7 +75,7 @@ def test_two_that_start_at_once_on_one_new_data_folder_both_work(tmp_path: Path)
         first.launch()
         second.launch()
         for one in (first, second):
-            wait_for(lambda: one.parts().get("workers") == "ok", 90, one.log.read_text)  # noqa: B023
+            wait_for(lambda: one.parts().get("workers") == "ok", 180, one.log.read_text)  # noqa: B023
         assert first.rows("SELECT username FROM auth_user") == [("admin",)]
         uuids = [first.enqueue("trial.write", name=f"both/{number}") for number in range(4)]
         wait_for(lambda: {first.job(uuid)["state"] for uuid in uuids} == {"succeeded"}, 40)

@@ -9,11 +9,9 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DatabaseError, InterfaceError
 
 from sstools.databases import alone_at_start
 from sstools.jobs.supervisor import Child, Supervisor, jobs_command, web_command
-from sstools.outages import outage
 from sstools.secrets import SecretUnreadable, keys_are_right
 from sstools.web_server import bind_problem, collect_static, url_of
 
@@ -37,10 +35,6 @@ class Command(BaseCommand):
         try:
             with alone_at_start():
                 first_sign_in = self._prepare(web=web, migrate=not no_migrate)
-        except (DatabaseError, InterfaceError) as exc:
-            if (error := outage(exc)) is None:
-                raise
-            raise CommandError(f"{error} ({' '.join(str(exc).split())})") from exc
         except OSError as exc:
             where = exc.filename or settings.DATA_DIR
             raise CommandError(
