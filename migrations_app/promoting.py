@@ -23,7 +23,7 @@ from sstools.jobs.runner import JobContext
 from sstools.roles import policy
 from sstools.roles.permissions import Permission
 
-from . import naming, planning, promotions, services
+from . import gates, naming, planning, promotions, services
 from .errors import NotReady, PlanChanged, WrongConfirmation
 from .models import Migration, MigrationState, Plan
 
@@ -200,7 +200,8 @@ def question_about(migration: Migration, plan: Plan) -> dict[str, Any] | None:
 
     One thing at a time: what is blocked by a missing connection is not asked about before that is there. `missing` has
     the same as data: {"databases": [{"uuid", "name", "backend", "datasets", "suggestions"}]} or {"conflicts":
-    [{"uuid", "kind", "title", "code", "text", "options"}]} or {"checks": [{"code", "text", "remedy", "uuid"}]}.
+    [{"uuid", "kind", "title", "code", "text", "options"}]} or {"checks": [{"code", "text", "remedy", "uuid"}]} or
+    {"gates": [{"code", "text"}]}.
     """
     source = migration.source_name
     unmapped = [row for row in plan.databases if not row["target"]]
@@ -250,6 +251,17 @@ def question_about(migration: Migration, plan: Plan) -> dict[str, Any] | None:
                 ]
             },
             lines=[problem["text"] for problem in plan.errors],
+        )
+    if found := gates.obstacles(migration, plan):
+        return _question(
+            plan,
+            code=found[0].code,
+            title="It may not be applied yet",
+            text="It goes on by itself as soon as nothing of this is in the way any more.",
+            url=found[0].url or url,
+            action="See what is missing",
+            missing={"gates": [{"code": one.code, "text": one.text} for one in found]},
+            lines=[one.text for one in found],
         )
     return None
 

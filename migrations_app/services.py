@@ -22,7 +22,7 @@ from sstools.jobs.models import Job, Source
 from sstools.roles import policy
 from sstools.roles.permissions import Permission
 
-from . import promotions
+from . import gates, promotions
 from .engine.plan import Answer
 from .errors import NotReady, PlanChanged, WrongConfirmation
 from .mappings import clean_databases, clean_substitutions
@@ -306,14 +306,16 @@ def request_apply(
     plan_hash: str,
     actor: Any,
     confirmation: str = "",
+    bypass_reason: str = "",
     source: str = Source.PAGE,
     idempotency_key: str | None = None,
 ) -> Job:
     """Queue the reviewed plan of a migration. Asking twice is safe: both callers get the same job.
 
     `plan_hash`: of the plan that was looked at, or its first 12 characters at least. `confirmation`: the
-    target's slug, where the
-    target is protected. Raises NotAllowed; PlanChanged; WrongConfirmation; NotReady with the reason in any other case.
+    target's slug, where the target is protected. `bypass_reason`: why it goes on outside of the windows of the target,
+    for who has the right to. Raises NotAllowed; PlanChanged; WrongConfirmation; GateClosed where an approval is missing
+    or it is not the time; NotReady with the reason in any other case.
     """
     permission = Permission.MIGRATION_ROLLBACK if migration.is_rollback else Permission.MIGRATION_APPLY
     migration = _locked(migration, actor, permission)
@@ -328,12 +330,17 @@ def request_apply(
     if len(plan_hash) < 12 or not plan.hash.startswith(plan_hash):
         raise PlanChanged()
     _must_be_applicable(migration, plan)
+    in_the_way = gates.obstacles(migration, plan)
+    if in_the_way:
+        _must_be_bypassed(migration, in_the_way, bypass_reason, actor)
     if migration.target.protected and confirmation.strip() != migration.target.slug:
         raise WrongConfirmation(
             f"{migration.target.name} is protected: type its name, {migration.target.slug}, to write to it.",
             errors={"confirmation": [f"Type {migration.target.slug}."]},
         )
     run = Run.objects.create(migration=migration, plan=plan, created_by=actor)
+    if in_the_way:
+        gates.note_bypass(migration, plan, run, actor, bypass_reason.strip(), in_the_way)
     job = jobs.enqueue(
         APPLY,
         {"run": run.number},
@@ -382,8 +389,10 @@ def _apply_of_request(
     return job
 
 
-def why_not_applicable(migration: Migration) -> str:
-    """The first reason in words why the current plan cannot be applied, empty if it can."""
+def why_not_applicable(migration: Migration, *, with_gates: bool = True) -> str:
+    """The first reason in words why the current plan cannot be applied, empty if it can. Without `with_gates`: as far as
+    the plan itself is concerned, and not whether it is approved or the time for it.
+    """
     plan = migration.plan
     if plan is None:
         return "There is no plan yet."
@@ -391,7 +400,8 @@ def why_not_applicable(migration: Migration) -> str:
         _must_be_applicable(migration, plan)
     except NotReady as error:
         return error.message
-    return ""
+    found = gates.obstacles(migration, plan) if with_gates else []
+    return " ".join(obstacle.text for obstacle in found)
 
 
 @transaction.atomic
@@ -504,6 +514,13 @@ def _must_be_applicable(migration: Migration, plan: Plan) -> None:
         )
     if not plan.write_count and not plan.counts.get("keep"):
         raise NotReady("There is nothing to do: the target holds what it should.")
+
+
+def _must_be_bypassed(migration: Migration, found: list[gates.Obstacle], reason: str, actor: Any) -> None:
+    """Raises GateClosed unless each of them can be passed by, and is, by somebody who may."""
+    if not reason.strip() or not all(obstacle.can_bypass for obstacle in found):
+        raise gates.closed(found)
+    policy.require(actor, Permission.MIGRATION_BYPASS, migration.target)
 
 
 def _plan_is_void(migration: Migration) -> None:

@@ -508,6 +508,13 @@ class ApplyRequestSerializer(StrictSerializer):
     override_reason = serializers.CharField(
         required=False, allow_blank=True, max_length=500, help_text="why failed checks shall not stop it"
     )
+    bypass_reason = serializers.CharField(
+        required=False,
+        allow_blank=True,
+        default="",
+        max_length=500,
+        help_text="why it goes on outside of the target's windows; needs migration:bypass",
+    )
 
 
 class PromoteRequestSerializer(StrictSerializer):

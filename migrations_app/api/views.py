@@ -211,6 +211,7 @@ class MigrationViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewset
                 migration,
                 plan_hash=data["plan_hash"],
                 confirmation=data["confirmation"],
+                bypass_reason=data["bypass_reason"],
                 actor=request.user,
                 source=Source.API,
                 idempotency_key=key,

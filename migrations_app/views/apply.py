@@ -9,10 +9,12 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_http_methods
 
-from migrations_app import services
+from migrations_app import gates, services
 from migrations_app.models import Migration, MigrationState
 from sstools.errors import Conflict, Invalid
 from sstools.jobs.models import Source
+from sstools.roles import policy
+from sstools.roles.permissions import Permission
 from sstools.web.htmx import go_to, render_page
 
 from .common import KIND_LABELS, find_migration, page_context
@@ -32,6 +34,7 @@ def migration_apply(request: HttpRequest, number: int) -> HttpResponse:
                 plan_hash=request.POST.get("plan", ""),
                 actor=request.user,
                 confirmation=request.POST.get("confirmation", ""),
+                bypass_reason=request.POST.get("bypass_reason", ""),
                 source=Source.PAGE,
             )
         except (Conflict, Invalid) as error:
@@ -61,8 +64,13 @@ def _page(
             numbers[kind] += 1
             if len(names.setdefault(kind, [])) < SHOWN:
                 names[kind].append((uuid, title, action))
+        in_the_way = gates.obstacles(migration, plan)
         context |= {
-            "why_not": services.why_not_applicable(migration),
+            "why_not": services.why_not_applicable(migration, with_gates=False),
+            "obstacles": in_the_way,
+            "may_bypass": bool(in_the_way)
+            and all(obstacle.can_bypass for obstacle in in_the_way)
+            and policy.can(request.user, Permission.MIGRATION_BYPASS, migration.target),
             "writes": [
                 {
                     "label": label,

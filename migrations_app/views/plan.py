@@ -255,7 +255,7 @@ def _plan_context(
         "override_form": context.get("override_form") or OverrideForm(),
         "losses": _losses(plan, index),
         "affected": _affected(plan, index),
-        "why_not": services.why_not_applicable(migration) if migration.is_open else "",
+        "why_not": services.why_not_applicable(migration, with_gates=False) if migration.is_open else "",
         **_items(request, plan, by_kind),
     }
 

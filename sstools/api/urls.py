@@ -18,6 +18,7 @@ v1: list[URLPattern | URLResolver] = [
     path("", include("sstools.schedules.api")),
     path("", include("environments.api")),
     path("", include("migrations_app.api")),
+    path("", include("migrations_app.release.api")),
 ]
 urlpatterns = [
     path("docs/", views.docs, name="docs"),

@@ -7,7 +7,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.contrib.auth import get_user_model
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
@@ -225,11 +224,3 @@ def mail_problem(user: Any) -> str:
     if not settings.MAIL_ENABLED:
         return "Mail is not configured here (SSTOOLS_MAIL_URL)."
     return "" if user.email else "Your account has no mail address."
-
-
-def people_with(permission: Permission, resource: str) -> list[Any]:
-    """Active users who have `permission` there, for those who must decide. Costs a few queries a user with grants."""
-    users = get_user_model()._default_manager.filter(is_active=True)
-    return [user for user in users if policy.can(user, permission, resource) and not user.is_superuser] or [
-        user for user in users if user.is_superuser
-    ]

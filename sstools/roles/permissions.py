@@ -17,9 +17,12 @@ class Permission(StrEnum):
     JOB_CANCEL = "job:cancel"  # other people's; one's own always
     JOB_VIEW = "job:view"  # other people's; one's own always
     MIGRATION_APPLY = "migration:apply"
+    MIGRATION_APPROVE = "migration:approve"  # plans of others, never one's own
+    MIGRATION_BYPASS = "migration:bypass"  # outside of windows, with a reason
     MIGRATION_PLAN = "migration:plan"
     MIGRATION_ROLLBACK = "migration:rollback"
     MIGRATION_VIEW = "migration:view"
+    ROUTE_EDIT = "route:edit"
     SCHEDULE_EDIT = "schedule:edit"  # also pausing, running now, deleting
     SCHEDULE_VIEW = "schedule:view"
     WEBHOOK_EDIT = "webhook:edit"  # chats and programs that are told; their addresses are credentials
@@ -50,6 +53,7 @@ _RELEASE_LEAD = _AUTHOR | {
     Permission.AUDIT_VIEW,
     Permission.JOB_CANCEL,
     Permission.MIGRATION_APPLY,
+    Permission.MIGRATION_APPROVE,
     Permission.MIGRATION_ROLLBACK,
 }
 
@@ -85,9 +89,12 @@ MEANING: dict[Permission, str] = {
     Permission.JOB_CANCEL: "ending other people's jobs; one's own always",
     Permission.JOB_VIEW: "other people's jobs; one's own always",
     Permission.MIGRATION_APPLY: "writing to the target",
+    Permission.MIGRATION_APPROVE: "approving and rejecting plans of others",
+    Permission.MIGRATION_BYPASS: "applying outside of windows, with a reason",
     Permission.MIGRATION_PLAN: "making migrations and plans, verifying again",
     Permission.MIGRATION_ROLLBACK: "rolling a run back",
     Permission.MIGRATION_VIEW: "migrations, plans and runs",
+    Permission.ROUTE_EDIT: "making and changing routes",
     Permission.SCHEDULE_EDIT: "making, changing, pausing, running and deleting schedules",
     Permission.SCHEDULE_VIEW: "seeing schedules",
     Permission.WEBHOOK_EDIT: "chats and programs that are told; their addresses are credentials",

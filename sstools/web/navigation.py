@@ -66,6 +66,7 @@ GROUPS = (
         (
             Entry("Compare", "compare", "c", ("migrations_app:compare",), "Two places side by side"),
             Entry("Migrations", "migrations", "m", ("migrations_app:list",), "Plans, runs, and the way back"),
+            Entry("Routes", "arrow-right", "r", ("release:routes",), "Saved ways, and who must approve"),
             Entry("Backups", "backups", "b", ("backups:list",), "Copies to go back to"),
             Entry("Git", "git", "t", ("git:list",), "Repositories, both directions"),
         ),

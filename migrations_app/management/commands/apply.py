@@ -36,6 +36,9 @@ class Command(MigrationCommand):
             "--confirm", default="", metavar="SLUG", help="the target's slug, where it is protected"
         )
         parser.add_argument(
+            "--bypass", default="", metavar="REASON", help="why it goes on outside of the target's windows"
+        )
+        parser.add_argument(
             "--override", default=None, metavar="REASON", help="why failed checks shall not stop it"
         )
         parser.add_argument(
@@ -66,6 +69,7 @@ class Command(MigrationCommand):
                 plan_hash=plan_hash,
                 actor=self.actor,
                 confirmation=options["confirm"],
+                bypass_reason=options["bypass"],
                 source=Source.COMMAND,
             )
         run = Run.objects.get(number=job.params["run"])

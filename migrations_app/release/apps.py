@@ -1,0 +1,17 @@
+from django.apps import AppConfig
+
+
+class ReleaseConfig(AppConfig):
+    name = "migrations_app.release"
+    label = "release"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from migrations_app import gates
+        from sstools.web import home
+
+        from . import gate, notices, overview
+
+        gates.register(gate.obstacles, gate.note_bypass)
+        home.register(overview)
+        notices.register()
