@@ -15,6 +15,7 @@ from environments.lab.client import LabClient
 from environments.lab.places import REPOSITORY
 from tests.postgres import server_url
 
+from . import matrix
 from .estates import ESTATES
 from .report import failures, table
 from .stage import Stage
@@ -36,6 +37,7 @@ def main() -> int:
     parser.add_argument(
         "--slice", default="1/1", metavar="K/N", help="every Nth point, beginning with the Kth"
     )
+    parser.add_argument("--quick", action="store_true", help="only what `make test-faults` tries")
     parser.add_argument("--seed", type=int, help="in random order")
     parser.add_argument("--stop-after", type=float, metavar="MINUTES")
     parser.add_argument("--state", type=Path, default=STATE, help="where each point is written down")
@@ -93,6 +95,10 @@ def main() -> int:
 def _points(bench: Bench, options: argparse.Namespace) -> list[Point]:
     points: list[Point] = []
     for name in options.situation or bench.situations:
+        if options.quick:
+            points += [point for group in matrix.GROUPS for point in matrix.points(bench, name, group)]
+            points += bench.points_at_steps(name)
+            continue
         points += bench.points_at_requests(name)
         if options.commits:
             points += bench.points_at_commits(name)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .proxy import Key
+from .sweep import Bench, Point
 
 SITUATIONS = ("plan", "forward", "undo", "back_plan", "back")
 GATEWAY = ("502", "503", "504")
@@ -56,6 +57,14 @@ GROUPS = (
     "writes done and not answered",
 )
 _NOT_DONE = ("timeout", "refused", "restart", "500_json", "500_html", "429", "login_page", "outage")
+
+
+def points(bench: Bench, situation: str, group: str) -> list[Point]:
+    return [
+        Point(situation, fault, key=key)
+        for position, key in enumerate(bench.situations[situation].keys)
+        for fault in faults(group, position, key)
+    ]
 
 
 def faults(group: str, position: int, key: Key) -> Sequence[str]:

@@ -16,8 +16,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from environments.lab.errors import LabError
+
 from . import judge
-from .estates import EDIT, edit_chart
+from .estates import EDITABLE, edit
 from .proxy import (
     EDITED,
     FAULTS_OF_READS,
@@ -67,7 +69,7 @@ class Situation:
     commits: list[Commit] = field(default_factory=list)
     before: judge.Target = field(default_factory=dict)
     after: judge.Target = field(default_factory=dict)
-    charts: set[str] = field(default_factory=set)  # uuids of the charts that are written
+    planned: set[str] = field(default_factory=set)  # uuids of the charts and dashboards that are written
     plan_hash: str = ""
     done: str = ""  # the database after it was done once
     seconds: float = 0.0
@@ -219,10 +221,10 @@ class Bench:
         facts = self.stem.do("inspect", database, job=situation.job)
         situation.after = self._target(database)
         situation.plan_hash = facts["plan"]["hash"]
-        situation.charts = {
+        situation.planned = {
             item["uuid"]
             for item in facts["plan"]["items"]
-            if item["kind"] == "chart" and item["action"] in ("create", "update", "remove")
+            if item["kind"] in EDITABLE and item["action"] in ("create", "update", "remove")
         }
         wanted = "failed" if situation.base else "succeeded"
         if facts["job"]["state"] != wanted:
@@ -298,7 +300,11 @@ class Bench:
 
     def try_point(self, point: Point) -> Tried:
         started = time.monotonic()
-        case = self.run_point(point)
+        try:
+            case = self.run_point(point)
+        except (WorkerFailed, Killed, TimeoutError, LabError) as error:
+            text = f"{type(error).__name__}: {str(error)[-1500:]}"
+            return Tried(point, "no end", [text], True, time.monotonic() - started)
         outcome, problems = judge.judge(case)
         if not problems and outcome == judge.ATTENTION:
             problems += self._follow_the_remedy(case)
@@ -332,18 +338,23 @@ class Bench:
             calls=list(self.script.calls),
             connections_before=self.ground.rows("dbs", kept=situation.ground),
             connections_after=self.ground.rows("dbs"),
-            charts={row["uuid"]: row["description"] or "" for row in self.ground.rows("slices")},
+            texts={
+                row["uuid"]: row[place.field] or ""
+                for place in EDITABLE.values()
+                for row in self.ground.rows(place.table)
+            },
             theirs=self.stage.estate.theirs,
             edited=edited,
             secrets=set(self.script.secrets),
         )
 
     def _edit(self, uuids: set[str], edited: set[str]) -> None:
-        """A colleague writes something into these charts of the target, as far as they are there."""
-        for row in self.ground.rows("slices"):
-            if row["uuid"] in uuids:
-                edit_chart(self.stage.target_rest, row["id"], description=EDIT)
-                edited.add(row["uuid"])
+        """A colleague writes something into these charts and dashboards of the target, as far as they are there."""
+        for kind in EDITABLE:
+            for row in self.ground.rows(EDITABLE[kind].table):
+                if row["uuid"] in uuids:
+                    edit(self.stage.target_rest, kind, row["id"])
+                    edited.add(row["uuid"])
 
     def _work(self, point: Point, situation: Situation, database: str, edited: set[str]) -> int:
         """Do the job, with as many workers as it takes; how many were lost."""
@@ -363,7 +374,7 @@ class Bench:
                 if losses > MOST_LOSSES:
                     raise
             if point.fault in EDITED:
-                self._edit(situation.charts, edited)
+                self._edit(situation.planned, edited)
             # A request of the dead may be on its way still; everything else may as well have died long ago.
             ago = 0.0 if point.fault.endswith("_late") else 7200.0
             name, arguments = "take_over", {"job": situation.job, "lost_seconds_ago": ago}

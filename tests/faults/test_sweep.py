@@ -14,7 +14,7 @@ import pytest
 
 from . import judge
 from .conftest import ROWS
-from .matrix import GROUPS, SITUATIONS, faults
+from .matrix import GROUPS, SITUATIONS, points
 from .report import failures
 from .sweep import Bench, Point
 
@@ -43,13 +43,7 @@ def try_all(bench: Bench, points: Iterable[Point], record: Record) -> None:
 @pytest.mark.parametrize(("situation", "group"), CASES)
 def test_faults_at_requests(bench_on: BenchOn, record_property: Record, situation: str, group: str) -> None:
     bench = bench_on("sqlite")
-    keys = bench.situations[situation].keys
-    points = [
-        Point(situation, fault, key=key)
-        for position, key in enumerate(keys)
-        for fault in faults(group, position, key)
-    ]
-    try_all(bench, points, record_property)
+    try_all(bench, points(bench, situation, group), record_property)
 
 
 @pytest.mark.parametrize("situation", SITUATIONS)
@@ -90,8 +84,8 @@ def test_a_judge_who_sees_nothing_wrong_would_be_no_judge(bench_on: BenchOn) -> 
     assert "nobody planned" in wrong(target={**case.target, "a-second-uuid": gone})
     assert "2 times on the target" in wrong(target={**case.target, "a-second-uuid": gone})
     assert "connection" in wrong(connections_after=[{**case.connections_after[0], "extra": "{}"}])
-    assert "during the run is lost" in wrong(charts={**case.charts, case.theirs: ""})
-    assert "chart is gone" in wrong(charts={})
+    assert "during the run is lost" in wrong(texts={**case.texts, case.theirs: ""})
+    assert "chart is gone" in wrong(texts={})
     assert "secret" in wrong(secrets={"Read back and compare with the plan"})
     assert "carried out 2 times" in wrong(calls=[*case.calls, *case.calls])
     facts = case.facts
