@@ -226,6 +226,7 @@ class ClusterSerializer(serializers.Serializer[Any]):
     host = serializers.CharField(source="worker.host")
     pid = serializers.IntegerField(source="worker.pid")
     workers = serializers.IntegerField(source="worker.workers")
+    version = serializers.CharField(source="worker.version", help_text="of ss-tools")
     started_at = serializers.DateTimeField(source="worker.started_at")
     seen_at = serializers.DateTimeField(source="worker.seen_at")
     is_alive = serializers.BooleanField()

@@ -83,6 +83,7 @@ def overview(user: Any) -> dict[str, Any]:
         "machines": machines,
         "elsewhere": [each for host, rows in by_host.items() if host not in hosts for each in rows],
         "line": line(),
+        "versions": sorted({machine.worker.version for machine in alive_machines if machine.worker.version}),
         "worker_count": sum(machine.worker.workers for machine in alive_machines),
         "no_worker": not alive_machines,
         "last_sweep": max((machine.worker.seen_at for machine in alive_machines), default=None),

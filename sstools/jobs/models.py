@@ -321,6 +321,7 @@ class Worker(models.Model):
     host = models.CharField(max_length=200)
     pid = models.PositiveIntegerField()
     workers = models.PositiveSmallIntegerField()
+    version = models.CharField(max_length=50, blank=True)  # of ss-tools; empty: of before it was told
     started_at = models.DateTimeField(default=timezone.now)
     seen_at = models.DateTimeField()
 

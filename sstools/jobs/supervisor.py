@@ -24,6 +24,7 @@ from django.conf import settings
 from django.db import close_old_connections, connections
 from django.db.models import Q
 
+from sstools import __version__
 from sstools.outages import is_outage
 
 from . import periodic, services
@@ -226,7 +227,11 @@ class Supervisor:
         now = services.db_now()
         if self._worker_row is None:
             row = Worker.objects.create(
-                host=socket.gethostname(), pid=os.getpid(), workers=settings.JOB_WORKERS, seen_at=now
+                host=socket.gethostname(),
+                pid=os.getpid(),
+                workers=settings.JOB_WORKERS,
+                version=__version__,
+                seen_at=now,
             )
             self._worker_row = row.pk
         elif not jobs.has_ended():

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.test import Client
 from django.utils import timezone
 
+from sstools import __version__
 from sstools.jobs import services, steps, waiting
 from sstools.jobs.models import Job, JobLock, JobLog, JobResource, Priority, Source, State, Worker
 
@@ -444,3 +447,43 @@ def test_a_question_is_kept_while_the_page_asks_for_news(
     assert 'id="question-1" hx-preserve="true"' in page
     assert 'http-equiv="refresh"' not in page  # would take away what is being chosen
     assert 'id="question-1"' in text(client.get(f"/jobs/{job.uuid}/progress/", **HTMX))
+
+
+def test_the_version_that_workers_tell_is_that_of_the_project() -> None:
+    project = tomllib.loads((Path(__file__).resolve().parents[2] / "pyproject.toml").read_text())
+    assert project["project"]["version"] == __version__
+
+
+def test_two_versions_at_work_are_said(author: Any, signed_in: SignedIn) -> None:
+    now = timezone.now()
+    Worker.objects.create(host="a", pid=1, workers=4, version="0.1.0", seen_at=now)
+    assert "Different versions" not in text(signed_in(author).get("/jobs/workers/"))
+    Worker.objects.create(host="b", pid=1, workers=4, version="0.2.0", seen_at=now)
+    assert "Different versions" in text(signed_in(author).get("/jobs/workers/"))
+
+
+def test_rest_says_what_the_page_says(author: Any, api: Any, many: dict[str, Job]) -> None:
+    client = api(author)
+    blocked = client.get(f"/api/v1/jobs/{many['blocked'].uuid}/").json()
+    assert (blocked["ahead"], blocked["waits_for"]) == (1, [str(many["holder"].uuid)])
+    holder = client.get(f"/api/v1/jobs/{many['holder'].uuid}/").json()
+    assert holder["holds"] == [PROD]
+    assert holder["worker"].count(":") == 1
+    assert holder["silent_seconds"] is None
+    Job.objects.filter(pk=many["holder"].pk).update(lease_until=timezone.now())
+    assert client.get(f"/api/v1/jobs/{many['holder'].uuid}/").json()["silent_seconds"] > 0
+    workers = client.get("/api/v1/workers/").json()
+    assert workers["line"]["blocked"] == 1
+    assert workers["line"]["by_priority"]["background"] == 1
+
+
+def test_rest_reads_the_log_by_level_and_words(author: Any, api: Any, logged: Job) -> None:
+    client = api(author)
+    log = f"/api/v1/jobs/{logged.uuid}/log/"
+    assert [row["seq"] for row in client.get(f"{log}?level=warning").json()] == [4, 5, 6]
+    assert [row["seq"] for row in client.get(f"{log}?level=error&find=line").json()] == [6]
+    assert client.get(f"{log}?level=nonsense").status_code == 400
+
+
+def test_rest_tells_of_workers_only_to_those_who_may_see_jobs(stranger: Any, api: Any) -> None:
+    assert api(stranger).get("/api/v1/workers/").status_code == 403
