@@ -21,7 +21,7 @@ from sstools.jobs.models import FINISHED, Job, Source
 from sstools.jobs.models import State as JobState
 from sstools.outages import is_outage
 
-from . import services
+from . import services, telling
 from .cron import SECOND, Run
 from .models import Firing, Missed, Outcome, Schedule, Trigger
 
@@ -125,6 +125,7 @@ def _deal_with(schedule: Schedule, due: Due, now: datetime) -> Firing:
     elif firing.outcome == Outcome.FAILED:
         schedule.consecutive_failures += 1
     schedule.save()
+    telling.dealt_with(schedule, firing)
     if rest:
         services.put_to_rest(schedule, rest, actor=None, source=Source.SCHEDULE)
     return firing

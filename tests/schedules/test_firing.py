@@ -313,6 +313,39 @@ def test_an_expression_that_hands_broke_in_the_database_pauses_it(make_schedule:
     assert "There is no time zone “Mars/Olympus”." in schedule.pause_reason
 
 
+def test_its_owner_is_told_of_a_run_that_was_not_started_or_late(
+    make_schedule: Make, author: Any, settings: Any
+) -> None:
+    from sstools.notices.models import Notice
+
+    settings.MAIL_ENABLED, author.email = True, "ann@x.test"
+    author.save()
+    schedule = due(make_schedule(author), "2026-11-24 02:00")
+    firing.fire_due(at("2026-11-24 02:00:01"))
+    assert not Notice.objects.exists()  # in time: nothing to tell
+    Job.objects.all().delete()
+    Grant.objects.filter(user=author).update(role="viewer")
+    firing.fire_due(at("2026-11-25 02:00:01"))
+    notice = Notice.objects.get()
+    assert (notice.event, notice.title) == ("schedule.not_started", "Not started: Nightly test")
+    assert "environment:test" in notice.text
+    assert notice.path == schedule.get_absolute_url()
+    assert [delivery.user for delivery in notice.deliveries.all()] == [author]
+
+
+def test_a_notice_that_cannot_be_written_keeps_no_run_from_being_recorded(
+    make_schedule: Make, author: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    due(make_schedule(author, missed="skip"), "2026-11-24 02:00")
+
+    def bug(*args: Any, **kwargs: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("sstools.schedules.telling.services.publish", bug)
+    assert firing.fire_due(at("2026-11-24 12:00")) == 1
+    assert Firing.objects.get().outcome == "missed"
+
+
 # --- Afterwards
 
 
