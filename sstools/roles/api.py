@@ -6,7 +6,7 @@ from django.contrib.auth import get_user_model
 from django.db.models import Count, QuerySet
 from django.shortcuts import get_object_or_404
 from django.urls import path
-from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field, extend_schema_view
 from rest_framework import mixins, serializers, status, viewsets
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -17,7 +17,7 @@ from sstools.resources import EVERYTHING
 
 from . import accounts, places, policy, services
 from .forms import people_like
-from .models import CustomRole, Grant, Group, Source
+from .models import Account, CustomRole, Grant, Group, Source
 from .permissions import Permission, Role
 
 User = get_user_model()
@@ -36,13 +36,7 @@ class ForViewers:
 
 
 class UserSerializer(serializers.ModelSerializer[Any]):
-    source = serializers.ChoiceField(  # type: ignore[assignment]  # hides an attribute that only fields use
-        Source.choices,
-        source="account.source",
-        default=Source.LOCAL,
-        read_only=True,
-        help_text="where they sign in",
-    )
+    source = serializers.SerializerMethodField()  # type: ignore[assignment]  # hides what only fields use
     groups: Any = serializers.SlugRelatedField("name", source="access_groups", many=True, read_only=True)
 
     class Meta:
@@ -61,6 +55,11 @@ class UserSerializer(serializers.ModelSerializer[Any]):
             "date_joined",
         ]
         read_only_fields = fields
+
+    @extend_schema_field(serializers.ChoiceField(Source.choices, help_text="where they sign in"))
+    def get_source(self, user: Any) -> str:
+        account: Account | None = getattr(user, "account", None)
+        return account.source if account else Source.LOCAL
 
 
 class NamesSerializer(serializers.Serializer[Any]):

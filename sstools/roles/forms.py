@@ -16,6 +16,10 @@ User = get_user_model()
 PLAIN = {"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
 
 
+def permission_choices() -> list[tuple[str, str]]:
+    return [(str(one), " – ".join([str(one), MEANING.get(one, "")])) for one in Permission]
+
+
 class ServiceForm(forms.Form):
     def add_invalid(self, error: Invalid) -> None:
         """Show what a service found wrong at the fields it names."""
@@ -82,7 +86,7 @@ class RoleForm(ServiceForm):
     description = forms.CharField(max_length=500, required=False, help_text="Whom it is for.")
     permissions = forms.MultipleChoiceField(
         label="Rights",
-        choices=[(str(one), f"{one} – {MEANING[one]}") for one in Permission],
+        choices=permission_choices(),
         widget=forms.CheckboxSelectMultiple,
     )
 
@@ -159,9 +163,7 @@ class GrantForm(EndForm):
 
 class TryForm(forms.Form):
     user = PersonField(label="Person")
-    permission = forms.ChoiceField(
-        label="Right", choices=[(str(one), f"{one} – {MEANING[one]}") for one in Permission]
-    )
+    permission = forms.ChoiceField(label="Right", choices=permission_choices())
     on = forms.ChoiceField(label="On")
 
     def __init__(self, *args: Any, seen: list[places.Place], **kwargs: Any) -> None:

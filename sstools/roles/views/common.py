@@ -141,7 +141,9 @@ def rights_table(user: Any, shown: Sequence[places.Place]) -> list[RightRow]:
     """Every right on everything and on each of `shown`. Costs what one `explain` costs."""
     return [
         RightRow(
-            one, MEANING[one], [(place, policy.explain(user, one, place)) for place in (places.ALL, *shown)]
+            one,
+            MEANING.get(one, ""),
+            [(place, policy.explain(user, one, place)) for place in (places.ALL, *shown)],
         )
         for one in Permission
     ]

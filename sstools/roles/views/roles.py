@@ -41,7 +41,7 @@ def role_list(request: HttpRequest) -> HttpResponse:
         for role in roles
     ]
     matrix = [
-        (permission, MEANING[permission], [permission in role.permissions for role in roles])
+        (permission, MEANING.get(permission, ""), [permission in role.permissions for role in roles])
         for permission in Permission
     ]
     return page(request, "roles/roles.html", "roles", {"rows": rows, "shown": shown, "matrix": matrix})
@@ -72,7 +72,7 @@ def role_detail(request: HttpRequest, key: str) -> HttpResponse:
     held = [Held(grant, role, None, grant.is_expired) for grant in rows]
     context = {
         "role": role,
-        "rights": [(one, MEANING[one], one in role.permissions) for one in Permission],
+        "rights": [(one, MEANING.get(one, ""), one in role.permissions) for one in Permission],
         "grants": lines(request, held),
     }
     return page(request, "roles/role.html", "roles", context)

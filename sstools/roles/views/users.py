@@ -209,6 +209,7 @@ class Password(auth_views.PasswordResetConfirmView):
     """Where somebody chooses a password by the link that an administrator made. Without signing in."""
 
     template_name = "roles/password.html"
+    http_method_names = ["get", "head", "post", "options"]
     success_url = reverse_lazy("web:login")
 
     def get_user(self, uidb64: str) -> Any:

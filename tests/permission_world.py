@@ -1,0 +1,368 @@
+"""The world in which tests/test_permissions.py tries every address: people of each kind, and one object of each kind.
+
+What is on the environment `zebra` has "zebra" in its name, so that whoever must not know of it can be searched for it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.tokens import default_token_generator
+from django.test import Client
+from django.urls import URLPattern, get_resolver, reverse
+from django.utils.encoding import force_bytes
+from django.utils.http import urlsafe_base64_encode
+
+from environments.models import Environment
+from sstools.audit import services as audit
+from sstools.jobs.models import Job, JobResource
+from sstools.jobs.models import State as JobState
+from sstools.notices.models import Delivery, DeliveryState, Notice, Webhook
+from sstools.roles import services as roles
+from sstools.roles.accounts import OPERATOR
+from sstools.roles.models import Membership
+from sstools.roles.tokens import create_token
+from sstools.schedules import services as schedules
+from tests.factories import make_asset, make_environment, make_migration, make_plan, make_run
+
+#: Column of the table -> who it is. "elsewhere" administers another environment; "staff" is let into the Django admin.
+WHO = {
+    "anon": "",
+    "none": "signed in, without any role",
+    "viewer": "Viewer on everything",
+    "author": "Author on everything",
+    "lead": "Release lead on everything",
+    "admin": "Admin on everything",
+    "root": "superuser",
+    "staff": "Admin on everything, let into the Django admin",
+    "elsewhere": "Admin on dev only",
+}
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
+
+@dataclass
+class World:
+    """`arguments(route)` gives what an address needs, for objects on zebra."""
+
+    clients: dict[str, Client]
+    users: dict[str, Any]
+    things: dict[str, Any]
+
+    def body(self, call: str, default: dict[str, Any]) -> dict[str, Any]:
+        """What is sent with a call ("POST api:jobs")."""
+        known = BODIES.get(call, default)
+        return known(self.things) if callable(known) else known
+
+    def arguments(self, route: str, names: list[str]) -> dict[str, Any]:
+        """Raises KeyError with the route where nothing is known: see ARGUMENTS."""
+        if not names:
+            return {}
+        known = next((values for pattern, values in ARGUMENTS if re.fullmatch(pattern, route)), None)
+        if known is None or not set(names) <= set(known):
+            raise KeyError(f"{route} needs {names}: add it to ARGUMENTS in tests/permission_world.py")
+        return {name: known[name](self.things) for name in names}
+
+
+#: (pattern of the route, argument -> from the things of the world). The first that fits counts.
+ARGUMENTS: list[tuple[str, dict[str, Any]]] = [
+    (
+        r"environments:go",
+        {"slug": lambda t: "zebra", "kind": lambda t: "dashboard", "uuid": lambda t: t["asset"].uuid},
+    ),
+    (r"environments:.*", {"slug": lambda t: "zebra"}),
+    (r"migrations_app:item", {"number": lambda t: t["migration"].number, "uuid": lambda t: t["item"].uuid}),
+    (r"migrations_app:cancel", {"number": lambda t: t["busy"].number}),
+    (r"migrations_app:.*", {"number": lambda t: t["migration"].number, "run": lambda t: t["run"].number}),
+    (r"jobs:(cancel|answer)|api:job-(cancel|answer)", {"uuid": lambda t: t["asking"].uuid}),
+    (r"jobs:.*|api:job.*", {"uuid": lambda t: t["job"].uuid}),
+    (r"schedules:.*|api:schedule.*", {"uuid": lambda t: t["schedule"].uuid}),
+    (r"notices:delivery_again", {"uuid": lambda t: t["delivery"].uuid}),
+    (r"notices:.*|api:webhook.*", {"uuid": lambda t: t["webhook"].uuid}),
+    (r"audit:export", {"kind": lambda t: "csv"}),
+    (r"api:audit-event", {"number": lambda t: t["event"].number}),
+    (r"api:token", {"pk": lambda t: t["token"].pk}),
+    (r"roles:password", {"uidb64": lambda t: t["uid"], "token": lambda t: t["link"]}),
+    (r"roles:user.*|api:access-user.*", {"pk": lambda t: t["person"].pk}),
+    (r"roles:role.*|api:access-role.*", {"key": lambda t: t["role"].key}),
+    (r"roles:group.*|api:access-group.*", {"pk": lambda t: t["group"].pk}),
+    (r"roles:grant.*|api:access-grant.*", {"pk": lambda t: t["grant"].pk}),
+    (r"api:environment.*", {"uuid": lambda t: t["zebra"].uuid}),
+    (r"api:migration.*", {"uuid": lambda t: t["migration"].uuid}),
+    (r"api:plan", {"uuid": lambda t: t["migration"].plan.uuid}),
+    (r"api:plan-items?", {"plan": lambda t: t["migration"].plan.uuid, "uuid": lambda t: t["item"].uuid}),
+    (r"api:mapping", {"source": lambda t: "dev", "target": lambda t: "zebra"}),
+    (r"api:run.*", {"uuid": lambda t: t["run"].uuid}),
+    (
+        r"admin:.*",
+        {
+            "object_id": lambda t: "1",
+            "app_label": lambda t: "roles",
+            "content_type_id": lambda t: "1",
+            "url": lambda t: "no/such/page",
+        },
+    ),
+]
+
+Body = dict[str, Any] | Callable[[dict[str, Any]], dict[str, Any]]
+
+
+def _schedule(things: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "name": "New",
+        "kind": "environments.check",
+        "params": {"environment": str(things["zebra"].uuid)},
+        "cron": "0 3 * * *",
+        "time_zone": "UTC",
+    }
+
+
+#: What is sent, where an empty body would be answered before anybody asks for the right; a function of the things.
+BODIES: dict[str, Body] = {
+    "POST api:migrations": {"source": "dev", "target": "zebra", "all": True},
+    "POST api:migration-answers": lambda t: {"answers": {str(t["item"].uuid): "keep"}},
+    "POST api:migration-apply": {"plan_hash": "0" * 64},
+    "PUT api:mapping": {"databases": {}},
+    "PATCH api:mapping": {"databases": {}},
+    "POST api:environments": {
+        "name": "New",
+        "url": "https://new.example.org",
+        "username": "u",
+        "secret": "s",
+    },
+    "PATCH api:environment": {"username": "renamed"},
+    "POST api:access-users": {"username": "new"},
+    "PATCH api:access-user": {"email": "new@corp.example"},
+    "POST api:access-roles": {"name": "New", "permissions": ["asset:view"]},
+    "PATCH api:access-role": {"description": "new"},
+    "POST api:access-groups": {"name": "New"},
+    "PUT api:access-group-members": {"members": []},
+    "POST api:access-grants": {"user": "person", "role": "viewer", "on": "zebra"},
+    "PATCH api:access-grant": {"reason": "new"},
+    "POST api:job-answer": {"answer": "yes"},
+    "POST api:schedules": _schedule,
+    "POST api:webhook-list": lambda t: {
+        "name": "New",
+        "url": "https://127.0.0.1/x",
+        "scope": f"environment:{t['zebra'].uuid}",
+    },
+    "PATCH api:webhook": {"name": "Renamed"},
+    "PATCH api:schedule": {"name": "Renamed"},
+    "POST jobs:answer": {"answer": "yes"},
+    "POST migrations_app:answer": lambda t: {
+        "plan": t["migration"].plan.hash,
+        f"answer:{t['item'].uuid}": "keep",
+    },
+    "POST migrations_app:override": {"reason": "a reason that is long enough"},
+    "POST migrations_app:edit": {"title": "Renamed"},
+    "POST migrations_app:add": lambda t: {"do": "save", "basket": t["sales"].uuid},
+    "POST migrations_app:new": lambda t: {
+        "do": "create",
+        "source": "dev",
+        "target": "zebra",
+        "basket": t["sales"].uuid,
+    },
+    "POST roles:user_new": {"username": "new"},
+    "POST roles:role_new": {"name": "New", "permissions": ["asset:view"]},
+    "POST roles:group_new": {"name": "New", "origin": "local"},
+    "POST roles:grant_new": {"user": "person", "role": "author", "on": "zebra"},
+}
+#: What stands after the "?".
+QUERIES = {
+    "DELETE api:environment": "confirm=zebra",
+    "GET api:access-explain": "user=person&permission=asset:view&on=zebra",
+    "GET roles:try": "user=person&permission=asset:view&on=zebra",
+    "GET schedules:create": "kind=environments.check",
+    "POST schedules:create": "kind=environments.check",
+}
+
+
+def build_world() -> World:
+    dev, zebra = make_environment("dev"), make_environment("zebra", name="Zebra Prod", protected=True)
+    on = {"elsewhere": dev}
+    roles_of = {
+        "viewer": "viewer",
+        "author": "author",
+        "lead": "release_lead",
+        "admin": "admin",
+        "staff": "admin",
+        "elsewhere": "admin",
+    }
+    users: dict[str, Any] = {}
+    make = get_user_model()._default_manager.create_user  # type: ignore[attr-defined]
+    for name in WHO:
+        if name != "anon":
+            extra = {"is_superuser": True, "is_staff": True} if name == "root" else {}
+            users[name] = make(
+                name, is_staff=name in ("root", "staff"), **({"is_superuser": True} if extra else {})
+            )
+        if name in roles_of:
+            roles.grant(roles_of[name], actor=OPERATOR, user=users[name], on=on.get(name, "*"))
+    things = _things(dev, zebra, make)
+    clients = {}
+    for name in WHO:
+        clients[name] = Client(raise_request_exception=False)
+        if name != "anon":
+            clients[name].force_login(users[name])
+    return World(clients, users, things)
+
+
+def _things(dev: Environment, zebra: Environment, make: Any) -> dict[str, Any]:
+    person = make("person", email="person@corp.example")
+    group = roles.create_group(name="keepers", actor=OPERATOR)
+    Membership.objects.create(group=group, user=person)
+    role = roles.create_role(name="Keeper", permissions=["asset:view"], actor=OPERATOR)
+    grant = roles.grant("viewer", actor=OPERATOR, user=person, on=zebra, reason="zebra crossing")
+    asset = make_asset(zebra, "dashboard", "Zebra sales")
+    make_asset(zebra, "database", "Zebra DWH")
+    sales = make_asset(dev, "dashboard", "Dev sales")
+    migration = make_migration(dev, zebra, title="Zebra plan")
+    plan = make_plan(migration)
+    run = make_run(migration)
+    make_plan(migration)  # planned again: there is something to apply
+    item = migration.plan.items.first() if migration.plan else plan.items.first()
+    job = Job.objects.create(
+        kind="migrations_app.make_plan",
+        title="Plan zebra",
+        state=JobState.FAILED,
+        params={"migration": str(migration.uuid)},
+        error={"code": "unexpected", "message": "zebra"},
+        actor=person,
+    )
+    JobResource.objects.create(job=job, resource=f"environment:{zebra.uuid}")
+    busy = make_migration(dev, zebra, title="Zebra in the making")
+    asking = Job.objects.create(
+        kind="migrations_app.make_plan",
+        title="Plan zebra anew",
+        state=JobState.NEEDS_INPUT,
+        params={"migration": str(busy.uuid)},
+        question={
+            "code": "zebra",
+            "text": "Zebra?",
+            "choices": [{"value": "yes", "label": "Yes", "effect": ""}],
+        },
+        actor=person,
+    )
+    JobResource.objects.create(job=asking, resource=f"environment:{zebra.uuid}")
+    busy.job = asking
+    busy.save()
+    owner = make("owner")
+    roles.grant("admin", actor=OPERATOR, user=owner)
+    schedule = schedules.create_schedule(
+        {
+            "name": "Zebra nightly",
+            "kind": "environments.check",
+            "params": {"environment": str(zebra.uuid)},
+            "cron": "0 2 * * *",
+            "time_zone": "UTC",
+        },
+        actor=owner,
+    )
+    webhook = Webhook.objects.create(
+        name="Zebra chat",
+        url="https://hooks.zebra.example/x",
+        host="hooks.zebra.example",
+        scope=f"environment:{zebra.uuid}",
+    )
+    notice = Notice.objects.create(event="job.failed", title="Zebra failed", path="/jobs/")
+    delivery = Delivery.objects.create(notice=notice, webhook=webhook, state=DeliveryState.FAILED)
+    event = audit.record("environment:update", zebra, actor=owner, data={"name": "Zebra"})
+    token, _ = create_token(person, name="zebra token")
+    return {
+        "dev": dev,
+        "zebra": zebra,
+        "asset": asset,
+        "sales": sales,
+        "busy": busy,
+        "asking": asking,
+        "migration": migration,
+        "item": item,
+        "run": run,
+        "job": job,
+        "schedule": schedule,
+        "webhook": webhook,
+        "delivery": delivery,
+        "event": event,
+        "token": token,
+        "person": person,
+        "group": group,
+        "role": role,
+        "grant": grant,
+        "uid": urlsafe_base64_encode(force_bytes(person.pk)),
+        "link": default_token_generator.make_token(person),
+    }
+
+
+# --- The map of URLs --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Route:
+    """One address of the map: `name` with its namespace, what it needs, which methods it takes."""
+
+    name: str
+    arguments: tuple[str, ...]
+    methods: tuple[str, ...]
+    callback: Any = field(repr=False, compare=False)
+
+    @property
+    def is_admin(self) -> bool:
+        return self.name.startswith("admin:")
+
+    def url(self, world: World) -> str:
+        return reverse(self.name, kwargs=world.arguments(self.name, list(self.arguments)))
+
+
+def routes() -> list[Route]:
+    """Every address there is. One without a name is a fault: nothing could say who may open it."""
+    return list(_walk(get_resolver(), ""))
+
+
+def _walk(resolver: Any, namespace: str) -> Iterator[Route]:
+    for entry in resolver.url_patterns:
+        if not isinstance(entry, URLPattern):
+            inner = f"{namespace}{entry.namespace}:" if entry.namespace else namespace
+            yield from _walk(entry, inner)
+            continue
+        if not entry.name and namespace == "admin:":
+            continue  # the old addresses of changed rows, which redirect
+        assert entry.name, f"{entry.pattern} in {namespace or 'the map'} has no name"
+        regex = getattr(entry.pattern, "regex", None)
+        names = list(entry.pattern.converters) or list(regex.groupindex if regex else ())
+        yield Route(f"{namespace}{entry.name}", tuple(names), methods_of(entry.callback), entry.callback)
+
+
+def methods_of(callback: Any) -> tuple[str, ...]:
+    """What a view takes, read from how it was made; GET and POST for one that does not say."""
+    if actions := getattr(callback, "actions", None):  # a viewset of the REST framework
+        found = {method.upper() for method in actions}
+    elif cls := getattr(callback, "cls", None) or getattr(callback, "view_class", None):
+        found = {name.upper() for name in cls.http_method_names if hasattr(cls, name)}
+    else:
+        found = _required_methods(callback) or {"GET", "POST"}
+    return tuple(method for method in METHODS if method in found)
+
+
+def _required_methods(function: Any) -> set[str]:
+    """The list that django.views.decorators.http wrapped around a view."""
+    seen: set[int] = set()
+    pending = [function]
+    while pending:
+        one = pending.pop()
+        if id(one) in seen or not callable(one):
+            continue
+        seen.add(id(one))
+        pending.append(getattr(one, "__wrapped__", None))
+        for cell in getattr(one, "__closure__", None) or ():
+            value = cell.cell_contents
+            if (
+                isinstance(value, list | tuple)
+                and value
+                and set(value) <= {*METHODS, "HEAD", "OPTIONS", "TRACE"}
+            ):
+                return set(value)
+            pending.append(value if callable(value) else None)
+    return set()
