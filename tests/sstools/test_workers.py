@@ -61,7 +61,7 @@ class Installation:
 
     def start(self, *options: str) -> None:
         self.launch(*options)
-        wait_for(lambda: self.parts().get("workers") == "ok", 40, lambda: self.log.read_text())
+        wait_for(lambda: self.parts().get("workers") == "ok", 120, lambda: self.log.read_text())
 
     def launch(self, *options: str) -> None:
         """Without waiting until it answers."""
