@@ -10,7 +10,7 @@ class SchedulesConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from sstools.jobs import hooks, periodic
+        from sstools.jobs import hooks, periodic, tidying
         from sstools.web import home
 
         from . import firing, overview
@@ -18,4 +18,5 @@ class SchedulesConfig(AppConfig):
         periodic.every(FIRE_SECONDS, "Firing schedules", firing.fire_due)
         periodic.every(SETTLE_SECONDS, "Results of schedules", firing.settle)
         hooks.ended.append(firing.job_ended)
+        tidying.register("runs of schedules", firing.prune)
         home.register(overview)

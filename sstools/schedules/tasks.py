@@ -1,17 +1,21 @@
 """The job that keeps the installation tidy: it forgets what is older than the settings say."""
 
+import logging
 from typing import Any
 
-from sstools.errors import NotAllowed
+from sstools.errors import NotAllowed, SSToolsError
 from sstools.jobs import services as jobs
-from sstools.jobs.models import Job
+from sstools.jobs import tidying
+from sstools.jobs.models import Job, Level
 from sstools.jobs.registry import Schedulable, Subject, job_kind
 from sstools.jobs.runner import JobContext
+from sstools.outages import is_outage
 from sstools.roles import policy
 from sstools.roles.permissions import Permission
 
-from . import firing
 from .params import ParamsForm
+
+logger = logging.getLogger(__name__)
 
 TIDY_UP = "schedules.tidy_up"
 PERMISSION = Permission.ACCESS_EDIT  # that of administrators: it concerns everybody's jobs
@@ -54,6 +58,24 @@ def _summary(job: Job) -> str:
     ),
 )
 def tidy_up(ctx: JobContext) -> dict[str, Any]:
-    """Safe to run again: what is gone is gone."""
-    ctx.step("History of schedules")
-    return {"runs of schedules": firing.prune()}
+    """Safe to run again: what is gone is gone. What cannot be forgotten keeps nothing else from it."""
+    forgotten: dict[str, Any] = {}
+    failed: list[str] = []
+    for name, function in tidying.registered().items():
+        ctx.step(name.capitalize())
+        try:
+            forgotten[name] = function()
+        except Exception as exc:
+            if is_outage(exc):
+                raise
+            logger.exception("Tidying up: %s", name)
+            ctx.log(Level.ERROR, f"{name}: {type(exc).__name__}. The workers' log has the whole of it.")
+            failed.append(name)
+    if failed:
+        raise SSToolsError(
+            f"Could not forget: {', '.join(failed)}.",
+            code="not_tidy",
+            remedy="Report it together with the workers' log.",
+            detail={"forgotten": forgotten},
+        )
+    return forgotten

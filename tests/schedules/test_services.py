@@ -333,6 +333,37 @@ def test_what_comes_with_ss_tools_is_made_once_and_only_its_times_can_be_changed
     assert (job.actor, job.source) == (None, "schedule")
 
 
+def test_tidying_up_forgets_what_is_old_and_goes_on_after_a_failure(
+    make_schedule: Make, admin: Any, run_jobs: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sstools.jobs import tidying
+    from sstools.schedules.tasks import TIDY_UP
+
+    schedule = due(make_schedule(admin), "2020-01-01 02:00")
+    for day in (1, 2, 3):
+        firing.fire_due(at(f"2020-01-0{day} 02:00:01"))
+        end(Job.objects.latest("pk"), State.SUCCEEDED)
+    monkeypatch.setattr(tidying, "_registered", {"runs of schedules": firing.prune})
+    job = jobs.enqueue(TIDY_UP, actor=admin)
+    run_jobs()
+    job.refresh_from_db()
+    assert (job.state, job.result) == ("succeeded", {"runs of schedules": 2})
+    assert registry.kind(TIDY_UP).schedulable.summary(job) == "2 runs of schedules forgotten"  # type: ignore
+    assert schedule.firings.count() == 1
+
+    def bug() -> int:
+        raise ZeroDivisionError
+
+    done: list[int] = []
+    tidying.register("broken things", bug)
+    tidying.register("other things", lambda: done.append(1) or 7)  # type: ignore[func-returns-value]
+    job = jobs.enqueue(TIDY_UP, actor=admin)
+    run_jobs()
+    job.refresh_from_db()
+    assert (job.state, job.error["code"], done) == ("failed", "not_tidy", [1])
+    assert job.error["message"] == "Could not forget: broken things."
+
+
 # --- The command
 
 
