@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import html
 import json
 import os
 import resource
@@ -232,6 +233,28 @@ def test_asking_for_a_run_while_it_is_full_says_so(
     assert (answer.status_code, answer["Content-Type"]) == (503, "application/problem+json")
     assert answer.json()["code"] == "own_database_full"
     assert "The disk of ss-tools is full" in answer.json()["detail"]
+    assert not Migration.objects.exists()
+
+
+def test_locked_by_another_program_pages_can_be_read_and_a_form_says_why_it_was_not_taken(
+    product: Product, pair: FakePair
+) -> None:
+    pair.read()
+    client = Client(raise_request_exception=False)
+    client.force_login(product.admin)
+    name = connection.settings_dict["NAME"]
+    with contextlib.closing(sqlite3.connect(name, isolation_level=None)) as backup:
+        backup.execute("BEGIN IMMEDIATE")
+        with connection.cursor() as cursor:
+            cursor.execute("PRAGMA busy_timeout = 100")  # people wait 20 seconds
+        assert client.get("/environments/").status_code == 200
+        body = {"source": "dev", "target": "prod", "selection": [uuid_for("Sales")]}
+        answer = client.post("/api/v1/migrations/", json.dumps(body), content_type="application/json")
+        page = client.post("/environments/prod/check/")
+    assert (answer.status_code, answer.json()["code"]) == (503, "own_database_busy")
+    assert page.status_code == 503
+    assert "locked for too long" in page.content.decode()
+    assert "Look whether ss-tools kept what you sent" in html.unescape(page.content.decode())
     assert not Migration.objects.exists()
 
 
