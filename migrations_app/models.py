@@ -398,8 +398,8 @@ class RunStep(models.Model):
 
     Of a step that writes: `intent` has `what` (import, connection, members, remove), the target uuids it is for,
     `sent_at` and `request` of the request once it left, and `open`: uuid -> comparison fingerprint before it, of what
-    it does not complete alone. `result["settled"]`: what became of a write without an answer (`done`, `not_done`,
-    `partly`), or that it was `refused`.
+    it does not complete alone (`members`: of these a PUT of the layout does). `result["settled"]`: what became of a
+    write without an answer (`done`, `not_done`, `partly`), or that it was `refused`.
     """
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="steps")

@@ -99,15 +99,18 @@ class Attempt:
         return self.stack.enter_context(client)
 
     def guard(self, method: str, path: str) -> None:
-        """The last word before a request leaves: raises LeaseLost where another worker may have the job by now.
+        """The last word before a request leaves: raises LeaseLost where another worker may have the job by now, and
+        JobCancelled before the first write.
 
         A write leaves only after its step's row says so: what never was sent needs no looking after.
         """
         if threading.get_ident() != self._thread:
             self.ctx.still_mine()  # asks no database: the threads have no connection of their own
             return
-        self.ctx.checkpoint(cancellable=False)
-        if RequestRecord(method, path, None, 0.0, 0).is_mutating:
+        writes = RequestRecord(method, path, None, 0.0, 0).is_mutating
+        is_first = writes and not self.must_end  # until it has left, a cancel means that nothing happens
+        self.ctx.checkpoint(cancellable=is_first, look=is_first)
+        if writes:
             if self._sending is None:  # a bug, and one that must not reach anybody's Superset
                 raise RuntimeError(f"{method} {path} would be a write without an intent.")
             self._note_sending(self._sending, method, path)
@@ -260,6 +263,15 @@ class Attempt:
             if whole and step.intent.get("what", "import") in ("import", "members"):
                 done |= set(step.intent.get("uuids", ())) - set(step.intent.get("open", ()))
         return frozenset(done)
+
+    @property
+    def without_members(self) -> frozenset[str]:
+        """Dashboards that this run has imported, and whose members it has not set yet, by its own rows."""
+        imported: set[str] = set()
+        for step in self.row.steps.filter(name="write"):
+            if step.state == StepState.DONE or step.result.get("settled") == "done":
+                imported |= set(step.intent.get("members", ()))
+        return frozenset(imported) - self.done_before()
 
     # -- what the target holds ----------------------------------------------------------------------------------
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from environments.canonical.comparison import comparison_fingerprint
 from environments.canonical.dashboards import chart_uuids
 from environments.canonical.documents import DEPENDENCY_ORDER, Document, Kind
-from environments.canonical.rendering import of_new_dataset
+from environments.canonical.rendering import Rendered, of_new_dataset, render
 from environments.superset.bundle import Bundle, stub_database
 from environments.superset.client import DELETE_CHUNK
 from migrations_app.dialects import dialect_of
@@ -47,6 +47,10 @@ def write(attempt: Attempt) -> None:
     _re_parent(attempt, pending)
     ids, capabilities = attempt.before.ids, attempt.target.capabilities
     base_url, dialect = attempt.migration.target.url, dialect_of(capabilities)
+    if half := pending.keys() & attempt.without_members:  # an attempt before had imported them already
+        rendered = render([pending[uuid] for uuid in sorted(half)], ids, base_url, dialect)
+        _set_members(attempt, dict(_members_to_set(attempt, rendered)))
+        pending = {uuid: document for uuid, document in pending.items() if uuid not in half}
     provisional: set[str] = set()
     # What was there or will be: a bundle for a target before 6.0 needs what its assets stand on beside them.
     around = {**attempt.before.documents, **wanted}
@@ -96,7 +100,7 @@ def _without_done(attempt: Attempt, pending: Mapping[str, Document]) -> dict[str
 def _write_batch(attempt: Attempt, batch: Batch) -> None:
     assert attempt.before is not None
     before = attempt.before.documents
-    members = dict(_members_to_set(attempt, batch))
+    members = dict(_members_to_set(attempt, batch.rendered)) if batch.way == Way.DASHBOARDS else {}
     opened = {uuid: before.get(uuid) for uuid in (*batch.provisional, *members)}
     intent = {
         "what": "import",
@@ -104,11 +108,16 @@ def _write_batch(attempt: Attempt, batch: Batch) -> None:
         "way": batch.way.value,
         # What this import alone does not complete, with what it is now: it is done when that has changed.
         "open": {uuid: comparison_fingerprint(now) if now else "" for uuid, now in opened.items()},
+        "members": list(members),
         "sent_at": None,
     }
     with attempt.step("write", f"Write {batch.label}", intent) as step:
         send(attempt, step, lambda: _import_batch(attempt, batch))
         step.result |= {"imported": len(batch.writes)}
+    _set_members(attempt, members)
+
+
+def _set_members(attempt: Attempt, members: Mapping[str, tuple[int, dict[str, Any]]]) -> None:
     for uuid, (number, fields) in members.items():
         title = next(item.row.title for item in attempt.items if item.uuid == uuid)
         _put(attempt, "members", uuid, f"Set the charts of dashboard {title}", "dashboard", number, fields)
@@ -167,15 +176,17 @@ def _import_batch(attempt: Attempt, batch: Batch) -> None:
     )
 
 
-def _members_to_set(attempt: Attempt, batch: Batch) -> Iterator[tuple[str, tuple[int, dict[str, Any]]]]:
+def _members_to_set(
+    attempt: Attempt, rendered: Iterable[Rendered]
+) -> Iterator[tuple[str, tuple[int, dict[str, Any]]]]:
     """Before 6.1 a dashboard's import only adds charts; a PUT of the layout makes its members what the layout shows.
 
-    Gives (uuid, (id, fields of the PUT)) for each dashboard of the batch that has charts to lose.
+    Gives (uuid, (id, fields of the PUT)) for each dashboard that has charts to lose.
     """
-    if batch.way != Way.DASHBOARDS or attempt.target.capabilities.membership_replaced:
+    if attempt.target.capabilities.membership_replaced:
         return
     assert attempt.before is not None
-    for item in batch.rendered:
+    for item in rendered:
         present = attempt.before.documents.get(item.uuid)
         number = attempt.before.ids.id_of(Kind.DASHBOARD, item.uuid)
         if item.kind != Kind.DASHBOARD or present is None or number is None:

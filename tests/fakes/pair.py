@@ -38,8 +38,8 @@ def column(name: str, kind: str) -> dict[str, Any]:
 
 
 @contextmanager
-def fake_pair(*, protected: bool = False) -> Iterator[FakePair]:
-    dev, prod = FakeSuperset(), FakeSuperset(first_id=500)
+def fake_pair(*, protected: bool = False, target_version: str = "6.1.0") -> Iterator[FakePair]:
+    dev, prod = FakeSuperset(), FakeSuperset(target_version, first_id=500)
     signed_in = {"username": "admin", "secret": "admin"}
     source = make_environment("dev", url="http://dev.test", **signed_in)
     target = make_environment("prod", url="http://prod.test", protected=protected, **signed_in)

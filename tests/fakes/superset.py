@@ -478,11 +478,30 @@ class FakeSuperset(Bundles, Sessions, httpx.BaseTransport):
         fields = json.loads(request.content)
         if "uuid" in fields and kind != "database" and self.number < (6, 0):
             raise Refusal(400, {"message": {"uuid": ["Unknown field."]}})
+        if kind == "dashboard" and "json_metadata" in fields:
+            self._lay_out(record, json.loads(fields.pop("json_metadata")))
+        if kind == "dataset" and "database_id" in fields:
+            database = self.assets["database"][fields.pop("database_id")]
+            record["data"]["database_uuid"] = database["data"]["uuid"]
         for name, value in fields.items():
             target = record if name in ("owners", "roles", "tags") else record["data"]
             target[name] = value
         record["changed_on"] = self._now()
         return httpx.Response(200, json={"id": record["id"], "result": fields})
+
+    def _lay_out(self, record: dict[str, Any], metadata: dict[str, Any]) -> None:
+        """An edit whose metadata hold `positions` sets the layout, and with it the charts that belong to the dashboard
+        (DashboardDAO.set_dash_metadata).
+        """
+        position = metadata.pop("positions", None)
+        record["data"]["metadata"] = metadata
+        if position is not None:
+            record["data"]["position"] = position
+            shown = [node for node in position.values() if isinstance(node, dict) and node["type"] == "CHART"]
+            ids = {node["meta"].get("chartId") for node in shown}
+            record["charts"] = {
+                chart["data"]["uuid"] for number, chart in self.assets["chart"].items() if number in ids
+            }
 
     # -- connections and data -----------------------------------------------------------------------
 

@@ -87,6 +87,7 @@ class Bundles:
                     if dataset is not None:
                         target["datasetUuid"] = dataset["data"]["uuid"]
                         yield from self._files_of("dataset", dataset)
+            self._append_orphans(data["position"], record)
             yield f"dashboards/{name}.yaml", data
             for chart in record.get("charts", ()):
                 if (found := self.find("chart", chart)) is not None:
@@ -105,6 +106,20 @@ class Bundles:
         else:
             data["sqlalchemy_uri"] = re.sub(r"(://[^:/@]+):[^@]*@", r"\1:XXXXXXXXXX@", data["sqlalchemy_uri"])
             yield f"databases/{_slug(data['database_name'])}.yaml", data
+
+    def _append_orphans(self, position: dict[str, Any], record: dict[str, Any]) -> None:
+        """Charts that belong to a dashboard and are not in its layout are appended to it (ExportDashboardsCommand)."""
+        nodes = [node for node in position.values() if isinstance(node, dict) and node["type"] == "CHART"]
+        shown = {node["meta"].get("uuid") for node in nodes}
+        for uuid in sorted(set(record.get("charts", ())) - shown):
+            chart = self.find("chart", uuid)
+            if chart is None:
+                continue
+            row, id = f"ROW-N-{uuid[:8]}", f"CHART-{uuid[:8]}"
+            meta = {"chartId": chart["id"], "uuid": uuid, "width": 4, "height": 50}
+            position[id] = {"id": id, "type": "CHART", "children": [], "meta": meta}
+            position[row] = {"id": row, "type": "ROW", "children": [id], "meta": {}}
+            position["GRID_ID"]["children"].append(row)
 
     def _import(self, kind: str | None, request: httpx.Request, field: str) -> httpx.Response:
         form = _multipart(request)

@@ -435,7 +435,9 @@ def test_a_roll_back_that_loses_every_worker_leaves_nothing_under_way(
     assert run.looked_at is None
     look = Job.objects.get(kind=leftovers.LOOK)
     held = set(look.held_locks.values_list("resource", flat=True))
-    assert held == set(job.lock_names()) == set(look.lock_names())  # nobody writes before it is known what is there
+    assert (
+        held == set(job.lock_names()) == set(look.lock_names())
+    )  # nobody writes before it is known what is there
     product.do(look)
     run.refresh_from_db()
     assert run.state == RunState.NEEDS_ATTENTION
