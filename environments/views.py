@@ -13,8 +13,10 @@ from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from sstools.errors import Conflict, Invalid
+from sstools.resources import resource_name
 from sstools.roles import policy
 from sstools.roles.permissions import Permission
+from sstools.schedules.models import Schedule
 from sstools.web.htmx import go_to, render_page, wants_fragment
 from sstools.web.navigation import first_url
 
@@ -115,6 +117,9 @@ def environment_detail(request: HttpRequest, slug: str) -> HttpResponse:
         "can_edit": policy.can(request.user, Permission.ENVIRONMENT_EDIT, environment),
         "certificates": _certificates(environment),
         "auth_kind": AuthKind(environment.auth_kind).label,
+        "schedules": Schedule.objects.visible_to(request.user).filter(resource=resource_name(environment)),
+        "can_schedule": policy.can(request.user, Permission.SCHEDULE_EDIT, environment)
+        and policy.can(request.user, Permission.ENVIRONMENT_TEST, environment),
     }
     return render_page(request, "environments/detail.html", "environments/_state.html", context)
 

@@ -328,6 +328,19 @@ def test_rows_broken_by_hand_break_no_page(signed_in: SignIn, admin: Any, make_s
     assert client.post(f"{three.get_absolute_url()}delete/").status_code == 302
 
 
+def test_an_environment_names_its_schedules_and_leads_to_a_new_one(
+    signed_in: SignIn, author: Any, viewer: Any, make_schedule: Make, environment: Environment
+) -> None:
+    schedule = make_schedule(author)
+    page = signed_in(viewer).get("/environments/dev/").text
+    assert schedule.get_absolute_url() in page
+    assert "Read it on schedule" not in page
+    page = signed_in(author).get("/environments/dev/").text
+    link = f"/schedules/new/?kind=environments.read_inventory&amp;environment={environment.uuid}"
+    assert link in page
+    assert f'value="{environment.uuid}" selected' in signed_in(author).get(link.replace("&amp;", "&")).text
+
+
 # --- Django's admin
 
 
