@@ -10,8 +10,6 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
-from django.db import transaction
-
 from environments.canonical.comparison import comparison_fingerprint
 from environments.canonical.documents import Document, Documents, Kind
 from environments.connections import connect
@@ -56,8 +54,12 @@ class TargetReading:
 def make_plan(migration: Migration, ctx: JobContext) -> Plan:
     """Read, compare, check, and keep the plan; the migration is then *planned*. Raises SupersetError, NotReady."""
     actor = ctx.job.actor
+
+    def still_mine(method: str, path: str) -> None:
+        ctx.still_mine()  # a worker that lost the job asks nothing more
+
     with ExitStack() as stack:
-        client = stack.enter_context(connect(migration.target))
+        client = stack.enter_context(connect(migration.target, before_request=still_mine))
         clients = [client]
         # Rolling back follows a write that went wrong: no list is believed then.
         readers = [reader_for_plan(client, migration.target, fresh=migration.is_rollback)]
@@ -67,7 +69,7 @@ def make_plan(migration: Migration, ctx: JobContext) -> Plan:
         else:
             assert migration.source is not None
             ctx.step(f"Reading {migration.source.name} and {migration.target.name}")
-            clients.append(stack.enter_context(connect(migration.source)))
+            clients.append(stack.enter_context(connect(migration.source, before_request=still_mine)))
             readers.append(reader_for_plan(clients[1], migration.source))
         warehouses = Warehouses(client)
         expected = expected_tables(migration)
@@ -95,7 +97,7 @@ def make_plan(migration: Migration, ctx: JobContext) -> Plan:
             databases = database_rows(client, migration.target, plan, given, target.reading, ctx)
             ctx.step("Keeping the plan")
             requests = sum(len(one.log) for one in clients)
-            kept = _keep(migration, plan, given, problems, databases, snapshots, requests, actor, asked)
+            kept = _keep(migration, plan, given, problems, databases, snapshots, requests, ctx, asked)
             if kept is not None:
                 return kept
     raise NotReady(f"{migration} was changed again and again while its plan was made.", remedy="Plan again.")
@@ -238,7 +240,7 @@ def _keep(
     databases: list[dict[str, Any]],
     snapshots: Snapshots,
     requests: int,
-    actor: Any,
+    ctx: JobContext,
     asked: list[Any],
 ) -> Plan | None:
     """The plan's rows; None if something else is asked for by now than what the plan was made from."""
@@ -250,7 +252,7 @@ def _keep(
     losses = [asdict(loss) for loss in plan.losses] + [
         {"uuid": "", "code": code, "text": text} for code, text in GENERAL_LOSSES
     ]
-    with transaction.atomic():
+    with ctx.fenced():
         locked = Migration.objects.select_for_update().get(pk=migration.pk)
         if locked.is_open and _asked(locked) != asked:
             return None
@@ -266,7 +268,7 @@ def _keep(
             source_snapshot=snapshots[0],
             target_snapshot=snapshots[1],
             request_count=requests,
-            created_by=actor,
+            created_by=ctx.job.actor,
         )
         PlanItem.objects.bulk_create(
             (_item_row(row, position, item, names) for position, item in enumerate(plan.items)),
