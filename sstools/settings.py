@@ -240,6 +240,7 @@ if SSO:
 DIRECTORY_GROUPS = env_list("SSTOOLS_DIRECTORY_GROUPS", [])
 ADMIN_PASSWORD = env_secret("SSTOOLS_ADMIN_PASSWORD", "")  # of the first user, `admin`, in an empty database
 
+TOKEN_MAX_DAYS = env_int("SSTOOLS_TOKEN_MAX_DAYS", 0)  # 0: tokens may live for ever
 AUDIT_KEEP_DAYS = env_int("SSTOOLS_AUDIT_KEEP_DAYS", 0)  # 0: for ever
 
 # --- Calls to the outside, and mail --------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from sstools.roles import policy, tokens
+from sstools.roles import places, policy, tokens
 from sstools.roles.models import ApiToken
 from sstools.roles.permissions import Permission
 
@@ -32,12 +32,34 @@ class TokenRequestSerializer(serializers.Serializer[Any]):
     days = serializers.IntegerField(
         required=False, min_value=1, max_value=3650, allow_null=True, default=90, help_text="null: for ever"
     )
+    permissions = serializers.ListField(
+        child=serializers.CharField(max_length=50),
+        required=False,
+        default=list,
+        help_text="what it may do at most; empty: as much as its user",
+    )
+    scopes = serializers.ListField(
+        child=serializers.CharField(max_length=200),
+        required=False,
+        default=list,
+        help_text="on what at most (environment:<uuid>, or an environment's slug); empty: on whatever its user may",
+    )
 
 
 class TokenSerializer(serializers.ModelSerializer[ApiToken]):
     class Meta:
         model = ApiToken
-        fields = ["id", "name", "prefix", "created_at", "last_used_at", "expires_at", "revoked_at"]
+        fields = [
+            "id",
+            "name",
+            "prefix",
+            "permissions",
+            "scopes",
+            "created_at",
+            "last_used_at",
+            "expires_at",
+            "revoked_at",
+        ]
         read_only_fields = fields
 
 
@@ -74,9 +96,22 @@ class TokensView(APIView):
                 raise exceptions.AuthenticationFailed("User name or password is wrong.")
         else:
             user = request.user
-        row, text = tokens.create_token(user, name=data["name"], days=data["days"], source="api")
+        row, text = tokens.create_token(
+            user,
+            name=data["name"],
+            days=data["days"],
+            permissions=data["permissions"],
+            scopes=[_resource(scope, user) for scope in data["scopes"]],
+            source="api",
+        )
         row.token = text  # type: ignore[attr-defined]
         return Response(NewTokenSerializer(row).data, status=status.HTTP_201_CREATED)
+
+
+def _resource(text: str, user: Any) -> str:
+    """The resource name of what somebody named; what there is not is left to the service to refuse."""
+    place = places.find(text, user)
+    return place.resource_name if place else text
 
 
 class TokenView(APIView):
@@ -108,7 +143,7 @@ class MeView(APIView):
         user = request.user
         data = {
             "username": user.get_username(),
-            "is_superuser": user.is_active and user.is_superuser,
+            "is_superuser": policy.is_superuser(user),
             "permissions": allowed,
         }
         return Response(MeSerializer(data).data)

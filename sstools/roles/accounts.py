@@ -85,6 +85,14 @@ def create_user(
         return user
 
 
+def create_service_account(name: str, *, description: str = "", actor: Any, source: str = "page") -> Any:
+    """A user that is a program: it has roles and tokens, and no way to sign in. Raises NotAllowed; Invalid."""
+    with keeps_an_administrator():
+        user = create_user(name, first_name=description, actor=actor, source=source)
+        Account.objects.update_or_create(user=user, defaults={"source": Source.PROGRAM})
+        return user
+
+
 def update_user(user: Any, *, actor: Any, source: str = "page", **names: str) -> Any:
     """Change first_name, last_name, email. Raises NotAllowed; Invalid."""
     with keeps_an_administrator():
@@ -162,7 +170,7 @@ def password_link(user: Any, *, actor: Any, source: str = "page") -> str:
     """The path of the page where `user` chooses a password, good once and for PASSWORD_RESET_TIMEOUT. Show it once.
 
     Raises NotAllowed; Conflict for somebody who is switched off ("switched_off") or signs in elsewhere
-    ("directory_user").
+    ("directory_user") or is a program ("service_account").
     """
     with transaction.atomic():
         _require_over(actor, user)
@@ -170,7 +178,9 @@ def password_link(user: Any, *, actor: Any, source: str = "page") -> str:
             raise Conflict(
                 f"{user} is switched off.", code="switched_off", remedy="Switch the account on first."
             )
-        if source_of(user) != Source.LOCAL:
+        if (kind := source_of(user)) == Source.PROGRAM:
+            raise Conflict(f"{user} is a program: it has tokens, and no password.", code="service_account")
+        if kind != Source.LOCAL:
             raise Conflict(f"{user} signs in with the directory's password.", code="directory_user")
         audit.record("user:password_link", user, actor=actor, source=source)
     uid = urlsafe_base64_encode(force_bytes(user.pk))

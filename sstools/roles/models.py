@@ -19,6 +19,7 @@ class Source(models.TextChoices):
 
     LOCAL = "local", "ss-tools"
     ADFS = "adfs", "directory"
+    PROGRAM = "program", "a program"  # users only: a service account, which has tokens and no way to sign in
 
 
 class CustomRole(models.Model):
@@ -193,7 +194,10 @@ class KeyCheck(models.Model):
 
 
 class ApiToken(models.Model):
-    """A user's token for programs. Only its hash is kept; the token itself is shown once."""
+    """A user's token for programs. Only its hash is kept; the token itself is shown once.
+
+    `permissions` and `scopes` (resource names) narrow what the user may do, and never add to it; empty: all of it.
+    """
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="api_tokens")
     name = models.CharField(max_length=100)
@@ -205,12 +209,22 @@ class ApiToken(models.Model):
     last_used_at = models.DateTimeField(null=True, blank=True)
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
+    permissions = models.JSONField(default=list, blank=True)
+    scopes = models.JSONField(default=list, blank=True)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
 
     class Meta:
         ordering = ["-id"]
 
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix}…)"
+
+    @property
+    def is_narrowed(self) -> bool:
+        """True if it may do less than its user."""
+        return bool(self.permissions or self.scopes)
 
     @property
     def is_usable(self) -> bool:

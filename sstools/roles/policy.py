@@ -3,7 +3,7 @@
 What a user has is read once per user object, that is once per request: one query, two where custom roles are concerned.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -21,6 +21,7 @@ from .models import CustomRole, Grant, Membership
 from .permissions import ROLES, Permission, Role
 
 _CACHE = "_sstools_rights"
+_LIMITS = "_token_limits"
 MOST_HOLDERS = 5  # named in a refusal
 
 
@@ -104,12 +105,45 @@ def _rights(user: Any) -> _Rights:
     return cached
 
 
+def narrow(user: Any, permissions: Iterable[str], resources: Iterable[str]) -> None:
+    """From here on this user object may do no more than these, where it may at all: for requests with a token.
+
+    Empty: as much as the user may. A narrowed superuser is none.
+    """
+    setattr(user, _LIMITS, (frozenset(permissions), frozenset(resources)))
+    forget(user)
+
+
+def _limits(user: Any) -> tuple[frozenset[str], frozenset[str]]:
+    found: tuple[frozenset[str], frozenset[str]] = getattr(user, _LIMITS, (frozenset(), frozenset()))
+    return found
+
+
+def is_narrowed(user: Any) -> bool:
+    """Whether this user object acts with a token that may do less than the user."""
+    return any(_limits(user))
+
+
+def _within_limits(user: Any, permission: Permission, where: Scopes) -> Scopes:
+    permissions, resources = _limits(user)
+    if permissions and str(permission) not in permissions:
+        return Scopes(False, frozenset())
+    if not resources or EVERYTHING in resources:
+        return where
+    return Scopes(False, resources if where.everything else where.resources & resources)
+
+
 def _counts(user: Any) -> bool:
     """False for those who may nothing whatever they were given: not signed in, disabled."""
     return bool(getattr(user, "is_active", False)) and not isinstance(user, AnonymousUser)
 
 
 def is_superuser(user: Any) -> bool:
+    """Not while it acts with a token that was narrowed."""
+    return _is_unlimited(user) and not is_narrowed(user)
+
+
+def _is_unlimited(user: Any) -> bool:
     return _counts(user) and bool(getattr(user, "is_superuser", False))
 
 
@@ -129,7 +163,11 @@ def forget(user: Any) -> None:
 
 def scopes(user: Any, permission: Permission) -> Scopes:
     """Where `user` has `permission`; what `visible_to` filters by."""
-    if is_superuser(user):
+    return _within_limits(user, permission, _scopes(user, permission))
+
+
+def _scopes(user: Any, permission: Permission) -> Scopes:
+    if _is_unlimited(user):
         return Scopes(True, frozenset())
     if not _counts(user):
         return Scopes(False, frozenset())
@@ -196,7 +234,10 @@ def explain(user: Any, permission: Permission, obj: Any = None) -> Explanation:
     place = places.named(obj)
     if not _counts(user):
         return Explanation(False, _why_nothing(user), permission, place, may_ask=False)
-    if is_superuser(user):
+    if is_narrowed(user) and not can(user, permission, obj):
+        sentence = f"The token that is used here may not do {permission} on {place}."
+        return Explanation(False, sentence, permission, place, may_ask=False)
+    if _is_unlimited(user):
         sentence = "Superusers may do everything, whatever roles they have."
         return Explanation(True, sentence, permission, place)
     rights, now = _rights(user), timezone.now()

@@ -5,8 +5,12 @@ from . import views
 app_name = "roles"
 urlpatterns = [
     path("", views.own, name="list"),
+    path("tokens/", views.own_tokens, name="own_tokens"),
+    path("tokens/<int:pk>/end/", views.token_end, name="token_end"),
     path("users/", views.user_list, name="users"),
     path("users/new/", views.user_new, name="user_new"),
+    path("users/new-program/", views.program_new, name="program_new"),
+    path("users/<int:pk>/tokens/", views.user_tokens, name="user_tokens"),
     path("users/<int:pk>/", views.user_detail, name="user"),
     path("users/<int:pk>/edit/", views.user_edit, name="user_edit"),
     path("users/<int:pk>/switch/", views.user_switch, name="user_switch"),

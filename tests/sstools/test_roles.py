@@ -29,6 +29,7 @@ TABLE = {
     Permission.AUDIT_VIEW: {"release_lead", "admin"},
     Permission.JOB_CANCEL: {"release_lead", "admin"},
     Permission.MIGRATION_APPLY: {"release_lead", "admin"},
+    Permission.MIGRATION_APPROVE: {"release_lead", "admin"},
     Permission.MIGRATION_ROLLBACK: {"release_lead", "admin"},
 }
 

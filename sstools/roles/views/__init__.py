@@ -4,6 +4,7 @@ from .grants import grant_edit, grant_list, grant_new, grant_take
 from .groups import group_delete, group_detail, group_list, group_members, group_new
 from .overview import own, try_user
 from .roles import role_delete, role_detail, role_edit, role_list, role_new
+from .tokens import own_tokens, program_new, token_end, user_tokens
 from .users import Password, user_detail, user_edit, user_link, user_list, user_new, user_switch
 
 __all__ = [
@@ -18,11 +19,14 @@ __all__ = [
     "group_members",
     "group_new",
     "own",
+    "own_tokens",
+    "program_new",
     "role_delete",
     "role_detail",
     "role_edit",
     "role_list",
     "role_new",
+    "token_end",
     "try_user",
     "user_detail",
     "user_edit",
@@ -30,4 +34,5 @@ __all__ = [
     "user_list",
     "user_new",
     "user_switch",
+    "user_tokens",
 ]

@@ -99,6 +99,7 @@ def user_detail(request: HttpRequest, pk: int) -> HttpResponse:
     context = {
         "person": person,
         "is_local": accounts.source_of(person) == Source.LOCAL,
+        "is_program": accounts.source_of(person) == Source.PROGRAM,
         "account": Account.objects.filter(user=person).first(),
         "grants": lines(request, holding.held),
         "groups": holding.groups,
