@@ -266,6 +266,9 @@ JOB_MAX_ATTEMPTS = env_int("SSTOOLS_JOB_MAX_ATTEMPTS", 5, at_least=1)
 WRITE_ENDS_PERCENT = env_int("SSTOOLS_WRITE_ENDS_PERCENT", 150, at_least=100)
 TARGET_PATIENCE_SECONDS = env_int("SSTOOLS_TARGET_PATIENCE_SECONDS", 600, at_least=0)
 JOB_TIMEOUT_SECONDS = env_int("SSTOOLS_JOB_TIMEOUT_SECONDS", 6 * 3600, at_least=60)
+JOB_KEEP_DAYS = env_int("SSTOOLS_JOB_KEEP_DAYS", 180, at_least=1)
+JOB_LOG_KEEP_DAYS = env_int("SSTOOLS_JOB_LOG_KEEP_DAYS", 30, at_least=1)
+JOB_LOG_LINES = env_int("SSTOOLS_JOB_LOG_LINES", 10_000, at_least=100)
 SCHEDULE_HISTORY_DAYS = env_int("SSTOOLS_SCHEDULE_HISTORY_DAYS", 90, at_least=1)
 # The queue carries uuids of jobs and nothing else; what it knows of success and failure is not the truth.
 Q_CLUSTER = {

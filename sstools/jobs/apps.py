@@ -19,12 +19,16 @@ class JobsConfig(AppConfig):
             checks,  # noqa: F401  registers itself
             overview,
             periodic,
+            retention,
             services,
+            tidying,
         )
 
         post_spawn.connect(_load_everything, dispatch_uid="load everything")
         home.register(overview)
         periodic.every(RESEND_SECONDS, "Sending lost messages again", services.resend)
+        for name, forget in retention.FORGOTTEN.items():
+            tidying.register(name, forget)
 
 
 def _load_everything(**about: Any) -> None:

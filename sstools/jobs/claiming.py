@@ -194,6 +194,10 @@ def add_log(
         if not rows.update(log_count=F("log_count") + 1):  # also the row lock that makes numbers unique
             raise LeaseLost
         seq = Job.objects.values_list("log_count", flat=True).get(pk=job.pk)
+        if seq >= settings.JOB_LOG_LINES and not is_step and level in (Level.DEBUG, Level.INFO):
+            if seq > settings.JOB_LOG_LINES:
+                return
+            text, fields = f"The log is cut here: from line {seq} on steps, warnings and errors only.", None
         JobLog.objects.create(
             job_id=job.pk,
             seq=seq,

@@ -133,6 +133,7 @@ class Job(models.Model):
     progress_total = models.PositiveIntegerField(null=True, blank=True)  # null: not known
     current_step = models.CharField(max_length=300, blank=True)
     log_count = models.PositiveIntegerField(default=0, editable=False)  # the last seq given to a JobLog
+    log_shortened_at = models.DateTimeField(null=True, blank=True, editable=False)  # see retention.py
 
     actor = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="jobs"
