@@ -5,7 +5,7 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
 from sstools.resources import EVERYTHING
-from sstools.roles import places, policy
+from sstools.roles import places, policy, services
 from sstools.roles.forms import TryForm
 from sstools.roles.permissions import Permission
 
@@ -24,6 +24,9 @@ def own(request: HttpRequest) -> HttpResponse:
         "groups": holding.groups,
         "shown": places.seen_by(request.user),
         "rights": rights_table(request.user, places.seen_by(request.user)),
+        "roles_with_view": [
+            role.title for role in services.all_roles() if Permission.ACCESS_VIEW in role.permissions
+        ],
         "administrators": policy.who_can(Permission.ACCESS_EDIT, EVERYTHING)[: policy.MOST_HOLDERS],
     }
     return page(request, "roles/own.html", "list", context)
@@ -40,10 +43,12 @@ def try_user(request: HttpRequest) -> HttpResponse:
     status = 200
     if form.is_valid():
         user, place = form.cleaned_data["user"], places.find(form.cleaned_data["on"], request.user)
+        titles = {role.key: role.title for role in services.all_roles()}
         why = policy.explain(user, Permission(form.cleaned_data["permission"]), place)
         context |= {
             "person": user,
             "why": why,
+            "expired": [(one, titles.get(one.role, one.role)) for one in why.expired],
             "groups": holding_of(user).groups,
             "rights": rights_table(user, shown),
         }
