@@ -34,6 +34,12 @@ class OwnPostgres:
             connection.execute(f'CREATE DATABASE "{name}"')
         return self.url.replace("/postgres?", f"/{name}?")
 
+    @property
+    def is_running(self) -> bool:
+        with contextlib.suppress(psycopg.Error), psycopg.connect(self.url, connect_timeout=5):
+            return True
+        return False
+
     def stop(self, mode: str = "fast") -> None:
         """mode "fast": sessions are told and cut. "immediate": as after a crash, the log is replayed at the start."""
         self._pg_ctl("-m", mode, "stop")
