@@ -91,6 +91,10 @@ def overview(user: Any) -> dict[str, Any]:
         "lease_seconds": settings.JOB_LEASE_SECONDS,
         "max_attempts": settings.JOB_MAX_ATTEMPTS,
         "timeout_seconds": settings.JOB_TIMEOUT_SECONDS,
+        "retention": (
+            ("Jobs", f"{Job.objects.count():,} now; forgotten {settings.JOB_KEEP_DAYS} days after their end"),
+            ("Logs", f"whole for {settings.JOB_LOG_KEEP_DAYS} days, then only steps, warnings and errors"),
+        ),
         "now": now,
     }
 
