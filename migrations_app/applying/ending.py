@@ -12,7 +12,7 @@ from environments.canonical.documents import Documents
 from environments.models import Reason
 from environments.services import read_after_change
 from environments.store import EnvironmentReading, take_snapshot
-from environments.superset.errors import SupersetError
+from environments.superset.errors import SupersetError, SupersetUnreachable
 from migrations_app.engine.plan import Action
 from migrations_app.errors import RunFailed, StalePlan
 from migrations_app.models import Baseline, Migration, MigrationState, Pairing, Run, RunState
@@ -34,6 +34,7 @@ def finish(attempt: Attempt, error: dict[str, Any] | None) -> None:
     """Everything is on the target as planned."""
     assert attempt.after is not None
     migration, actor = attempt.migration, attempt.ctx.job.actor
+    others = _told_of_others(attempt, attempt.after)
     with attempt.ctx.fenced():
         if attempt.may_have_written and attempt.after.complete:
             # What was just read is the newest there is: the next plan exports only what moves from here on.
@@ -49,10 +50,9 @@ def finish(attempt: Attempt, error: dict[str, Any] | None) -> None:
             looked_at=timezone.now(),
         )
         attempt.migration_state(MigrationState.DONE)
-        if migration.rolls_back is not None and not attempt.is_undo:
-            _has_rolled_back(attempt, migration.rolls_back)
-        if migration.continues is not None:
-            tell_of(attempt, migration.continues)
+        for other, state, values in others:
+            Run.objects.filter(pk=other.pk).update(**values)
+            Migration.objects.filter(pk=other.migration_id).update(state=state)
         read_after_change(migration.target, actor=actor)
         audit.record(
             "run:applied",
@@ -66,50 +66,39 @@ def finish(attempt: Attempt, error: dict[str, Any] | None) -> None:
         )
 
 
-def _has_rolled_back(attempt: Attempt, rolled: Run) -> None:
-    """A run that somebody rolled back says what is left of it: what the roll back's plan kept, as somebody wished."""
-    assert attempt.after is not None
-    other = attempt.of(rolled)
-    truth = look(other, attempt.after)
-    Run.objects.filter(pk=rolled.pk).update(
-        state=RunState.ROLLED_BACK,
-        written=truth.written,
-        unwritten=truth.unwritten,
-        created=truth.created,
-        looked_at=timezone.now(),
-    )
-    Migration.objects.filter(pk=rolled.migration_id).update(state=MigrationState.ROLLED_BACK)
-    if rolled.migration.continues is not None:
-        tell_of(attempt, rolled.migration.continues)
+Other = tuple[Run, MigrationState, dict[str, Any]]
 
 
-def tell_of(attempt: Attempt, first: Run) -> None:
-    """What became of a run whose rest this one wrote, or took back. Inside `ctx.fenced()`."""
-    assert attempt.after is not None
-    if first.state not in (RunState.NEEDS_ATTENTION, RunState.APPLIED):
-        return
-    truth = look(attempt.of(first), attempt.after)
+def _told_of_others(attempt: Attempt, after: EnvironmentReading) -> list[Other]:
+    """What becomes of other runs by this one: of the one that it rolled back for somebody, and of one whose rest it
+    wrote or took back. As (run, state of its migration, its fields).
+    """
+    migration = attempt.migration
+    others: list[Other] = []
+    rolled = migration.rolls_back
+    if rolled is not None and not attempt.is_undo:
+        # What is left of it is what the roll back's plan kept, as somebody wished.
+        values = {"state": RunState.ROLLED_BACK, **_lists(look(attempt.of(rolled), after))}
+        others.append((rolled, MigrationState.ROLLED_BACK, values))
+        migration = rolled.migration
+    first = migration.continues
+    if first is not None and first.state in (RunState.NEEDS_ATTENTION, RunState.APPLIED):
+        others.append(_continued(attempt, first, look(attempt.of(first), after)))
+    return others
+
+
+def _continued(attempt: Attempt, first: Run, truth: Truth) -> Other:
     by = f"run {attempt.row.number}"
-    message = (
-        f"The rest of its plan was written by {by}."
-        if truth.is_as_planned
-        else f"After {by}: {len(truth.written)} as planned, {len(truth.unwritten)} not."
-    )
-    done = truth.is_as_planned
-    Run.objects.filter(pk=first.pk).update(
-        state=RunState.APPLIED if done else RunState.NEEDS_ATTENTION,
-        written=truth.written,
-        unwritten=truth.unwritten,
-        created=truth.created,
-        looked_at=timezone.now(),
-        error={
-            "code": "completed" if done else "needs_attention",
-            "message": message,
-            "remedy": "Verify it again to ask all of its charts." if done else WAYS_ON,
-        },
-    )
-    state = MigrationState.DONE if done else MigrationState.NEEDS_ATTENTION
-    Migration.objects.filter(pk=first.migration_id).update(state=state)
+    if truth.is_as_planned:
+        state, migration_state = RunState.APPLIED, MigrationState.DONE
+        code, message = "completed", f"The rest of its plan was written by {by}."
+        remedy = "Verify it again to ask all of its charts."
+    else:
+        state, migration_state = RunState.NEEDS_ATTENTION, MigrationState.NEEDS_ATTENTION
+        code, remedy = "needs_attention", WAYS_ON
+        message = f"After {by}: {len(truth.written)} as planned, {len(truth.unwritten)} not."
+    error = {"code": code, "message": message, "remedy": remedy}
+    return first, migration_state, {"state": state, "error": error, **_lists(truth)}
 
 
 def keep_baselines(attempt: Attempt, after: EnvironmentReading, only: Collection[str] | None = None) -> None:
@@ -290,6 +279,8 @@ def _needs_attention(
     """
     also = f" Rolling back failed as well: {describe(second)['message']}" if second is not None else ""
     target = attempt.migration.target.name
+    # It was waited for already; from here on somebody else does.
+    attempt.is_looking = isinstance(second or error, SupersetUnreachable)
     try:
         settle_lost_writes(attempt)
         reading = patiently(attempt, lambda: read_target(attempt))

@@ -37,7 +37,7 @@ def look_at_run(run: Run, ctx: JobContext) -> dict[str, Any]:
         return {"run": run.number, "state": run.state, "looked": False}
     with ExitStack() as stack:
         attempt = Attempt(run, ctx, stack, is_looking=True)
-        if not attempt.row.is_finished:  # somebody has it in hand
+        if attempt.row.state != RunState.NEEDS_ATTENTION:  # somebody has it in hand, or has decided
             return {"run": run.number, "state": attempt.row.state, "looked": False}
         target = attempt.migration.target.name
         ctx.step(f"Asking {target} what is there")
