@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from tests.fakes.gate import Gate
 from tests.fakes.pair import FakePair
 from tests.live.product import Product
 
+#: All points of all scenes, instead of the ones that differ.
+FULL = os.environ.get("SSTOOLS_TEST_SWEEP") == "full"
 TITLE = {"dashboard": "dashboard_title", "chart": "slice_name", "dataset": "table_name"}
 
 

@@ -23,7 +23,7 @@ from sstools.jobs.runner import run_job
 from sstools.resources import resource_name
 from tests.factories import uuid_for
 
-from .scenes import Scene, check, create, red, told, update
+from .scenes import FULL, Scene, check, create, red, told, update
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -41,6 +41,7 @@ def only_run(migration: Migration) -> Run:
 # --- Cancelling ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize("choice", ["", "finish", "roll_back"])
 def test_a_cancel_at_any_request_ends_as_it_was_chosen(scene: Scene, choice: str) -> None:
     """Before the first write nothing happens; after it the run is finished or undone. With no choice it asks."""
@@ -78,6 +79,7 @@ def test_a_cancel_at_any_request_ends_as_it_was_chosen(scene: Scene, choice: str
     assert bool(asked) == (choice == "")
 
 
+@pytest.mark.both_databases
 def test_a_run_that_asks_what_its_cancel_means_keeps_others_from_the_target(scene: Scene) -> None:
     _, writes = measured(scene)
     migration = scene.plan()
@@ -136,7 +138,7 @@ def test_a_roll_back_that_has_begun_to_write_is_brought_to_its_end(scene: Scene)
 # --- The target goes away and comes back ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("prepare", [create, update, red])
+@pytest.mark.parametrize("prepare", [create, update, red] if FULL else [create])
 def test_a_target_that_goes_away_in_the_middle_is_looked_at_when_it_is_back(
     scene: Scene, prepare: Any
 ) -> None:
@@ -205,8 +207,16 @@ def test_looking_can_be_ended_by_somebody(scene: Scene) -> None:
 # --- No worker is left ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("fault", ["dies", "dies_after", "dies_late"])
-@pytest.mark.parametrize("prepare", [create, red])
+@pytest.mark.both_databases
+@pytest.mark.parametrize(
+    ("prepare", "fault"),
+    [
+        (prepare, fault)
+        for prepare in (create, red)
+        for fault in ("dies", "dies_after", "dies_late")
+        if FULL or (prepare, fault) in ((create, "dies_late"), (red, "dies_after"))
+    ],
+)
 def test_a_run_whose_workers_all_died_is_looked_at_before_anybody_writes(
     scene: Scene, settings: Any, prepare: Any, fault: str
 ) -> None:
