@@ -13,27 +13,26 @@ import pytest
 from tests.sstools.test_workers import ROOT, Installation, wait_for
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.xdist_group("workers")]
-SCHEDULES = 24
+SCHEDULES = 12
 
-MAKE = f"""
-from datetime import timedelta
+MAKE = """
 from environments.models import Environment
 from sstools.schedules.models import Schedule
 from sstools.schedules.services import create_schedule
 user = get_user_model().objects.get(username="admin")
-for number in range({SCHEDULES}):
+for number in range(FIRST, FIRST + NUMBER):
     # Nobody listens there: the test of the connection is over at once.
     environment = Environment.objects.create(
-        slug=f"e{{number}}", name=f"E{{number}}", tag="E", url="http://127.0.0.1:9", username="x", secret="x"
+        slug=f"e{number}", name=f"E{number}", tag="E", url="http://127.0.0.1:9", username="x", secret="x"
     )
     schedule = create_schedule(
-        {{
-            "name": f"s{{number}}",
+        {
+            "name": f"s{number}",
             "kind": "environments.check",
-            "params": {{"environment": str(environment.uuid)}},
+            "params": {"environment": str(environment.uuid)},
             "cron": "* * * * *",
             "time_zone": "UTC",
-        }},
+        },
         actor=user,
     )
     schedule.set_next(schedule.timetable.latest(services.db_now(), schedule.zone))
@@ -60,6 +59,11 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
         installation.stop()
 
 
+def make(running: Installation, first: int) -> None:
+    """So many more schedules that are due at once."""
+    running.run(f"FIRST, NUMBER = {first}, {SCHEDULES}\n{MAKE}")
+
+
 def test_two_machines_start_every_run_once_and_one_goes_on_when_the_other_is_killed(
     running: Installation,
 ) -> None:
@@ -76,12 +80,12 @@ def test_two_machines_start_every_run_once_and_one_goes_on_when_the_other_is_kil
         wait_for(
             lambda: running.rows("SELECT COUNT(*) FROM jobs_worker")[0][0] == 2, 60, running.log.read_text
         )
-        running.run(MAKE)
+        make(running, 0)
         wait_for(lambda: running.rows(STARTED)[0][0] >= SCHEDULES, 60, running.log.read_text)
         for process in [*psutil.Process(second.pid).children(recursive=True), psutil.Process(second.pid)]:
             process.kill()
-        before = running.rows(STARTED)[0][0]
-        wait_for(lambda: running.rows(STARTED)[0][0] > before, 120, running.log.read_text)
+        make(running, SCHEDULES)
+        wait_for(lambda: running.rows(STARTED)[0][0] >= 2 * SCHEDULES, 120, running.log.read_text)
     finally:
         second.kill()
         second.wait()
