@@ -8,22 +8,26 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.tokens import default_token_generator
 from django.test import Client
 from django.urls import URLPattern, get_resolver, reverse
+from django.utils import timezone
 from django.utils.encoding import force_bytes
 from django.utils.http import urlsafe_base64_encode
 
 from environments.models import Environment
+from migrations_app.release import services as release
+from migrations_app.release.models import FreezePeriod
 from sstools.audit import services as audit
 from sstools.jobs.models import Job, JobResource
 from sstools.jobs.models import State as JobState
 from sstools.notices.models import Delivery, DeliveryState, Notice, Webhook
 from sstools.roles import services as roles
-from sstools.roles.accounts import OPERATOR
+from sstools.roles.accounts import OPERATOR, create_service_account
 from sstools.roles.models import Membership
 from sstools.roles.tokens import create_token
 from sstools.schedules import services as schedules
@@ -69,6 +73,12 @@ class World:
 
 #: (pattern of the route, argument -> from the things of the world). The first that fits counts.
 ARGUMENTS: list[tuple[str, dict[str, Any]]] = [
+    (r"release:(rules|freeze_add)|api:environment-(rules|freezes)", {"slug": lambda t: "zebra"}),
+    (r"release:freeze_end|api:freeze", {"uuid": lambda t: t["freeze"].uuid}),
+    (r"release:route.*|api:route.*", {"slug": lambda t: t["route"].slug}),
+    (r"release:.*", {"number": lambda t: t["migration"].number}),
+    (r"roles:token_end", {"pk": lambda t: t["token"].pk}),
+    (r"roles:user_tokens", {"pk": lambda t: t["program"].pk}),
     (
         r"environments:go",
         {"slug": lambda t: "zebra", "kind": lambda t: "dashboard", "uuid": lambda t: t["asset"].uuid},
@@ -165,6 +175,34 @@ BODIES: dict[str, Body] = {
         "target": "zebra",
         "basket": t["sales"].uuid,
     },
+    "POST release:approve": lambda t: {"plan": t["migration"].plan.hash, "verdict": "approved"},
+    "POST api:migration-approval": lambda t: {"plan_hash": t["migration"].plan.hash, "verdict": "approved"},
+    "POST api:routes": {"name": "New way", "source": "dev", "target": "zebra"},
+    "PATCH api:route": {"approvals": 1},
+    "POST api:route-migrations": lambda t: {"selection": [str(t["sales"].uuid)]},
+    "PATCH api:environment-rules": {"approvals": 1},
+    "POST api:environment-freezes": {
+        "since": "2026-12-24T00:00:00Z",
+        "until": "2099-01-02T00:00:00Z",
+        "reason": "zebra rests",
+    },
+    "POST release:rules": {"approvals": "1", "approval_hours": "72", "zone_name": "UTC"},
+    "POST release:freeze_add": {"since": "2026-12-24T00:00", "until": "2099-01-02T00:00", "reason": "rests"},
+    "POST release:route_new": lambda t: {
+        "name": "New way",
+        "source": t["dev"].pk,
+        "target": t["zebra"].pk,
+        "approvals": "0",
+    },
+    "POST release:route_edit": lambda t: {
+        "name": "Other way",
+        "source": t["dev"].pk,
+        "target": t["zebra"].pk,
+        "approvals": "0",
+    },
+    "POST roles:own_tokens": {"name": "mine", "days": "7"},
+    "POST roles:user_tokens": {"name": "ci", "days": "7"},
+    "POST roles:program_new": {"username": "robot"},
     "POST roles:user_new": {"username": "new"},
     "POST roles:role_new": {"name": "New", "permissions": ["asset:view"]},
     "POST roles:group_new": {"name": "New", "origin": "local"},
@@ -271,6 +309,16 @@ def _things(dev: Environment, zebra: Environment, make: Any) -> dict[str, Any]:
     delivery = Delivery.objects.create(notice=notice, webhook=webhook, state=DeliveryState.FAILED)
     event = audit.record("environment:update", zebra, actor=owner, data={"name": "Zebra"})
     token, _ = create_token(person, name="zebra token")
+    route = release.save_route(
+        None, {"name": "Zebra way", "source": dev, "target": zebra, "approvals": 1}, actor=owner
+    )
+    freeze = FreezePeriod.objects.create(
+        environment=zebra,
+        since=timezone.now() + timedelta(days=300),
+        until=timezone.now() + timedelta(days=301),
+        reason="zebra rests",
+    )
+    program = create_service_account("program", actor=OPERATOR)
     return {
         "dev": dev,
         "zebra": zebra,
@@ -287,6 +335,9 @@ def _things(dev: Environment, zebra: Environment, make: Any) -> dict[str, Any]:
         "delivery": delivery,
         "event": event,
         "token": token,
+        "route": route,
+        "freeze": freeze,
+        "program": program,
         "person": person,
         "group": group,
         "role": role,
