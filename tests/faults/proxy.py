@@ -137,6 +137,7 @@ class Script:
         self.pid: int | None = None  # who is killed
         self.on_fault: Callable[[], None] | None = None  # called once, just before the first fault
         self.fired = 0
+        self.broken: Exception | None = None  # of `on_fault`
         self._seen: dict[tuple[str, str, str], int] = {}
         self._out: set[str] = set()
 
@@ -144,7 +145,7 @@ class Script:
         """A new point: nothing asked yet."""
         with self._lock:
             self.calls, self.faults, self._seen, self._out = [], dict(faults or {}), {}, set()
-            self.on_fault, self.fired, self.pid = on_fault, 0, None
+            self.on_fault, self.fired, self.pid, self.broken = on_fault, 0, None, None
 
     def worker(self, pid: int | None) -> None:
         """A worker starts; with it what ended with the one before: an outage."""
@@ -167,7 +168,10 @@ class Script:
                 self.on_fault = None
             self.fired += call.key in self.faults
         if tell is not None:
-            tell()
+            try:
+                tell()
+            except Exception as error:  # said where somebody listens; the request goes its way
+                self.broken = error
         return call
 
     def ended(self, call: Call) -> None:

@@ -322,6 +322,8 @@ class Bench:
         self.script.begin(faults, on_fault=lambda: self._edit({self.stage.estate.theirs}, edited))
         losses = self._work(point, situation, database, edited)
         self.script.wait_until_quiet()
+        if self.script.broken is not None:
+            raise self.script.broken
         self.stage.wait_until_listening()
         self.script.worker(None)
         looks = self.stem.do("look_after", database, job=situation.job) if situation.what == "apply" else 0
@@ -353,7 +355,7 @@ class Bench:
         for kind in EDITABLE:
             for row in self.ground.rows(EDITABLE[kind].table):
                 if row["uuid"] in uuids:
-                    edit(self.stage.target_rest, kind, row["id"])
+                    edit(self.stage.colleague, kind, row["id"])
                     edited.add(row["uuid"])
 
     def _work(self, point: Point, situation: Situation, database: str, edited: set[str]) -> int:
