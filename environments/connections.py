@@ -5,6 +5,8 @@ from contextlib import contextmanager
 
 import httpx
 
+from sstools import outbound
+
 from . import pacing
 from .certificates import pem_file
 from .credentials import auth_for
@@ -32,8 +34,11 @@ def connect(
     `capabilities`: None takes those that the last test found, and detects where there are none.
     `before_request(method, path)`: called right before each request leaves; what it raises keeps it from being sent.
     `sign_in_anew`: prove that the credential is good, instead of using what this process is signed in with already.
-    Sends nothing yet. Raises CredentialMissing, SupersetRefused(bad_url, bad_ca_file).
+    Sends nothing yet. Raises CredentialMissing, SupersetRefused(bad_url, bad_ca_file), AddressRefused.
     """
+    transport = _transport_for(environment)
+    if transport is None and not environment.proxy_url:
+        outbound.check_environment(environment.url)
     auth = auth_for(environment)
     return SupersetClient(
         environment.url,
@@ -44,7 +49,7 @@ def connect(
         import_timeout=environment.import_timeout_seconds,
         max_parallel=environment.max_parallel,
         pace=pacing.visit(environment),
-        transport=_transport_for(environment),
+        transport=transport,
         on_request=on_request,
         before_request=before_request,
         capabilities=capabilities or environment.known_capabilities,

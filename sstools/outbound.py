@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 from collections.abc import Iterable
+from fnmatch import fnmatchcase
 from typing import Any
 
 import httpx
@@ -66,6 +67,32 @@ def post(url: str, body: bytes, headers: dict[str, str]) -> tuple[int, str]:
 def check(url: str) -> None:
     """Whether ss-tools would call this address now. Raises AddressRefused, with the reason in words."""
     target(httpx.URL(url))
+
+
+def check_environment(url: str) -> None:
+    """Whether a Superset at `url` may be talked to. They stand inside of networks, so those are allowed; where clouds
+    keep credentials is not, and with SSTOOLS_ENVIRONMENT_HOSTS nothing that it does not name. A name that is not known
+    is left to the connection, which has better words for it. Raises AddressRefused.
+    """
+    parsed = httpx.URL(url)
+    host = parsed.host
+    allowed = settings.ENVIRONMENT_HOSTS
+    is_named = any(fnmatchcase(host.casefold(), entry.casefold()) for entry in allowed)
+    if allowed and not is_named and not _is_within(_literal(host), allowed):
+        raise AddressRefused(
+            f"{host} is none of the hosts that ss-tools may talk to.",
+            code="host_not_allowed",
+            remedy="An administrator of the machine can add it to SSTOOLS_ENVIRONMENT_HOSTS.",
+        )
+    try:
+        found = _resolve(host, parsed.port or (443 if parsed.scheme == "https" else 80))
+    except NoAnswer:
+        return
+    if any(_is_forbidden(address) for address in found):
+        raise AddressRefused(
+            f"{host} is an address at which no Superset is: machines keep their own credentials there.",
+            remedy="Enter the address that people use in their browser.",
+        )
 
 
 def target(url: httpx.URL) -> IPAddress | None:
