@@ -9,9 +9,15 @@ import pytest
 from environments.models import Environment
 from sstools.jobs.models import Job, State
 from sstools.resources import resource_name
-from sstools.schedules import services
+from sstools.schedules import firing, services
 from sstools.schedules.models import Schedule
 from tests.factories import make_environment
+
+
+@pytest.fixture(autouse=True)
+def without_builtins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes with ss-tools would fire between what a test looks at, in the first test of a process."""
+    monkeypatch.setattr(firing, "_ensured", True)
 
 
 @pytest.fixture
