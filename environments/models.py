@@ -361,9 +361,7 @@ def _within(scopes: policy.Scopes, field: str) -> models.Q:
     """The rows whose environment is in scope."""
     if scopes.everything:
         return models.Q()
-    prefix = "environment:"
-    uuids = [name.removeprefix(prefix) for name in scopes.resources if name.startswith(prefix)]
-    return models.Q(**{f"{field}__in": uuids})
+    return models.Q(**{f"{field}__in": scopes.uuids("environment")})
 
 
 class Pace(models.Model):

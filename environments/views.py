@@ -44,8 +44,14 @@ def _find(request: HttpRequest, slug: str) -> Environment:
 @login_required
 def environment_list(request: HttpRequest) -> HttpResponse:
     rows = list(Environment.objects.visible_to(request.user).in_order())
-    context = {"environments": rows, "can_add": policy.can(request.user, Permission.ENVIRONMENT_EDIT)}
+    can_add = policy.can(request.user, Permission.ENVIRONMENT_EDIT)
+    context = {"environments": rows, "can_add": can_add, "why_not": _why_not(request, can_add)}
     return render_page(request, "environments/list.html", None, context)
+
+
+def _why_not(request: HttpRequest, allowed: bool, environment: Environment | None = None) -> str:
+    """Why somebody may not change this environment, or register one: the reason beside a button that is off."""
+    return "" if allowed else policy.explain(request.user, Permission.ENVIRONMENT_EDIT, environment).sentence
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -113,8 +119,10 @@ def _form_page(request: HttpRequest, form: EnvironmentForm, environment: Environ
 @login_required
 def environment_detail(request: HttpRequest, slug: str) -> HttpResponse:
     environment = _find(request, slug)
+    can_edit = policy.can(request.user, Permission.ENVIRONMENT_EDIT, environment)
     context = _state(request, environment) | {
-        "can_edit": policy.can(request.user, Permission.ENVIRONMENT_EDIT, environment),
+        "can_edit": can_edit,
+        "why_not_edit": _why_not(request, can_edit, environment),
         "certificates": _certificates(environment),
         "auth_kind": AuthKind(environment.auth_kind).label,
         "schedules": Schedule.objects.visible_to(request.user).filter(resource=resource_name(environment)),

@@ -118,9 +118,7 @@ class MigrationQuerySet(models.QuerySet["Migration"]):
         scopes = policy.scopes(user, Permission.MIGRATION_VIEW)
         if scopes.everything:
             return self
-        prefix = "environment:"
-        uuids = [name.removeprefix(prefix) for name in scopes.resources if name.startswith(prefix)]
-        return self.filter(target__uuid__in=uuids)
+        return self.filter(target__uuid__in=scopes.uuids("environment"))
 
 
 class Migration(models.Model):

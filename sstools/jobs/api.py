@@ -13,7 +13,6 @@ from rest_framework.response import Response
 from rest_framework.reverse import reverse
 from rest_framework.views import APIView
 
-from sstools.errors import NotAllowed
 from sstools.roles import policy
 from sstools.roles.permissions import Permission
 
@@ -254,8 +253,7 @@ class WorkersView(APIView):
     @extend_schema(responses=WorkersSerializer)
     def get(self, request: Request) -> Response:
         """The sets of workers that were seen within the hour, and what waits for them. Needs job:view on anything."""
-        if not policy.can_anywhere(request.user, Permission.JOB_VIEW):
-            raise NotAllowed("Seeing the workers needs the right job:view.")
+        policy.require_anywhere(request.user, Permission.JOB_VIEW)
         return Response(WorkersSerializer(crew.overview(request.user)).data)
 
 

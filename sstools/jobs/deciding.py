@@ -51,7 +51,7 @@ def request_cancel(job: Job, *, actor: Any, choice: str = "", source: str = Sour
     Raises NotAllowed; Conflict("already_finished"); Invalid("no_such_choice").
     """
     if not may_cancel(job, actor):
-        raise NotAllowed(policy.explain(actor, Permission.JOB_CANCEL).sentence)
+        raise _refusal(job, actor, Permission.JOB_CANCEL)
     _check_choice(job, choice)
     job.refresh_from_db(from_queryset=Job.objects.select_for_update())
     if job.is_finished:
@@ -151,5 +151,17 @@ def may_drive(job: Job, user: Any) -> bool:
 
 
 def _require_may_drive(job: Job, actor: Any) -> None:
-    if not may_drive(job, actor):
-        raise NotAllowed("You may not do that with this job.")
+    if may_drive(job, actor):
+        return
+    try:
+        permission = registry.kind(job.kind).permission or Permission.ACCESS_EDIT
+    except registry.UnknownKind as exc:
+        raise NotAllowed(str(exc)) from None
+    raise _refusal(job, actor, permission)
+
+
+def _refusal(job: Job, actor: Any, permission: Permission) -> NotAllowed:
+    """Names the right, and the first of what the job concerns on which it is missing."""
+    where = policy.scopes(actor, permission)
+    missing = (row.resource for row in job.resources.all() if row.resource not in where.resources)
+    return policy.refusal(actor, permission, next(missing, None))

@@ -51,11 +51,17 @@ def find(text: str, user: Any) -> Place | None:
     return next(fitting, None)
 
 
-def named(obj: Any) -> Place:
-    """What `obj` is as a place: everything for None and "*". A mere resource name is called by itself."""
+def named(obj: Any, viewer: Any = None) -> Place:
+    """What `obj` is as a place: everything for None and "*".
+
+    A mere resource name gets its name from what `viewer` may see, and is called by itself otherwise.
+    """
     if obj is None or obj == EVERYTHING:
         return ALL
     if isinstance(obj, Place):
         return obj
     name = resource_name(obj)
-    return Place(name, name, name) if isinstance(obj, str) else Place(name, name, str(obj), obj)
+    if not isinstance(obj, str):
+        return Place(name, name, str(obj), obj)
+    known = (place for place in seen_by(viewer) if place.resource_name == name) if viewer is not None else ()
+    return next(iter(known), Place(name, name, name))

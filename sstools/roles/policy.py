@@ -3,6 +3,7 @@
 What a user has is read once per user object, that is once per request: one query, two where custom roles are concerned.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,6 +22,7 @@ from .models import CustomRole, Grant, Membership
 from .permissions import ROLES, Permission, Role
 
 _CACHE = "_sstools_rights"
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _LIMITS = "_token_limits"
 MOST_HOLDERS = 5  # named in a refusal
 
@@ -37,6 +39,12 @@ class Scopes:
 
     def __bool__(self) -> bool:
         return self.everything or bool(self.resources)
+
+    def uuids(self, noun: str) -> list[str]:
+        """Of the resources "<noun>:<uuid>", for a query. One that is no uuid, put there by hand, gives nothing."""
+        prefix = f"{noun}:"
+        keys = [name.removeprefix(prefix) for name in self.resources if name.startswith(prefix)]
+        return [key for key in keys if _UUID.fullmatch(key)]
 
 
 @dataclass(frozen=True)
@@ -231,7 +239,7 @@ def explain(user: Any, permission: Permission, obj: Any = None) -> Explanation:
     `obj` as in `can`. Beyond what `can` asks of the database: the custom roles for a refusal, once, and the places for
     an `obj` that is a resource name.
     """
-    place = places.named(obj)
+    place = places.named(obj, user)
     if not _counts(user):
         return Explanation(False, _why_nothing(user), permission, place, may_ask=False)
     if is_narrowed(user) and not can(user, permission, obj):

@@ -3,7 +3,7 @@
 import logging
 from typing import Any
 
-from sstools.errors import NotAllowed, SSToolsError
+from sstools.errors import SSToolsError
 from sstools.jobs import services as jobs
 from sstools.jobs import tidying
 from sstools.jobs.models import Job, Level
@@ -27,8 +27,8 @@ def _subjects(many: Any) -> list[Subject | None]:
 
 def _request(params: dict[str, Any], *, actor: Any, source: str, idempotency_key: str | None) -> Job:
     """`actor` None: the schedule that comes with ss-tools."""
-    if actor is not None and not policy.can(actor, PERMISSION):
-        raise NotAllowed(policy.explain(actor, PERMISSION).sentence)
+    if actor is not None:
+        policy.require(actor, PERMISSION)
     return jobs.enqueue(
         TIDY_UP,
         actor=actor,

@@ -196,6 +196,12 @@ def test_roles_with_names_that_give_no_key_get_one(admin):
     assert keys == ["role", "role-2", "admin-2", "release-lead"]
 
 
+def test_a_grant_on_something_odd_breaks_no_page(make_user, signed_in):
+    browser = signed_in(make_user("ann", "author", on="environment:prod"))
+    for path in ("/", "/environments/", "/assets/", "/migrations/", "/access/"):
+        assert browser.get(path).status_code == 200, path
+
+
 def test_a_right_that_this_version_does_not_know_gives_nothing(stranger):
     CustomRole.objects.create(key="old", name="Old", permissions=["asset:view", "asset:gone"])
     Grant.objects.create(user=stranger, role="old")

@@ -10,9 +10,10 @@ from django.utils import timezone
 
 from environments.models import Environment
 from sstools.audit.models import AuditEvent
+from sstools.jobs.models import JobResource
 from sstools.roles.models import Account, CustomRole, Grant, Group, Membership, Source
 from sstools.roles.permissions import MEANING, Permission
-from tests.factories import make_environment
+from tests.factories import make_environment, make_job
 
 pytestmark = pytest.mark.django_db
 User = get_user_model()
@@ -361,3 +362,39 @@ def test_who_administers_one_environment_cannot_try_others(make_user, stranger, 
     page = browser.get("/access/try/?user=stranger&permission=asset:view&on=dev")
     assert page.status_code == 200
     assert "Prod" not in text_of(page)
+
+
+# --- What one may see and not do, on other pages ----------------------------------------------------------------------
+
+
+def test_buttons_that_one_has_no_right_for_are_there_and_say_why(viewer, make_user, signed_in, dev):
+    make_user("boss", "admin", first_name="Bo", last_name="Ss")
+    page = signed_in(viewer).get("/environments/dev/").content.decode()
+    for label in ("Test", "Read now", "Edit", "Remove…"):
+        assert re.search(
+            rf"<button[^>]* disabled aria-describedby=\"why-not[^>]*>(<svg.*?</svg>)?{label}</button>", page
+        ), label
+    assert "This needs the right environment:edit on Dev. Roles with it: Admin." in page
+    listed = signed_in(viewer).get("/environments/").content.decode()
+    assert re.search(r"<button[^>]* disabled[^>]*>(<svg.*?</svg>)?Add an environment</button>", listed)
+    assert "environment:edit on everything" in listed
+
+
+def test_a_job_that_one_may_not_drive_names_the_right_and_the_environment(viewer, api, signed_in, dev):
+    job = make_job(state="failed")
+    JobResource.objects.create(job=job, resource=on(dev))
+    page = signed_in(viewer).post(f"/jobs/{job.uuid}/retry/")
+    assert page.status_code == 403
+    assert "This needs the right migration:plan on Dev." in text_of(page)
+    answer = api(viewer).post(f"/api/v1/jobs/{job.uuid}/cancel/")
+    assert answer.json()["more"] | {"holders": []} == {
+        "permission": "job:cancel",
+        "object": on(dev),
+        "roles": ["Release lead", "Admin"],
+        "holders": [],
+    }
+    denied = AuditEvent.objects.filter(action="access:denied").order_by("number")
+    assert [(one.object_label, one.data["permission"]) for one in denied] == [
+        ("Dev", "migration:plan"),
+        ("Dev", "job:cancel"),
+    ]
