@@ -9,14 +9,14 @@ from types import SimpleNamespace
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import DatabaseError
+from django.db import DatabaseError, connection
 from django.db.models import F
 from django.test import Client
 
 from sstools import checks, health, logs
 from sstools.databases import from_url, sqlite
 from sstools.jobs import services
-from sstools.jobs.checks import queue_settings
+from sstools.jobs.checks import one_machine_on_sqlite, queue_settings
 from sstools.jobs.models import Job, Worker
 from sstools.keys import new_field_key
 from sstools.web_server import bind_problem, split_bind, url_of
@@ -218,9 +218,36 @@ def test_queue_settings_that_lose_or_double_jobs_are_errors(settings):
         ({"queue_limit": 50}, 3),
         ({"ack_failures": False}, 4),
         ({"save_limit": 250}, 5),
+        ({"broker_class": "django_q.brokers.orm.ORM"}, 7),
+        ({"recycle": 0}, 8),
+        ({"max_rss": None}, 8),
     ]:
         settings.Q_CLUSTER = {**good, **spoilt}
         assert [found.id for found in queue_settings(None)] == [f"jobs.E{number:03}"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "number"),
+    [
+        ("JOB_GRACE_SECONDS", 2, 1),
+        ("JOB_WORKERS", 1, 2),
+        ("JOB_TIMEOUT_SECONDS", 600, 3),
+        ("JOB_SWEEP_SECONDS", 31, 4),
+    ],
+)
+def test_settings_with_which_jobs_wait_or_are_cut_off_are_warned_of(settings, name, value, number):
+    setattr(settings, name, value)
+    assert [found.id for found in queue_settings(None)] == [f"jobs.W{number:03}"]
+
+
+def test_two_machines_on_one_sqlite_file_are_an_error():
+    for host in ("one", "one", "other"):
+        Worker.objects.create(host=host, pid=1, workers=4, seen_at=services.db_now())
+    found = [message.id for message in one_machine_on_sqlite(None, databases=["default"])]
+    assert found == (["jobs.E009"] if connection.vendor == "sqlite" else [])
+    assert one_machine_on_sqlite(None) == []  # not while there may be no database
+    Worker.objects.filter(host="other").delete()
+    assert one_machine_on_sqlite(None, databases=["default"]) == []
 
 
 def test_addresses_to_listen_on():
