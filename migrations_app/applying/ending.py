@@ -19,6 +19,7 @@ from migrations_app.models import Baseline, Migration, MigrationState, Pairing, 
 from migrations_app.models import Mapping as PairMapping
 from sstools.audit import services as audit
 from sstools.errors import JobCancelled
+from sstools.outages import OwnDatabaseFull, outage
 
 from .attempt import Attempt
 from .errors import describe, recorded
@@ -165,7 +166,9 @@ def _keep_answers(attempt: Attempt) -> None:
 
 def stopped(attempt: Attempt, error: BaseException) -> dict[str, Any]:
     """Before the first write, or where every write is proven to have come to nothing: nothing happened. Else undo."""
-    attempt.ctx.abandon_on_outage(error)
+    # No room for the restore point: that can still be said, as it is a small thing to write.
+    if attempt.may_have_written or not isinstance(outage(error), OwnDatabaseFull):
+        attempt.ctx.abandon_on_outage(error)
     if attempt.refresh_may_have_written():
         return undo(attempt, error)
     described = describe(error)

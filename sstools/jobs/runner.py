@@ -22,7 +22,7 @@ from django.db import (
 
 from sstools import logs
 from sstools.errors import JobCancelled, as_expected
-from sstools.outages import OwnDatabaseFull, outage
+from sstools.outages import OwnDatabaseDiskFails, OwnDatabaseFull, outage
 
 from . import registry, services
 from .models import Job, Level, State
@@ -41,7 +41,13 @@ T = TypeVar("T")
 
 
 class Abandoned(LeaseLost):
-    """This worker gives the job up although nobody took it away: the next one resumes it at once."""
+    """This worker gives the job up although nobody took it away: the next one resumes it, `at_once` or after the
+    lease, where trying again at once would meet the same and read the same again from a Superset.
+    """
+
+    def __init__(self, why: str, *, at_once: bool = True) -> None:
+        super().__init__(why)
+        self.at_once = at_once
 
 
 class _Stopping:
@@ -228,7 +234,8 @@ class JobContext:
                 services.write(self.job, current_step=self.job.current_step)  # the row lock, and the question
                 yield
         except (DatabaseError, InterfaceError) as exc:
-            self.abandon_on_outage(exc)
+            if not isinstance(outage(exc), OwnDatabaseFull):  # that it is full may still be written down
+                self.abandon_on_outage(exc)
             raise
 
     @property
@@ -264,7 +271,8 @@ class JobContext:
         the target. For handlers that would answer an error by undoing what they wrote.
         """
         if (away := outage(error)) is not None and not connection.in_atomic_block:
-            raise Abandoned(away.what) from error
+            lasts = isinstance(away, OwnDatabaseFull | OwnDatabaseDiskFails)
+            raise Abandoned(away.what, at_once=not lasts) from error
 
     def still_mine(self) -> None:
         """Go on only if this worker still has the job, as far as this process knows. Asks no database, so threads that
@@ -327,7 +335,7 @@ def _take(claim: Callable[[], Job | None], uuid: str) -> str:
             return _run(job, JobContext(job, heartbeat))
     except Abandoned as exc:
         logger.warning("Job %s is given up for now: %s", job.uuid, exc)
-        return "handed back" if _hand_back(job, heartbeat, str(exc)) else "lease lost"
+        return "handed back" if exc.at_once and _hand_back(job, heartbeat, str(exc)) else "lease lost"
     except LeaseLost:
         logger.warning("Job %s: the lease was lost, another worker goes on", job.uuid)
         return "lease lost"
