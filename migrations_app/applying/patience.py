@@ -29,18 +29,18 @@ def patiently(
     call: Callable[[], T],
     *,
     waits: bool | None = None,
-    but: type[SupersetError] | tuple[type[SupersetError], ...] = (),
+    unless: Callable[[SupersetError], bool] = lambda error: False,
 ) -> T:
     """`call()`, tried again while the target is away: once something was written, a restart of Superset is waited for
     rather than answered with an undo that it would not answer either.
 
-    `waits`: whether to; None: where the run must come to an end. `but`: what is not tried again. Raises what `call`
-    raises at last.
+    `waits`: whether to; None: where the run must come to an end. `unless`: after which errors it is not tried again.
+    Raises what `call` raises at last.
     """
     waits = attempt.must_end if waits is None else waits
     if not waits or attempt.is_looking:
         return call()
-    return wait_for(attempt.migration.target.name, attempt.ctx, call, but=but)
+    return wait_for(attempt.migration.target.name, attempt.ctx, call, unless=unless)
 
 
 def wait_for(
@@ -48,7 +48,7 @@ def wait_for(
     ctx: JobContext,
     call: Callable[[], T],
     *,
-    but: type[SupersetError] | tuple[type[SupersetError], ...] = (),
+    unless: Callable[[SupersetError], bool] = lambda error: False,
 ) -> T:
     """`call()`, tried again for `TARGET_PATIENCE_SECONDS` while Superset `name` is away."""
     left = float(settings.TARGET_PATIENCE_SECONDS)
@@ -57,7 +57,7 @@ def wait_for(
         try:
             return call()
         except SupersetError as error:
-            if isinstance(error, but) or not _may_come_back(error) or left <= 0:
+            if unless(error) or not _may_come_back(error) or left <= 0:
                 raise
             if step == 0:
                 ctx.log("warning", f"{error.message} Waiting for {name}, as half of the work is done.")
@@ -67,7 +67,8 @@ def wait_for(
 
 
 def _may_come_back(error: SupersetError) -> bool:
-    """Away, or hidden behind somebody's page: a maintenance notice, a sign-in of a proxy that restarts."""
+    """Away, or hidden behind somebody's page: a maintenance notice, a sign-in of a proxy, a server that restarts."""
     return isinstance(error, SupersetUnreachable) or (
-        isinstance(error, SupersetRefused) and error.code in ("not_superset", "csrf")
+        isinstance(error, SupersetRefused)
+        and (error.code in ("not_superset", "csrf") or (error.status is not None and error.status >= 500))
     )
