@@ -6,8 +6,10 @@ is told, does one function of inside.py and ends; SIGKILL ends it in the middle,
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -20,6 +22,7 @@ from typing import Any
 from .proxy import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
+PR_SET_PDEATHSIG = 1
 
 
 class Killed(Exception):
@@ -114,6 +117,8 @@ def _fork(questions: Any, answers: Any, function: str, database: str, arguments:
         code = 1
         try:
             os.close(ready_write)
+            if sys.platform == "linux":  # a worker whose stem is gone has nobody to tell
+                ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
             os.read(ready_read, 1)  # somebody knows our pid now
             from . import inside
 
