@@ -196,7 +196,9 @@ def test_a_cancel_at_any_moment_of_a_run_leaves_the_target_as_the_run_says(
         run = Run.objects.get(number=job.params["run"])
         assert job.is_finished
         assert run.state in FINISHED_RUNS
-        there = any(record["data"]["uuid"] == uuid_for("Sales") for record in pair.prod.assets["dashboard"].values())
+        there = any(
+            record["data"]["uuid"] == uuid_for("Sales") for record in pair.prod.assets["dashboard"].values()
+        )
         assert there == (run.state == "applied"), (run.state, run.error)
         assert not JobLock.objects.exists()
         seen[run.state] += 1
