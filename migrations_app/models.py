@@ -184,8 +184,8 @@ class Migration(models.Model):
 
     @property
     def concerns(self) -> list[Environment]:
-        """What it reads and what it writes: who may see the history of these sees its own."""
-        return [environment for environment in (self.source, self.target) if environment is not None]
+        """Where it writes: who may see migrations to there sees its history, and nobody who may only see the source."""
+        return [self.target]
 
     @property
     def is_open(self) -> bool:

@@ -80,7 +80,7 @@ class Route(Approvers):
 
     @property
     def concerns(self) -> list[Environment]:
-        return [self.source, self.target]
+        return [self.target]  # as of migrations: who may only see the source does not know of it
 
 
 class RouteUse(models.Model):
