@@ -390,8 +390,9 @@ def _apply_of_request(
 
 
 def why_not_applicable(migration: Migration, *, with_gates: bool = True) -> str:
-    """The first reason in words why the current plan cannot be applied, empty if it can. Without `with_gates`: as far as
-    the plan itself is concerned, and not whether it is approved or the time for it.
+    """The first reason in words why the current plan cannot be applied, empty if it can.
+
+    Without `with_gates`: as far as the plan itself is concerned, and not whether it is approved or the time for it.
     """
     plan = migration.plan
     if plan is None:

@@ -70,7 +70,9 @@ def test_many_clicks_on_one_apply_are_one_run(
     assert not [answer for answer in answers if isinstance(answer, Exception)], answers
     seen = Counter(answer for hand in answers for answer in hand)
     assert seen.total() == HANDS * CLICKS
-    if connection.vendor == "sqlite":  # has one writer at a time, and says so where the machine is too busy for all
+    if (
+        connection.vendor == "sqlite"
+    ):  # has one writer at a time, and says so where the machine is too busy for all
         del seen[(503, "None")]
     assert len(seen) == 1, seen  # all were sent to the same place
     assert next(iter(seen))[0] == (302 if by == "page" else 202)
