@@ -44,8 +44,8 @@ def test_a_job_is_handed_over_at_a_stop_and_goes_on_at_once_at_the_next_start(
     installation.start()
     quick, stuck = tmp_path / "quick", tmp_path / "stuck"
     uuids = [
-        installation.enqueue("trial.send", path=str(quick), steps=40, seconds=0.25),
         installation.enqueue("trial.stall", path=str(stuck), seconds=600),
+        installation.enqueue("trial.send", path=str(quick), steps=60, seconds=0.25),
     ]
     wait_for(lambda: begun(quick) and stuck.exists(), 30)
     assert installation.process is not None
@@ -54,7 +54,7 @@ def test_a_job_is_handed_over_at_a_stop_and_goes_on_at_once_at_the_next_start(
     assert installation.process.wait(40) == 0
     wait_for(lambda: not any(map(works, processes)), 10)
     lines = len(quick.read_text().splitlines())
-    assert lines < 40
+    assert lines < 60
     started = time.monotonic()
     installation.start()
     for uuid in uuids:
@@ -62,7 +62,7 @@ def test_a_job_is_handed_over_at_a_stop_and_goes_on_at_once_at_the_next_start(
         assert installation.job(uuid)["state"] == "succeeded"
         assert installation.job(uuid)["attempt"] == 2
     assert time.monotonic() - started < LEASE
-    assert [int(line.split()[0]) for line in quick.read_text().splitlines()] == list(range(40))
+    assert [int(line.split()[0]) for line in quick.read_text().splitlines()] == list(range(60))
     # Being handed over is no loss that counts; being killed is one.
     assert [installation.job(uuid)["losses"] for uuid in uuids] == [1, 1]
 
