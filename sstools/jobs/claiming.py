@@ -21,7 +21,7 @@ from sstools.audit.redact import redact, redact_text
 from . import hooks, lanes, registry
 from .clock import db_now
 from .messages import send, send_again
-from .models import Job, JobLock, JobLog, JobResource, Level, Priority, State, locks_in_the_way
+from .models import Job, JobLock, JobLog, JobQuerySet, JobResource, Level, Priority, State, locks_in_the_way
 
 logger = logging.getLogger(__name__)
 
@@ -88,12 +88,18 @@ def _first_in_line(besides: list[int]) -> int | None:
     rows = Job.objects.exclude(pk__in=besides)
     if lanes.room() <= 0:
         rows = rows.exclude(priority=Priority.BACKGROUND)
-    if connection.features.has_select_for_update_skip_locked:
-        # What another worker is just taking is passed over. Others who lock a queued job send a message for it.
-        rows = rows.select_for_update(skip_locked=True, of=("self",))
+    # What another worker is just taking is passed over. Others who lock a queued job send a message for it.
+    rows = _unlocked(rows)
     lost = rows.filter(_is_lost()).order_by("line_at", "pk")
     firsts = [part.values_list("line_at", "pk").first() for part in (rows.in_line(), lost)]
     return min((first for first in firsts if first is not None), default=(None, None))[1]
+
+
+def _unlocked(rows: JobQuerySet) -> JobQuerySet:
+    """Those that nobody else has locked, locked; on SQLite a transaction has the whole database to itself."""
+    if connection.features.has_select_for_update_skip_locked:
+        return rows.select_for_update(skip_locked=True, of=("self",))
+    return rows
 
 
 def _is_lost() -> Q:
@@ -261,7 +267,8 @@ def release(job: Job) -> None:
         return
     JobLock.objects.filter(job=job).delete()
     given: set[str] = set()
-    for other in Job.objects.in_line().filter(pk__in=_wanting(names))[:WAKE_LIMIT]:
+    # One that is being claimed needs no message, and its claim may wait for our locks: waiting for it is a deadlock.
+    for other in _unlocked(Job.objects.in_line().filter(pk__in=_wanting(names)))[:WAKE_LIMIT]:
         wanted = set(other.lock_names())
         if not wanted & given:
             given |= wanted
@@ -271,7 +278,7 @@ def release(job: Job) -> None:
 def _leave_lane(job: Job) -> None:
     """A background job that ends or rests makes room for the next one, whose message may have found none."""
     if job.priority == Priority.BACKGROUND and job.attempt:
-        following = Job.objects.in_line().filter(priority=Priority.BACKGROUND).first()
+        following = _unlocked(Job.objects.in_line().filter(priority=Priority.BACKGROUND)).first()
         if following is not None and lanes.room() > 0:
             send(following)
 

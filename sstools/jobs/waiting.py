@@ -19,8 +19,6 @@ LATE = timedelta(seconds=60)  # a job that nothing holds up should have a worker
 LINE_LENGTH = 2_000  # of the line for a worker, that far the place in it is counted
 
 
-
-
 # --- Waiting --------------------------------------------------------------------------------------------------------
 
 

@@ -259,3 +259,22 @@ def test_workers_of_another_cluster_do_not_count(monkeypatch):
         owner=f"{host}:{pid}:1:{rest}", started_at=F("started_at") - timedelta(seconds=10)
     )
     assert len(Broker(django_settings.Q_CLUSTER["name"]).dequeue()) == 1
+
+
+def test_an_end_and_a_claim_of_what_it_frees_do_not_wait_for_each_other():
+    """The claim has the row and waits for the lock, the end has the lock and would like to write the row."""
+    for round in range(4):
+        holder = write(f"a{round}", locks=[PROD])
+        mine = services.claim(str(holder.uuid))
+        waiting = write(f"b{round}", locks=[PROD])
+        results = in_threads(
+            2,
+            lambda index, mine=mine, waiting=waiting: (
+                services.finish(mine, State.SUCCEEDED) if index == 0 else services.claim(str(waiting.uuid))
+            ),
+        )
+        assert results[0] is True, results
+        assert not isinstance(results[1], Exception), results
+        taken = results[1] or services.claim_next()
+        assert taken.pk == waiting.pk
+        services.finish(taken, State.SUCCEEDED)
