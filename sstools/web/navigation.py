@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 
+from sstools.roles import policy
+from sstools.roles.permissions import Permission
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -13,6 +16,9 @@ class Entry:
     key: str  # after "g"; a letter of the key's place, see app.js
     names: tuple[str, ...]  # tried in this order
     text: str = ""  # for the tiles of the overview
+    permission: Permission | None = (
+        None  # needed anywhere: a page that is refused to somebody is not offered to them
+    )
 
     @property
     def url(self) -> str:
@@ -66,7 +72,14 @@ GROUPS = (
         (
             Entry("Compare", "compare", "c", ("migrations_app:compare",), "Two places side by side"),
             Entry("Migrations", "migrations", "m", ("migrations_app:list",), "Plans, runs, and the way back"),
-            Entry("Routes", "arrow-right", "r", ("release:routes",), "Saved ways, and who must approve"),
+            Entry(
+                "Routes",
+                "arrow-right",
+                "r",
+                ("release:routes",),
+                "Saved ways, and who must approve",
+                Permission.MIGRATION_VIEW,
+            ),
             Entry("Backups", "backups", "b", ("backups:list",), "Copies to go back to"),
             Entry("Git", "git", "t", ("git:list",), "Repositories, both directions"),
         ),
@@ -76,14 +89,21 @@ GROUPS = (
         (
             Entry("Jobs", "jobs", "j", ("jobs:list",), "What runs in the background"),
             Entry("Schedules", "clock", "h", ("schedules:list",), "What runs by itself, and when"),
-            Entry("Audit", "audit", "a", ("audit:list",), "Who did what, and when"),
+            Entry("Audit", "audit", "a", ("audit:list",), "Who did what, and when", Permission.AUDIT_VIEW),
         ),
     ),
     Group(
         "More",
         (
             Entry("Plugins", "plugins", "p", ("plugins:list",), "What is installed and enabled"),
-            Entry("Webhooks", "link", "w", ("notices:webhooks",), "Chats and programs that are told"),
+            Entry(
+                "Webhooks",
+                "link",
+                "w",
+                ("notices:webhooks",),
+                "Chats and programs that are told",
+                Permission.WEBHOOK_EDIT,
+            ),
             Entry("Access", "access", "u", ("roles:list", "access:list"), "Roles, groups and tokens"),
         ),
     ),
@@ -104,7 +124,11 @@ def first_url(*names: str) -> str:
 def rail(request: HttpRequest) -> list[tuple[str, list[Link]]]:
     """(group, links) of the pages there are. The link with the longest matching address is current."""
     found = [
-        (group.label, [(entry, url) for entry in group.entries if (url := entry.url)]) for group in GROUPS
+        (
+            group.label,
+            [(entry, url) for entry in group.entries if _is_for(entry, request) and (url := entry.url)],
+        )
+        for group in GROUPS
     ]
     matching = [url for _, pairs in found for _, url in pairs if _covers(url, request.path)]
     current = max(matching, key=len, default=None)
@@ -113,6 +137,10 @@ def rail(request: HttpRequest) -> list[tuple[str, list[Link]]]:
         return Link(entry.label, entry.icon, url, entry.text, url == current, entry.key)
 
     return [(label, [link(entry, url) for entry, url in pairs]) for label, pairs in found if pairs]
+
+
+def _is_for(entry: Entry, request: HttpRequest) -> bool:
+    return entry.permission is None or policy.can_anywhere(request.user, entry.permission)
 
 
 def _covers(url: str, path: str) -> bool:
