@@ -244,14 +244,16 @@ TOKEN_MAX_DAYS = env_int("SSTOOLS_TOKEN_MAX_DAYS", 0)  # 0: tokens may live for 
 AUDIT_KEEP_DAYS = env_int("SSTOOLS_AUDIT_KEEP_DAYS", 0)  # 0: for ever
 
 # --- Calls to the outside, and mail --------------------------------------------------------------------------------
-PUBLIC_URL = env_str("SSTOOLS_PUBLIC_URL", "").rstrip("/")  # as people reach it: for links in mails and notices
+# As people reach it: for links in mails and notices.
+PUBLIC_URL = env_str("SSTOOLS_PUBLIC_URL", "").rstrip("/")
 # Hosts and networks inside of which webhooks may be called, and without TLS; everything public is allowed with it.
 OUTBOUND_ALLOW = env_list("SSTOOLS_OUTBOUND_ALLOW", [])
 # Hosts ("*.corp.example") and networks at which Supersets may be registered; none: everywhere but where clouds keep
 # credentials.
 ENVIRONMENT_HOSTS = env_list("SSTOOLS_ENVIRONMENT_HOSTS", [])
 OUTBOUND_PROXY = env_str("SSTOOLS_OUTBOUND_PROXY", "")
-MAIL = env_mail_server("SSTOOLS_MAIL_URL")  # smtp://user:password@host:587 (STARTTLS), smtps://…:465, smtp+plain://host:25
+# smtp://user:password@host:587 (STARTTLS), smtps://…:465 (TLS), smtp+plain://host:25.
+MAIL = env_mail_server("SSTOOLS_MAIL_URL")
 MAIL_ENABLED = bool(MAIL)
 EMAIL_HOST, EMAIL_PORT = MAIL.get("host", ""), MAIL.get("port", 25)
 EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = MAIL.get("user", ""), MAIL.get("password", "")

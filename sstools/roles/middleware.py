@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse
+
+from sstools.logs import client_address
 
 from . import denials, places
 
@@ -28,9 +29,3 @@ class DenialsMiddleware:
             if is_refusal and not noted and getattr(request, "user", None) is not None:
                 noted.append(denials.Denial(request.user, "", places.ALL))
         return response
-
-
-def client_address(request: HttpRequest) -> str:
-    """Where the request came from: behind a trusted proxy the address that this proxy saw, the last it appended."""
-    forwarded = request.headers.get("X-Forwarded-For", "") if settings.TRUST_PROXY else ""
-    return (forwarded.rsplit(",", 1)[-1].strip() or str(request.META.get("REMOTE_ADDR", "")))[:100]
