@@ -240,7 +240,8 @@ def _suggestions(
     tables: dict[str | None, set[str]] = {}
     for dataset in datasets:
         if not dataset.body.get("sql"):
-            tables.setdefault(dataset.body.get("schema"), set()).add(str(dataset.body["table_name"]))
+            schema = dataset.body.get("schema") or None  # an empty one, as REST makes it, is none
+            tables.setdefault(schema, set()).add(str(dataset.body["table_name"]))
     needed = sum(len(names) for names in tables.values())
     ranked = sorted(
         (

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from .answer import Answer
-from .errors import SupersetRefused, is_login_page, message_of
+from .errors import SupersetRefused, SupersetUnreachable, is_login_page, message_of
 
 LOGIN = "/api/v1/security/login"
 REFRESH = "/api/v1/security/refresh"
@@ -112,7 +112,8 @@ class PasswordAuth:
     def headers(self, sender: Sender, *, lasting: float) -> dict[str, str]:
         """The bearer header, good for at least `lasting` seconds. Signs in or refreshes when needed.
 
-        Raises SupersetRefused: unauthorized (wrong user or password), login_provider, not_superset.
+        Raises SupersetRefused: unauthorized (wrong user or password), login_provider, not_superset; SupersetUnreachable
+        (server_error) for an error page.
         """
         with self._lock:
             if self._access is None or time.monotonic() + lasting > self._good_until:
@@ -277,7 +278,7 @@ def _wrong_password(username: str) -> SupersetRefused:
 
 def _sign_in_refused(
     answer: Answer, username: str, provider: str, secrets: tuple[str, ...]
-) -> SupersetRefused:
+) -> SupersetRefused | SupersetUnreachable:
     message, _ = message_of(answer)
     if answer.status == 401:
         return _wrong_password(username)
@@ -287,6 +288,14 @@ def _sign_in_refused(
             "sign-on its operator has to set AUTH_API_LOGIN_ALLOW_MULTIPLE_PROVIDERS, or give a token instead.",
             code="login_provider",
             status=400,
+        )
+    if (
+        answer.json is None and answer.status >= 500
+    ):  # a proxy before a Superset that is away, or Superset's own page
+        return SupersetUnreachable(
+            f"The sign-in was answered with an error page (status {answer.status}).",
+            code="server_error",
+            status=answer.status,
         )
     if answer.json is None:
         what = "a sign-in page" if is_login_page(answer.text) else "something else than data"

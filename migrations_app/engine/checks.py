@@ -111,7 +111,7 @@ def warehouse_problems(items: Iterable[PlanItem], facts: Mapping[str, DatabaseFa
 def _table_problems(
     item: PlanItem, body: Mapping[str, Any], fact: DatabaseFacts, users: list[PlanItem]
 ) -> Iterator[Problem]:
-    schema, table = body.get("schema"), str(body["table_name"])
+    schema, table = body.get("schema") or None, str(body["table_name"])
     columns = (fact.columns or {}).get((schema, table), frozenset())
     name = ".".join(part for part in (schema, table) if part)
     tables = (fact.tables or {}).get(schema)
@@ -241,9 +241,9 @@ def needed_tables(items: Iterable[PlanItem]) -> dict[str, dict[str | None, set[s
             and not item.wanted.body.get("sql")
         ):
             body = item.wanted.body
-            needed.setdefault(str(body["database_uuid"]), {}).setdefault(body.get("schema"), set()).add(
-                str(body["table_name"])
-            )
+            needed.setdefault(str(body["database_uuid"]), {}).setdefault(
+                body.get("schema") or None, set()
+            ).add(str(body["table_name"]))
     return needed
 
 

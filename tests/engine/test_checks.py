@@ -49,6 +49,13 @@ def test_a_table_with_its_columns_is_no_problem() -> None:
     assert needed_tables(_plan().items) == {DB: {"s": {"t"}}}
 
 
+def test_an_empty_schema_as_rest_makes_it_is_the_default_one() -> None:
+    plan = _plan(schema="")
+    assert needed_tables(plan.items) == {DB: {None: {"t"}}}
+    facts = DatabaseFacts(DB, "PROD", "", {None: frozenset({"t"})}, {(None, "t"): frozenset({"a", "b"})})
+    assert list(warehouse_problems(plan.items, {DB: facts})) == []
+
+
 def test_a_query_asks_for_no_table() -> None:
     plan = _plan(sql="select 1 as a")
     assert needed_tables(plan.items) == {}

@@ -75,6 +75,8 @@ def failing(fault: Any, path: str = "/", method: str = "GET", **options: Any) ->
         ("POST", "/api/v1/security/login", "html_200", "superset", "not_superset", "Is this a Superset?"),
         ("POST", "/api/v1/security/login", httpx.Response(500, json={"message": "db is down"}), "signed_in", "invalid",
          "db is down"),
+        ("POST", "/api/v1/security/login", httpx.Response(503, html="<h1>Back soon</h1>"), "signed_in", "server_error",
+         "status 503"),
         ("GET", "/api/v1/security/csrf_token/", "html_500", "signed_in", "server_error", "status 500"),
     ],
 )  # fmt: skip
