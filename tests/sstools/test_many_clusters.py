@@ -90,13 +90,14 @@ def test_each_effect_happens_once_though_a_cluster_is_killed_in_the_middle(clust
     clusters.enqueue_many(JOBS, "many", seconds=0.02)
     stays, dies = clusters.start_machine(), clusters.start_machine()
     wait_for(lambda: clusters.count("trial_effect") >= JOBS * 2 // 5, 300, clusters.log.read_text)
-    workers = {process.pid for process in psutil.Process(dies.pid).children(recursive=True)}
 
     def at_work() -> int:
+        # Asked anew: workers make room for new ones after so many jobs.
+        workers = {process.pid for process in psutil.Process(dies.pid).children(recursive=True)}
         rows = clusters.rows("SELECT owner FROM jobs_job WHERE state = 'running'")
         return sum(int(owner.split(":")[1]) in workers for (owner,) in rows)
 
-    wait_for(lambda: at_work() > 1, 60, clusters.log.read_text)
+    wait_for(lambda: at_work() > 0, 60, clusters.log.read_text)
     clusters.kill_machine(dies)
     left = clusters.count("jobs_job WHERE state = 'queued'")
     assert left > JOBS // 10, "it was killed too late to prove anything"

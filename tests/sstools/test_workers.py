@@ -49,7 +49,7 @@ class Installation:
             "SSTOOLS_WEB_PROCESSES": "1",
             "SSTOOLS_JOB_WORKERS": "2",
             "SSTOOLS_JOB_LEASE_SECONDS": "3",
-            "SSTOOLS_JOB_GRACE_SECONDS": "4",
+            "SSTOOLS_JOB_GRACE_SECONDS": "5",
             "SSTOOLS_JOB_SWEEP_SECONDS": "1",
         }
         if os.environ.get("SSTOOLS_TEST_DATABASE") == "postgres":
