@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import shutil
 import signal
@@ -20,7 +19,6 @@ import psycopg
 import pytest
 import yaml
 
-from tests import postgres
 from tests.containers import (
     ROOT,
     Image,
@@ -32,6 +30,7 @@ from tests.containers import (
     read_dockerfile,
     start,
 )
+from tests.infra.server import OwnPostgres
 
 pytestmark = pytest.mark.xdist_group(
     "workers"
@@ -58,6 +57,7 @@ class Deployment:
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.secrets = folder / "secrets"
         self.started: list[str] = []
+        self.postgres: OwnPostgres | None = None
 
     def bring_up(self) -> None:
         subprocess.run([ROOT / "scripts" / "make-secrets.sh", self.secrets], check=True, capture_output=True)
@@ -119,12 +119,12 @@ class Deployment:
         given = service["environment"]
         assert service["image"].startswith("postgres:16")
         assert Path(given["POSTGRES_PASSWORD_FILE"]).name in service["secrets"]
-        admin = postgres.server_url(os.environ["SSTOOLS_TEST_DATA"])
+        # Its own server: the names of database and role are those of compose.yaml, and belong to nobody else there.
+        self.postgres = OwnPostgres()
+        admin = self.postgres.url
         self.socket_folder = Path(admin.partition("?host=")[2])
         password = (self.secrets / "database_password").read_text()
         with psycopg.connect(admin, autocommit=True) as connection:
-            connection.execute(f"DROP DATABASE IF EXISTS {given['POSTGRES_DB']} WITH (FORCE)")
-            connection.execute(f"DROP ROLE IF EXISTS {given['POSTGRES_USER']}")
             connection.execute(f"CREATE ROLE {given['POSTGRES_USER']} LOGIN PASSWORD '{password}'")
             connection.execute(f"CREATE DATABASE {given['POSTGRES_DB']} OWNER {given['POSTGRES_USER']}")
             version = connection.execute("SHOW server_version").fetchone()
@@ -153,6 +153,8 @@ class Deployment:
             for left in [psutil.Process(process.pid)] if process.poll() is None else children:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     left.kill()
+        if self.postgres is not None:
+            self.postgres.close()
 
 
 def pg_isready() -> Path:

@@ -79,10 +79,10 @@ def test_jobs_wait_for_room_and_pages_say_what_is_the_matter(server: SmallServer
         if answer.status_code == 503:
             assert "own database" in answer.text
         server.clear()
-        if (
-            not server.postgres.is_running
-        ):  # it ends itself when its log cannot grow: its own supervisor's task
+        if not server.postgres.is_running:
+            # It ends itself when its log cannot grow, and its own supervisor starts it. Or it replays its log just now.
             server.postgres.start()
+        wait_for(lambda: server.postgres.is_running, 60)
         wait_for(finished(installation, uuid), 90, installation.log.read_text)
         assert installation.job(uuid)["state"] == "succeeded"
         assert [int(line.split()[0]) for line in sent.read_text().splitlines()] == list(range(30))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import httpx
 import pytest
@@ -10,7 +11,6 @@ import pytest
 from environments.connections import connecting_through
 from environments.lab.instance import RunningSuperset
 from environments.models import Environment
-from migrations_app.applying import writing
 from tests.live.product import Product, fingerprints, product
 
 pytestmark = [pytest.mark.live]
@@ -20,17 +20,23 @@ Lease = Callable[..., RunningSuperset]
 
 
 class LosingTransport(httpx.BaseTransport):
-    """Passes everything on, but loses the answer to one import: before it was sent, or after it was carried out."""
+    """Passes everything on, but loses answers to imports: before they were sent, or after they were carried out.
 
-    def __init__(self, *, after_effect: bool, on_import: int = 1, status: int | None = None) -> None:
+    The first of these is the `on_import`-th; `times` of them follow each other.
+    """
+
+    def __init__(
+        self, *, after_effect: bool, on_import: int = 1, status: int | None = None, times: int = 1
+    ) -> None:
         self._real = httpx.HTTPTransport()
-        self._after_effect, self._on_import, self._status = after_effect, on_import, status
+        self._after_effect, self._status = after_effect, status
+        self._lost = range(on_import, on_import + times)
         self.imports = 0
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         if request.method == "POST" and "/import/" in request.url.path:
             self.imports += 1
-            if self.imports == self._on_import:
+            if self.imports in self._lost:
                 if self._after_effect:
                     self._real.handle_request(request).read()
                 if self._status is not None:
@@ -41,9 +47,15 @@ class LosingTransport(httpx.BaseTransport):
         return self._real.handle_request(request)
 
 
-@pytest.fixture
-def quick_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writing, "SETTLE_WAITS", (0.2, 0.5))
+@pytest.fixture(autouse=True)
+def bound(settings: Any) -> None:
+    settings.WRITE_ENDS_PERCENT = 30  # of 30 s, the shortest import timeout
+
+
+def short(environment: Environment) -> Environment:
+    environment.import_timeout_seconds = 30
+    environment.save()
+    return environment
 
 
 @pytest.mark.parametrize("on_import", [1, 2])
@@ -52,11 +64,10 @@ def test_an_import_that_was_carried_out_is_found_and_not_sent_again(
     product: Product,
     dev: RunningSuperset,
     fresh_target: Lease,
-    quick_waits: None,
     on_import: int,
     status: int | None,
 ) -> None:
-    source, target = product.register("dev", dev), product.register("prod", fresh_target())
+    source, target = product.register("dev", dev), short(product.register("prod", fresh_target()))
     games = product.uuids(source, "dashboard", title="Video Game Sales")
     migration = product.migrate(source, target, games, verify=False)
     transport = LosingTransport(after_effect=True, on_import=on_import, status=status)
@@ -70,20 +81,36 @@ def test_an_import_that_was_carried_out_is_found_and_not_sent_again(
 
 
 @pytest.mark.parametrize("on_import", [1, 2])
-def test_an_import_that_was_not_carried_out_is_undone_as_a_whole(
-    product: Product, dev: RunningSuperset, fresh_target: Lease, quick_waits: None, on_import: int
+def test_an_import_that_was_not_carried_out_is_sent_again_once_that_is_proven(
+    product: Product, dev: RunningSuperset, fresh_target: Lease, on_import: int
 ) -> None:
-    source, target = product.register("dev", dev), product.register("prod", fresh_target())
-    before = fingerprints(product.read(target))
+    source, target = product.register("dev", dev), short(product.register("prod", fresh_target()))
     games = product.uuids(source, "dashboard", title="Video Game Sales")
     migration = product.migrate(source, target, games, verify=False)
     transport = LosingTransport(after_effect=False, on_import=on_import)
     with connecting_through(_only(target, transport)):
+        run = product.apply(migration)
+    assert run.state == "applied"
+    assert transport.imports == 3
+
+
+@pytest.mark.parametrize("on_import", [1, 2])
+def test_imports_that_are_never_carried_out_are_undone_as_a_whole(
+    product: Product, dev: RunningSuperset, fresh_target: Lease, on_import: int
+) -> None:
+    source, target = product.register("dev", dev), short(product.register("prod", fresh_target()))
+    before = fingerprints(product.read(target))
+    games = product.uuids(source, "dashboard", title="Video Game Sales")
+    migration = product.migrate(source, target, games, verify=False)
+    transport = LosingTransport(after_effect=False, on_import=on_import, times=9)
+    with connecting_through(_only(target, transport)):
         run = product.apply(migration, "failed")
     assert run.state == "rolled_back"
-    assert transport.imports == on_import
+    assert (
+        transport.imports == on_import + 1
+    )  # one more, after the target had proven that the first came to nothing
     assert fingerprints(product.read(target)) == before
-    assert "has been undone" in run.error["message"]
+    assert ("nothing was written" if on_import == 1 else "has been undone") in run.error["message"].lower()
 
 
 def _only(
