@@ -210,6 +210,8 @@ class Document(models.Model):
     body = models.BinaryField()  # canonical JSON of the whole document, zlib
     size = models.PositiveIntegerField()  # bytes of that JSON, not packed
     created_at = models.DateTimeField(default=timezone.now)
+    # When somebody last asked to keep it: what nothing refers to is forgotten, but not while it is being written.
+    kept_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
         indexes = [models.Index(fields=["uuid"], name="documents_by_uuid")]
@@ -313,6 +315,8 @@ class Asset(models.Model):
     dashboard_uuids = models.JSONField(default=list, blank=True)  # dashboards that a chart is a member of
     url_path = models.CharField(max_length=500, blank=True)  # below the environment's address
     document = models.ForeignKey(Document, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    # Comparison fingerprint of the document in this environment's own terms; "" while it was not read.
+    comparable = models.CharField(max_length=64, blank=True)
     first_seen_at = models.DateTimeField(default=timezone.now)
     last_seen_at = models.DateTimeField()
     # For sorting and searching alike on every database: folded case, ё as е.
@@ -355,6 +359,113 @@ class Asset(models.Model):
     @property
     def owner_names(self) -> list[str]:
         return [str(owner["name"]) for owner in self.owners if owner.get("name")]
+
+
+class AssetReference(models.Model):
+    """What an asset names, of the contents last read. `how`: "needs" (cannot work without it), or "mentions".
+
+    What is named may not be there any more: then the environment has no such asset.
+    """
+
+    environment = models.ForeignKey(Environment, on_delete=models.CASCADE, related_name="references")
+    from_kind = models.CharField(max_length=20, choices=KIND_CHOICES)
+    from_uuid = models.CharField(max_length=UUID_LENGTH)
+    to_kind = models.CharField(max_length=20, choices=KIND_CHOICES)
+    to_uuid = models.CharField(max_length=UUID_LENGTH)
+    how = models.CharField(max_length=10)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["environment", "from_kind", "from_uuid", "to_kind", "to_uuid"],
+                name="a_reference_once_per_environment",
+            )
+        ]
+        indexes = [
+            models.Index(fields=["environment", "to_kind", "to_uuid"], name="references_by_what_is_named")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.from_kind} {self.from_uuid} {self.how} {self.to_kind} {self.to_uuid}"
+
+
+class GoneAsset(models.Model):
+    """An asset that was there at an earlier reading and is not any more, with what it was last. Back again: no row."""
+
+    environment = models.ForeignKey(Environment, on_delete=models.CASCADE, related_name="gone_assets")
+    kind = models.CharField(max_length=20, choices=KIND_CHOICES)
+    uuid = models.CharField(max_length=UUID_LENGTH)
+    title = models.CharField(max_length=TITLE_LENGTH)
+    document = models.ForeignKey(Document, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    last_seen_at = models.DateTimeField()
+    gone_at = models.DateTimeField()  # when a reading first missed it
+
+    class Meta:
+        ordering = ["-gone_at", "pk"]
+        constraints = [
+            models.UniqueConstraint(fields=["environment", "kind", "uuid"], name="gone_once_per_environment")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.title}"
+
+
+class ReadingState(models.TextChoices):
+    RUNNING = "running", "running"
+    DONE = "done", "done"
+    FAILED = "failed", "failed"
+    CANCELLED = "cancelled", "cancelled"
+
+
+class ReadingMode(models.TextChoices):
+    FIRST = "first", "first reading"  # nothing was known: everything is exported
+    CHANGES = "changes", "changes only"  # lists, and an export of what they say has changed
+
+
+class ReadingQuerySet(models.QuerySet["Reading"]):
+    def visible_to(self, user: Any) -> Self:
+        return self.filter(_within(policy.scopes(user, Permission.ENVIRONMENT_VIEW), "environment__uuid"))
+
+
+class Reading(models.Model):
+    """One reading of an environment: what it cost, and what it found. Written by the job alone.
+
+    `requests`: {"list", "export", "sweep", "other"} -> number; `sweep`: exports of what no list said had changed, to
+    find what lists do not tell. `swept`: assets that came with those. `found`: kind -> {"added", "changed", "gone",
+    "same"}, against the reading before. `error`: {"code", "message", "remedy"} of one that failed; it changed nothing.
+    """
+
+    uuid = models.UUIDField(unique=True, default=uuid_module.uuid4, editable=False)
+    environment = models.ForeignKey(Environment, on_delete=models.CASCADE, related_name="readings")
+    job = models.UUIDField(null=True, blank=True)
+    state = models.CharField(max_length=10, choices=ReadingState.choices, default=ReadingState.RUNNING)
+    mode = models.CharField(max_length=10, choices=ReadingMode.choices, default=ReadingMode.CHANGES)
+    started_at = models.DateTimeField(default=timezone.now)
+    ended_at = models.DateTimeField(null=True, blank=True)
+    requests = models.JSONField(default=dict, blank=True)
+    found = models.JSONField(default=dict, blank=True)
+    swept = models.PositiveIntegerField(default=0)
+    snapshot = models.ForeignKey(
+        Snapshot, null=True, blank=True, on_delete=models.SET_NULL, related_name="readings"
+    )
+    error = models.JSONField(null=True, blank=True)
+
+    objects = ReadingQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-pk"]
+        indexes = [models.Index(fields=["environment", "-id"], name="readings_latest")]
+
+    def __str__(self) -> str:
+        return f"Reading of {self.environment}"
+
+    @property
+    def seconds(self) -> float | None:
+        return (self.ended_at - self.started_at).total_seconds() if self.ended_at else None
+
+    def total(self, what: str) -> int:
+        """Of all kinds: how many were "added", "changed", "gone" or the "same"."""
+        return sum(int(numbers.get(what, 0)) for numbers in self.found.values())
 
 
 def _within(scopes: policy.Scopes, field: str) -> models.Q:

@@ -17,7 +17,7 @@ from sstools.roles.models import Grant
 from sstools.roles.permissions import Permission
 from sstools.secrets import SecretUnreadable
 
-from . import inventory, validation
+from . import events, inventory, validation
 from .connections import connect
 from .models import CheckState, Environment, SnapshotEntry
 from .superset.connection import ConnectionReport, Stage
@@ -276,6 +276,7 @@ def run_reading(environment: Environment, progress: inventory.Progress | None = 
         raise
     difference = inventory.record(environment, rows)
     Environment.objects.filter(pk=environment.pk).update(last_reached_at=timezone.now())
+    events.was_read(environment, None)
     return difference
 
 
