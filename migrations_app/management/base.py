@@ -19,6 +19,7 @@ from migrations_app.models import Migration, Run
 from sstools.errors import Invalid, NotFoundError, SSToolsError, as_expected
 from sstools.jobs.models import Job, State
 from sstools.resources import EVERYTHING
+from sstools.roles import denials
 from sstools.roles.models import Grant
 
 from .following import Interrupted, follow
@@ -80,6 +81,11 @@ class MigrationCommand(BaseCommand):
         )
         parser.add_argument("--no-wait", action="store_true", help="with --queue: do not wait")
 
+    @property
+    def name(self) -> str:
+        """As it is typed: `promote`."""
+        return type(self).__module__.rpartition(".")[2]
+
     def run(self, options: dict[str, Any]) -> Outcome:
         raise NotImplementedError
 
@@ -90,7 +96,8 @@ class MigrationCommand(BaseCommand):
             if self.here and not self.wait:
                 raise Invalid("--no-wait needs --queue: somebody else must do the work.")
             self.actor = find_actor(options["actor"])
-            outcome = self.run(options)
+            with denials.collected("command", command=self.name):
+                outcome = self.run(options)
         except Interrupted as stop:
             text = (
                 f"Left job {stop.job.uuid} as it is. "

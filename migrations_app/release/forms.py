@@ -163,11 +163,7 @@ class RouteForm(ApproversForm):
         super().__init__(*args, **kwargs)
         seen = Environment.objects.visible_to(user)
         where = policy.scopes(user, Permission.ROUTE_EDIT)
-        if not where.everything:
-            uuids = [name.removeprefix("environment:") for name in where.resources]
-            targets = seen.filter(uuid__in=uuids)
-        else:
-            targets = seen
+        targets = seen if where.everything else seen.filter(uuid__in=where.uuids("environment"))
         for name, rows in (
             ("source", seen),
             ("target", targets),

@@ -43,10 +43,7 @@ class RouteQuerySet(models.QuerySet["Route"]):
         where = policy.scopes(user, Permission.MIGRATION_VIEW)
         if where.everything:
             return self
-        uuids = [
-            name.removeprefix("environment:") for name in where.resources if name.startswith("environment:")
-        ]
-        return self.filter(target__uuid__in=uuids)
+        return self.filter(target__uuid__in=where.uuids("environment"))
 
 
 class Route(Approvers):

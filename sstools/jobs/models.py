@@ -32,6 +32,7 @@ class Source(models.TextChoices):
     PAGE = "page", "page"
     API = "api", "API"
     COMMAND = "command", "command"
+    ADMIN = "admin", "Django admin"
     SCHEDULE = "schedule", "schedule"
 
 

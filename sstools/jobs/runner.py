@@ -23,6 +23,7 @@ from django.db import (
 from sstools import logs
 from sstools.errors import JobCancelled, as_expected
 from sstools.outages import OwnDatabaseDiskFails, OwnDatabaseFull, outage
+from sstools.roles import denials
 
 from . import registry, services
 from .models import Job, Level, State
@@ -362,7 +363,8 @@ def _run(job: Job, ctx: JobContext) -> str:
             Level.WARNING, f"Attempt {job.attempt}: the worker before was lost.", lost_at=str(job.lost_at)
         )
     try:
-        result = registry.kind(job.kind).handler(ctx, **job.params) or {}
+        with denials.collected("job", kind=job.kind):
+            result = registry.kind(job.kind).handler(ctx, **job.params) or {}
         json.dumps(result)
     except JobCancelled as exc:
         _finish(job, ctx, State.CANCELLED, Level.WARNING, exc.message, error=exc.as_dict())

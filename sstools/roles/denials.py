@@ -1,9 +1,9 @@
 """What was tried and refused, for the history: "access:denied" with the right, the object and where it came from.
 
-A refusal rolls its transaction back, so it is noted where it happens (`note`) and written down when the request or the
-command is over. What does not exist for somebody (404) is no refusal: asking for a wrong address must not fill the
-history, and that history must not tell what is there. One and the same refusal is written once in WINDOW, and at most
-MOST_PER_HOUR of one person: a page that polls cannot flood it. All of them are in the log.
+A refusal rolls its transaction back, so it is noted where it happens (`note`) and written down when the request, the
+command or the job is over. What does not exist for somebody (404) is no refusal: asking for a wrong address must not
+fill the history, and that history must not tell what is there. One and the same refusal is written once in WINDOW, and
+at most MOST_PER_HOUR of one person: a page that polls cannot flood it. All of them are in the log.
 """
 
 import logging
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from django.db import DatabaseError, transaction
+from django.db import Error, transaction
 from django.utils import timezone
 
 from sstools.audit import services as audit
@@ -47,7 +47,13 @@ def note(user: Any, permission: str, place: places.Place) -> None:
 
 @contextmanager
 def collected(source: str, **facts: str) -> Iterator[list[Denial]]:
-    """Write the refusals of this block down at its end, also if it raises. `facts`: where they came from."""
+    """Write the refusals of this block down at its end, also if it raises. `facts`: where they came from.
+
+    Inside of another such block they are left to that one: a job that a command does itself is the command's.
+    """
+    if (outer := _noted.get()) is not None:
+        yield outer
+        return
     noted: list[Denial] = []
     token = _noted.set(noted)
     try:
@@ -71,7 +77,7 @@ def _write(denial: Denial, source: str, facts: dict[str, str]) -> None:
                 return
             data = {"permission": denial.permission, **facts}
             audit.record(ACTION, denial.place, actor=denial.user, data=data, source=source)
-    except DatabaseError:  # the answer is a refusal all the same
+    except Error:  # the answer is a refusal all the same
         logger.exception("a refusal could not be written down")
 
 

@@ -20,6 +20,7 @@ from django.utils import timezone
 from migrations_app.management import following
 from migrations_app.management.commands import plan as plan_command
 from migrations_app.models import Migration, Run, RunState
+from sstools.audit.models import AuditEvent
 from sstools.jobs import services as jobs
 from sstools.jobs.models import Job, Source, State
 from tests.factories import uuid_for
@@ -235,6 +236,12 @@ def test_rights_hold_for_commands_too(pair: FakePair, command: Run_, author: Any
     refused = command("apply", latest(), "--confirm", "prod", "--as", "author", "--json")
     assert (refused.code, refused.json["error"]["code"]) == (1, "not_allowed")
     assert pair.prod.writes == []
+    denied = AuditEvent.objects.get(action="access:denied")  # what one may not know of is no refusal
+    assert (denied.actor_name, denied.source, denied.data) == (
+        "author",
+        "command",
+        {"permission": "migration:apply", "command": "apply"},
+    )
 
 
 def test_without_a_name_the_first_administrator_acts(pair: FakePair, make_user: Callable[..., Any]) -> None:

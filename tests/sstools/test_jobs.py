@@ -9,6 +9,7 @@ from django.db import connection, transaction
 from django.db.models import F
 from django_q.models import OrmQ
 
+from sstools.audit.models import AuditEvent
 from sstools.errors import Conflict, Invalid, JobCancelled, NotAllowed
 from sstools.jobs import registry, runner, services
 from sstools.jobs.models import Job, JobLock, JobLog, JobResource, State
@@ -122,6 +123,16 @@ def test_an_expected_error_is_kept_with_code_and_remedy(author, run_jobs):
     job.refresh_from_db()
     assert job.state == State.FAILED
     assert job.error == {"code": "stale_plan", "message": "The plan is stale.", "remedy": "Make a new plan."}
+
+
+def test_what_a_job_is_refused_is_in_the_history_with_the_job(author, run_jobs):
+    job = services.enqueue("trial.forbidden", {"user": author.pk}, actor=author)
+    run_jobs()
+    job.refresh_from_db()
+    assert (job.state, job.error["code"]) == (State.FAILED, "not_allowed")
+    denied = AuditEvent.objects.get(action="access:denied")
+    assert (denied.actor_name, denied.source, denied.job) == ("author", "job", str(job.uuid))
+    assert denied.data == {"permission": "migration:apply", "kind": "trial.forbidden"}
 
 
 def test_a_bug_ends_the_job_as_unexpected_and_shows_no_secret(author, run_jobs):

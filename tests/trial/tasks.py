@@ -7,10 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from django.contrib.auth import get_user_model
+
 from sstools.errors import Conflict, JobCancelled
 from sstools.jobs.models import Job
 from sstools.jobs.registry import job_kind
 from sstools.jobs.runner import JobContext
+from sstools.roles import policy
 from sstools.roles.permissions import Permission
 from tests.trial.models import Effect
 
@@ -46,6 +49,12 @@ def apply(ctx: JobContext, *, name: str = "x") -> dict[str, Any]:
 def refuse(ctx: JobContext) -> None:
     ctx.step("Trying")
     raise Conflict("The plan is stale.", code="stale_plan", remedy="Make a new plan.")
+
+
+@job_kind("trial.forbidden")
+def forbidden(ctx: JobContext, *, user: int) -> None:
+    """Needs a right that its user lacks, and finds out when it is at work."""
+    policy.require(get_user_model()._default_manager.get(pk=user), Permission.MIGRATION_APPLY)
 
 
 @job_kind("trial.break", can_retry=False)

@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from sstools.errors import SSToolsError
 from sstools.jobs.models import Source
+from sstools.roles import denials
 from sstools.schedules import services
 from sstools.schedules.models import Schedule, with_subjects
 
@@ -47,7 +48,8 @@ class Command(BaseCommand):
         if schedule is None:
             raise CommandError("There is no such schedule, or this user may not see it.")
         try:
-            job = services.run_now(schedule, actor=actor, source=Source.COMMAND)
+            with denials.collected("command", command="schedules"):
+                job = services.run_now(schedule, actor=actor, source=Source.COMMAND)
         except SSToolsError as exc:
             raise CommandError(str(exc)) from None
         if as_json:
