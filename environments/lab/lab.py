@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -73,20 +74,20 @@ class Lab:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def open(self) -> None:
-        """Installs and starts PostgreSQL: 1 s, some seconds more the first time. Raises LabError if it is in use."""
+    def open(self, *, wait_seconds: float = 0.0) -> None:
+        """Installs and starts PostgreSQL: 1 s, some seconds more the first time.
+
+        `wait_seconds`: so long it waits for whoever has the lab, who may be ending just now. Raises LabError if it is
+        in use after that.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         self._hold = (self.folder / "lock").open("a+")
-        try:
-            fcntl.flock(self._hold, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not self._take_hold(time.monotonic() + wait_seconds):
             self._hold.seek(0)
             holder = self._hold.read().strip() or "another process"
             self._hold.close()
             self._hold = None  # nothing of it is ours, `close` must leave it alone
-            raise LabError(
-                f"The lab in {self.folder} is in use by process {holder}.", "Stop that one first."
-            ) from None
+            raise LabError(f"The lab in {self.folder} is in use by process {holder}.", "Stop that one first.")
         self._hold.truncate(0)
         self._hold.write(str(os.getpid()))
         self._hold.flush()
@@ -97,6 +98,17 @@ class Lab:
         )
         self._cluster.start()
         self._templates = Templates(self.places, self.installer, self._cluster, self.folder, self.progress)
+
+    def _take_hold(self, deadline: float) -> bool:
+        assert self._hold is not None
+        while True:
+            try:
+                fcntl.flock(self._hold, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    return False
+                time.sleep(0.2)
 
     @property
     def cluster(self) -> Cluster:

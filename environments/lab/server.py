@@ -34,6 +34,7 @@ from environments.lab.versions import CURRENT
 # Ids of every leased target start at a range of its own, all of them far above those of the examples (1 to 400).
 _FIRST_OFFSET = 100_000
 _OFFSET_STEP = 10_000
+_ENDING_SECONDS = 120.0
 _DEFAULT_TARGETS = 4  # leased instances at a time; 300 MB of memory each
 
 
@@ -281,5 +282,6 @@ def serve(places: Places, run: str, linger_seconds: float) -> None:
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
     with Lab(run, places, progress, disposable=True) as lab:
-        lab.open()
+        # The one before us gives up its address first, and then ends its Supersets for some seconds more.
+        lab.open(wait_seconds=_ENDING_SECONDS)
         Server(lab, socket_path(places, run), linger_seconds=linger_seconds).serve()

@@ -48,7 +48,8 @@ def querying(request: httpx.Request) -> bool:
 class Crashes(httpx.BaseTransport):
     """Passes everything on, and has the Superset behind it killed once, while it does a certain request.
 
-    `after`: not before this request was seen. `back_after`: seconds until it is started again, None for never.
+    `after`: not before this request was seen. `delay`: seconds after the request has left whole; `back_after`: seconds
+    until it is started again, None for never.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Crashes(httpx.BaseTransport):
         self._superset, self._at, self._after = superset, at, after
         self._back_after, self._delay = back_after, delay
         self.crashed = threading.Event()
+        self._left = threading.Event()
         self.revived = threading.Event()
         self.sent: list[str] = []
         self._threads: list[threading.Thread] = []
@@ -75,13 +77,20 @@ class Crashes(httpx.BaseTransport):
             self.crashed.set()
             self._threads.append(threading.Thread(target=self._crash))
             self._threads[-1].start()
+            request.extensions["trace"] = self._trace
         if importing(request):
             self.sent.append(request.url.path)
         return self._real.handle_request(request)
 
+    def _trace(self, name: str, info: dict[str, Any]) -> None:
+        """Of httpcore: what happens to the request on its way."""
+        if name.endswith("send_request_body.complete"):
+            self._left.set()
+
     def _crash(self) -> None:
-        threading.Event().wait(self._delay)
         with LabClient() as lab:
+            self._left.wait(60)
+            threading.Event().wait(self._delay)
             lab.crash(self._superset)
             if self._back_after is not None:
                 threading.Event().wait(self._back_after)
@@ -178,14 +187,14 @@ def test_killed_while_planning_the_plan_fails_and_can_be_made_again(story: Story
 
 
 def test_killed_while_importing_and_back_after_some_seconds(story: Story) -> None:
-    run = story.apply(importing, back_after=1, delay=0.3)
+    run = story.apply(importing, back_after=1, delay=0.1)
     assert run.state in ("applied", "rolled_back"), run.error
     story.is_told_truly(run)
 
 
 def test_killed_while_importing_and_away_for_good(story: Story, settings: Any) -> None:
     settings.TARGET_PATIENCE_SECONDS = 3
-    run = story.apply(importing, back_after=None, delay=0.3)
+    run = story.apply(importing, back_after=None, delay=0.03)
     assert run.state == "needs_attention"
     assert "cannot be asked what is there" in run.error["message"]
     page = story.page(run)
