@@ -28,19 +28,45 @@ class GateClosed(NotReady):
     """An approval is missing, or it is not the time."""
 
 
+@dataclass(frozen=True)
+class Approval:
+    """Where the approval of a migration stands, for its pages. `state`: skipped (nobody is asked), todo (there is no
+    plan yet), waiting, given, rejected; `note` says it in a word or two, `url` is its page.
+    """
+
+    state: str
+    note: str
+    url: str
+
+    @property
+    def is_open(self) -> bool:
+        """Somebody has to say something before it can be applied."""
+        return self.state in ("waiting", "rejected")
+
+
 Gate = Callable[[Migration, Plan], Iterable[Obstacle]]
 #: Called with (migration, plan, run, actor, reason, obstacles) when somebody goes on in spite of them.
 Noted = Callable[[Migration, Plan, Any, Any, str, list[Obstacle]], None]
 
+Standing = Callable[[Migration], Approval]
+
 _gates: list[Gate] = []
 _noted: list[Noted] = []
+_standing: list[Standing] = []
 
 
-def register(gate: Gate, noted: Noted) -> None:
+def register(gate: Gate, noted: Noted, standing: Standing | None = None) -> None:
     """Asking twice changes nothing."""
     if gate not in _gates:
         _gates.append(gate)
         _noted.append(noted)
+        if standing is not None:
+            _standing.append(standing)
+
+
+def approval_of(migration: Migration) -> Approval | None:
+    """For the step of a migration's pages; None where no package knows of approvals."""
+    return next((standing(migration) for standing in _standing), None)
 
 
 def obstacles(migration: Migration, plan: Plan) -> list[Obstacle]:

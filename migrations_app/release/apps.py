@@ -12,6 +12,6 @@ class ReleaseConfig(AppConfig):
 
         from . import gate, notices, overview
 
-        gates.register(gate.obstacles, gate.note_bypass)
+        gates.register(gate.obstacles, gate.note_bypass, gate.standing)
         home.register(overview)
         notices.register()

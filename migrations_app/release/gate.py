@@ -12,8 +12,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from environments.models import Environment
+from migrations_app import gates
 from migrations_app.gates import Obstacle
-from migrations_app.models import Migration, Plan
+from migrations_app.models import Migration, MigrationState, Plan
 from sstools.audit import services as audit
 from sstools.notices import services as notices
 from sstools.roles import policy
@@ -76,14 +77,9 @@ def approval_of(migration: Migration, plan: Plan, now: datetime | None = None) -
     without any.
     """
     now = now or timezone.now()
-    protection = protection_of(migration.target)
-    if migration.is_rollback and not protection.rollbacks_too:
+    needs = needs_of(migration)
+    if needs is None:
         return Approval([], [], [])
-    rules: list[tuple[Approvers, str]] = [(protection, str(migration.target))]
-    rules += [(route, f"the route {route}") for route in routes_of(migration)]
-    needs = [
-        Need(rule.approvals, rule, of) for rule, of in rules if rule.approvals and not rule._state.adding
-    ]
     said = [decision for decision in decisions_on(plan) if may_decide(decision.user, migration, plan)]
     rejected = [decision for decision in said if decision.verdict == Verdict.REJECTED]
     approved = [decision for decision in said if decision.verdict == Verdict.APPROVED]
@@ -95,6 +91,44 @@ def approval_of(migration: Migration, plan: Plan, now: datetime | None = None) -
             if decision not in expired and is_approver(decision.user, need.rule)
         ]
     return Approval(needs, rejected, expired)
+
+
+def needs_of(migration: Migration) -> list[Need] | None:
+    """Whose approvals its plans need, by the rules of its target and its route; None where nobody's word counts."""
+    protection = protection_of(migration.target)
+    if migration.is_rollback and not protection.rollbacks_too:
+        return None
+    rules: list[tuple[Approvers, str]] = [(protection, str(migration.target))]
+    rules += [(route, f"the route {route}") for route in routes_of(migration)]
+    return [Need(rule.approvals, rule, of) for rule, of in rules if rule.approvals and not rule._state.adding]
+
+
+def standing(migration: Migration) -> gates.Approval:
+    """For the step on the pages of a migration.
+
+    Once it is applied the rules of that moment count: what was approved then stays so, whoever has left since.
+    """
+    url = reverse("release:approve", args=[migration.number])
+    plan = migration.plan
+    if plan is not None and not migration.is_open and migration.state != MigrationState.DISCARDED:
+        approved = [row for row in decisions_on(plan) if row.verdict == Verdict.APPROVED]
+        return gates.Approval("given" if approved else "skipped", "" if approved else "not needed", url)
+    if plan is None:
+        number = sum(need.number for need in needs_of(migration) or ())
+        words = f"{number} approval{'s' if number > 1 else ''}"
+        return (
+            gates.Approval("todo", f"needs {words}", "")
+            if number
+            else gates.Approval("skipped", "not needed", "")
+        )
+    approval = approval_of(migration, plan)
+    if approval.rejected:
+        return gates.Approval("rejected", "rejected", url)
+    if not approval.is_needed:
+        return gates.Approval("skipped", "not needed", url)
+    given = sum(min(len(need.given), need.number) for need in approval.needs)
+    note = f"{given} of {sum(need.number for need in approval.needs)}"
+    return gates.Approval("given" if approval.is_given else "waiting", note, url)
 
 
 def decisions_on(plan: Plan) -> list[Decision]:

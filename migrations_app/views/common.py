@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from environments.models import Asset, Environment
-from migrations_app import promotions, services
+from migrations_app import gates, promotions, services
 from migrations_app.models import Migration, MigrationState, Run, RunState
 from sstools.jobs import services as jobs
 from sstools.jobs import steps as job_steps
@@ -23,7 +23,15 @@ from sstools.roles.permissions import Permission
 
 KINDS = ("dashboard", "chart", "dataset", "database")
 KIND_LABELS = {"dashboard": "Dashboards", "chart": "Charts", "dataset": "Datasets", "database": "Databases"}
-_STEPS = (("select", "Select"), ("map", "Map"), ("plan", "Plan"), ("apply", "Apply"), ("verify", "Verify"))
+_STEPS = (
+    ("select", "Select"),
+    ("map", "Map"),
+    ("plan", "Plan"),
+    ("approve", "Approve"),
+    ("apply", "Apply"),
+    ("verify", "Verify"),
+)
+_APPROVAL = {"given": "done", "waiting": "blocked", "rejected": "failed"}  # else as it is called
 
 
 def find_migration(request: HttpRequest, number: int) -> Migration:
@@ -109,12 +117,19 @@ def unmapped_count(migration: Migration) -> int:
     return sum(not row["target"] for row in migration.plan.databases) if migration.plan else 0
 
 
-def steps_of(migration: Migration, current: str, has_run: bool) -> list[dict[str, str]]:
-    """The stepper: done, current, failed or blocked; without an address where there is nothing to see yet."""
+def steps_of(
+    migration: Migration, current: str, has_run: bool, approval: gates.Approval | None
+) -> list[dict[str, str]]:
+    """The stepper: done, current, failed, blocked, or skipped where nobody has to approve; without an address where
+    there is nothing to see yet.
+    """
     plan = migration.plan
     unmapped = unmapped_count(migration)
-    states = {"select": "done", "map": "todo", "plan": "todo", "apply": "todo", "verify": "todo"}
+    states = dict.fromkeys((name for name, _ in _STEPS), "todo") | {"select": "done"}
     notes = dict.fromkeys(states, "")
+    if approval is not None:
+        states["approve"] = _APPROVAL.get(approval.state, approval.state)
+        notes["approve"] = approval.note
     if plan is not None:
         states["map"] = "blocked" if unmapped else "done"
         notes["map"] = f"{unmapped} open" if unmapped else ""
@@ -136,16 +151,20 @@ def steps_of(migration: Migration, current: str, has_run: bool) -> list[dict[str
         reachable.add("verify")
     out = []
     for name, label in _STEPS:
-        if name == "map" and migration.is_rollback:
-            continue  # a restore point is in the target's own terms
+        if name == "map" and migration.maps_nothing:
+            continue
+        if name == "approve":
+            if approval is None:
+                continue
+            url = approval.url
+        else:
+            url = reverse(f"migrations_app:{name}", args=[migration.number]) if name in reachable else ""
         out.append(
             {
                 "label": label,
-                "url": reverse(f"migrations_app:{name}", args=[migration.number])
-                if name in reachable
-                else "",
+                "url": url,
                 "state": "current" if name == current else states[name],
-                "note": "" if name == current else notes[name],
+                "note": "" if name == current and name != "approve" else notes[name],
             }
         )
     return out
@@ -157,13 +176,15 @@ def page_context(request: HttpRequest, migration: Migration, step: str) -> dict[
     last_run = migration.runs.order_by("-number").first()
     if step == "verify" and migration.state == MigrationState.APPLYING:
         step = "apply"  # the run's page shows both
+    standing = gates.approval_of(migration)
     return {
         "migration": migration,
         "plan": migration.plan,
         "source": migration.source,
         "target": target,
         "step": step,
-        "steps": steps_of(migration, step, last_run is not None),
+        "steps": steps_of(migration, step, last_run is not None, standing),
+        "standing": standing,
         "last_run": last_run,
         "can_plan": _right_to_plan(user, migration),
         "can_apply": right_to_apply(user, migration),
@@ -186,7 +207,7 @@ def where_it_stands(migration: Migration) -> str:
         return "plan"
     if migration.plan is None:
         return "select"
-    return "map" if unmapped_count(migration) and not migration.is_rollback else "plan"
+    return "map" if unmapped_count(migration) and not migration.maps_nothing else "plan"
 
 
 # --- Links into Superset --------------------------------------------------------------------------------------------

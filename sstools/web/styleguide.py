@@ -180,6 +180,7 @@ def context(request: HttpRequest) -> dict[str, Any]:
             {"label": "Select", "url": "#stepper", "state": "done"},
             {"label": "Map", "url": "#stepper", "state": "blocked", "note": "1 database open"},
             {"label": "Plan", "url": "#stepper", "state": "failed"},
+            {"label": "Approve", "url": "#stepper", "state": "skipped", "note": "not needed"},
             {"label": "Apply", "url": "#stepper", "state": "current"},
         ],
         "job": job,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from django.core.management import call_command
 from django.utils import timezone
 
-from migrations_app.models import Run
+from migrations_app.models import Migration, Run
 from migrations_app.release import services
 from migrations_app.release.models import Decision, Protection, Route
 from tests.fakes.pair import FakePair
@@ -47,6 +48,61 @@ def test_somebody_else_approves_and_then_it_is_applied(
     assert "All approvals are there" in text_of(lead.get(url))
     assert lead.post(apply_url, {"plan": migration.plan.hash}).status_code == 302
     assert Run.objects.count() == 1
+
+
+def step_of(answer: Any, label: str = "Approve") -> str:
+    """The line of one step: its signs and words, and its address."""
+    lines = re.findall(r'<li class="is-(\w+)">(.*?)</li>', text_of(answer), re.S)
+    line = next((state, inner) for state, inner in lines if f">{label}<" in inner)
+    note = re.search(r"<small>(.*?)</small>", line[1])
+    return f"{line[0]}: {note[1] if note else ''}{' ->' if '<a href=' in line[1] else ''}"
+
+
+def test_approve_is_a_step_that_says_where_it_stands(
+    planned: Any, pair: FakePair, admin: Any, signed_in: Any, leads: Any
+) -> None:
+    migration = planned()
+    plan_url, url = f"/migrations/{migration.number}/plan/", f"/migrations/{migration.number}/approve/"
+    lead = signed_in(leads[0])
+    labels = re.findall(r'<span class="label">(.*?)</span>', text_of(lead.get(plan_url)))
+    assert labels == ["Select", "Map", "Plan", "Approve", "Apply", "Verify"]
+    assert step_of(lead.get(plan_url)) == "skipped: not needed ->"
+    assert "Go on to apply" in text_of(lead.get(plan_url))
+
+    services.save_protection(pair.target, {"approvals": 2}, actor=admin)
+    page = lead.get(plan_url)
+    assert step_of(page) == "blocked: 0 of 2 ->"
+    assert "Go on to approval" in text_of(page)
+    assert "Go on to apply" not in text_of(page)
+    lead.post(url, {"plan": migration.plan.hash, "verdict": "approved"})
+    assert step_of(lead.get(plan_url)) == "blocked: 1 of 2 ->"
+    other = signed_in(leads[1])
+    other.post(url, {"plan": migration.plan.hash, "verdict": "rejected", "comment": "wrong total"})
+    assert step_of(lead.get(plan_url)) == "failed: rejected ->"
+    assert "See why" in text_of(lead.get(plan_url))
+    other.post(url, {"plan": migration.plan.hash, "verdict": "approved"})
+    assert step_of(lead.get(plan_url)) == "done: 2 of 2 ->"
+    assert 'aria-current="step"' in text_of(lead.get(url))
+    assert step_of(lead.get(url)) == "current: 2 of 2 ->"
+
+    # Once it is applied it stays approved, whoever has left since.
+    lead.post(f"/migrations/{migration.number}/apply/", {"plan": migration.plan.hash})
+    for user in leads:
+        user.is_active = False
+        user.save(update_fields=["is_active"])
+    boss = signed_in(admin)
+    assert step_of(boss.get(plan_url)) == "done:  ->"
+
+
+def test_without_a_plan_the_step_says_what_will_be_needed(
+    planned: Any, pair: FakePair, admin: Any, signed_in: Any
+) -> None:
+    migration = planned()
+    Migration.objects.filter(pk=migration.pk).update(plan=None, state="draft")
+    url = f"/migrations/{migration.number}/select/"
+    assert step_of(signed_in(admin).get(url)) == "skipped: not needed"
+    services.save_protection(pair.target, {"approvals": 1}, actor=admin)
+    assert step_of(signed_in(admin).get(url)) == "todo: needs 1 approval"
 
 
 def test_a_rejection_without_a_word_is_sent_back(
