@@ -78,13 +78,19 @@ class Pairing(models.Model):
 class Baseline(models.Model):
     """What the last run left of an asset on a target: the base of three-way comparison.
 
-    Both are comparison fingerprints in the target's terms: of what was wanted, and of what was read back.
+    Both are comparison fingerprints in the target's terms: of what was wanted, and of what was read back, "" if it is
+    to be absent. `document`: what was read back. `accepted`: {"by", "at", "reason"} if not a run but somebody's word
+    made it the base.
     """
 
     target = models.ForeignKey(Environment, on_delete=models.CASCADE, related_name="baselines")
     uuid = models.CharField(max_length=UUID_LENGTH)
     wanted = models.CharField(max_length=64)
-    present = models.CharField(max_length=64)
+    present = models.CharField(max_length=64, blank=True)
+    document = models.ForeignKey(
+        Document, null=True, blank=True, on_delete=models.PROTECT, related_name="baselines"
+    )
+    accepted = models.JSONField(null=True, blank=True)
     run = models.ForeignKey("Run", null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -131,7 +137,8 @@ class Migration(models.Model):
           +---- edit -----+  +-- run failed --+   +--> needs attention --accept--> accepted
         (draft, planned) --discard--> discarded
 
-    `source_place` says where the assets come from: `env:<slug>`, or `run:<number>:before` for a roll back.
+    `source_place` says where the assets come from: `env:<slug>`, `run:<number>:before` for a roll back, or
+    `applied:<slug>` for what was last applied to the target.
     `selection` and `left_out` are uuids of the source. `answers`: uuid -> {"answer", "value"}. `continues`: the run
     whose rest it writes.
     """
@@ -200,11 +207,16 @@ class Migration(models.Model):
         return self.rolls_back_id is not None
 
     @property
+    def maps_nothing(self) -> bool:
+        """What it takes is the target's own of before: in its terms already, and with no source to verify against."""
+        return self.source_id is None
+
+    @property
     def source_name(self) -> str:
         """How pages call the source: the environment's name, or the restore point."""
         if self.rolls_back_id is not None:
             return f"before run {self.rolls_back_id}"
-        return self.source.name if self.source is not None else self.source_place
+        return self.source.name if self.source is not None else "last applied"
 
 
 class Plan(models.Model):

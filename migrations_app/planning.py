@@ -31,7 +31,7 @@ from .errors import NotReady
 from .mappings import asset_mapping, mapping_to_json
 from .models import Baseline, Migration, MigrationState, Plan, PlanItem
 from .models import Mapping as PairMapping
-from .places import SourceReading, keep_for_plan, reader_for_plan, source_of_run
+from .places import SourceReading, keep_for_plan, reader_for_plan, source_of_base, source_of_run
 from .side_by_side import Meanwhile, side_by_side
 from .warehouses import Warehouses, database_rows, expected_tables, learn_database_ids
 
@@ -66,8 +66,10 @@ def make_plan(migration: Migration, ctx: JobContext) -> Plan:
         if migration.rolls_back is not None:
             ctx.step(f"Reading the restore point and {migration.target.name}")
             source = source_of_run(migration.rolls_back)
+        elif migration.source is None:
+            ctx.step(f"Reading {migration.target.name}")
+            source = source_of_base(migration.target, migration.selection)
         else:
-            assert migration.source is not None
             ctx.step(f"Reading {migration.source.name} and {migration.target.name}")
             clients.append(stack.enter_context(connect(migration.source, before_request=still_mine)))
             readers.append(reader_for_plan(clients[1], migration.source))
@@ -76,7 +78,7 @@ def make_plan(migration: Migration, ctx: JobContext) -> Plan:
         beside = stack.enter_context(Meanwhile(ctx.checkpoint))
         beside.start(partial(warehouses.ask_ahead, expected))
         readings = side_by_side(readers)
-        if migration.source is not None and not migration.is_rollback:
+        if not migration.maps_nothing:
             source = SourceReading(readings[1].documents, readings[1].ids, readings[1].notes, None)
         target = TargetReading(readings[0], client.capabilities)
         snapshots: Snapshots | None = None
@@ -107,7 +109,7 @@ def _keep_readings(
     migration: Migration, source: SourceReading, readings: list[EnvironmentReading], actor: Any
 ) -> Snapshots:
     snapshot = source.snapshot
-    if migration.source is not None and not migration.is_rollback:
+    if migration.source is not None:
         snapshot = keep_for_plan(migration.source, readings[1], actor=actor)
     return snapshot, keep_for_plan(migration.target, readings[0], actor=actor)
 
@@ -126,8 +128,8 @@ def _asked(migration: Migration) -> list[Any]:
 
 
 def plan_input(migration: Migration, source: SourceReading, target: TargetReading) -> engine.PlanInput:
-    """What the engine plans from: for a rollback the restore point in the target's own terms, else the
-    mapped source.
+    """What the engine plans from: for a rollback the restore point in the target's own terms, or what was last
+    applied, else the mapped source.
     """
     documents = target.reading.documents
     answers = {
@@ -161,7 +163,15 @@ def plan_input(migration: Migration, source: SourceReading, target: TargetReadin
             with_dependencies=False,
             **common,
         )
-    assert migration.source is not None
+    if migration.source is None:
+        return engine.PlanInput(
+            source=source.documents,
+            selection=sorted(set(migration.selection) & set(source.documents)),
+            mapping=identity_mapping(source.documents),
+            removals=sorted((set(migration.selection) - set(source.documents)) & set(documents)),
+            with_dependencies=False,
+            **common,
+        )
     return engine.PlanInput(
         source=source.documents,
         selection=migration.selection,
@@ -183,8 +193,18 @@ def identity_mapping(documents: Documents) -> AssetMapping:
 
 
 def baselines_of(target: Environment, documents: Documents) -> dict[str, engine.Baseline]:
-    rows = Baseline.objects.filter(target=target).values_list("uuid", "wanted", "present")
-    return {uuid: engine.Baseline(wanted, present) for uuid, wanted, present in rows}
+    rows = Baseline.objects.filter(target=target).values_list("uuid", "wanted", "present", "accepted")
+    return {
+        uuid: engine.Baseline(wanted, present, _accepted_in_words(accepted))
+        for uuid, wanted, present, accepted in rows
+    }
+
+
+def _accepted_in_words(accepted: dict[str, str] | None) -> str:
+    """ "accepted by Ann on 2026-11-23: “reason”"."""
+    return (
+        f"accepted by {accepted['by']} on {accepted['at'][:10]}: “{accepted['reason']}”" if accepted else ""
+    )
 
 
 def _edits_of(reading: EnvironmentReading) -> dict[str, engine.Edit]:
@@ -261,9 +281,9 @@ def _keep(
             hash=plan.fingerprint,
             counts=plan.counts,
             problems=cleaned([asdict(problem) for problem in problems]),
-            losses=[] if migration.is_rollback else cleaned(losses),
+            losses=[] if migration.maps_nothing else cleaned(losses),
             affected=cleaned([asdict(entry) for entry in plan.affected]),
-            databases=[] if migration.is_rollback else cleaned(databases),
+            databases=[] if migration.maps_nothing else cleaned(databases),
             mapping=mapping_to_json(plan.mapping),
             source_snapshot=snapshots[0],
             target_snapshot=snapshots[1],

@@ -205,7 +205,7 @@ def question_about(migration: Migration, plan: Plan) -> dict[str, Any] | None:
     """
     source = migration.source_name
     unmapped = [row for row in plan.databases if not row["target"]]
-    if unmapped and not migration.is_rollback:
+    if unmapped and not migration.maps_nothing:
         number = len(unmapped)
         noun, verb = ("connection", "has") if number == 1 else ("connections", "have")
         return _question(

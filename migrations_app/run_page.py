@@ -82,7 +82,7 @@ def run_steps(run: Run) -> list[Step]:
         steps += [
             Step(title, "waiting")
             for name, title in OUTLINE[reached + 1 :]
-            if name != "verify" or (run.migration.verify and not run.migration.is_rollback)
+            if name != "verify" or (run.migration.verify and not run.migration.maps_nothing)
         ]
     return steps
 

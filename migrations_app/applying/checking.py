@@ -54,7 +54,7 @@ def check(attempt: Attempt) -> None:
             attempt.target.detect,
             lambda: fresh_reading(attempt.target, migration.target, target_ids),
         ]
-        if migration.source is not None and not migration.is_rollback:
+        if migration.source is not None:
             attempt.source = attempt.connect(migration.source)
             source, environment = attempt.source, migration.source
             source_ids = attempt.source_ids()

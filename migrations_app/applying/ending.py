@@ -8,10 +8,10 @@ from typing import Any, NoReturn
 from django.utils import timezone
 
 from environments.canonical.comparison import comparison_fingerprint
-from environments.canonical.documents import Documents
+from environments.canonical.documents import Document, Documents
 from environments.models import Reason
 from environments.services import read_after_change
-from environments.store import EnvironmentReading, take_snapshot
+from environments.store import EnvironmentReading, put_documents, take_snapshot
 from environments.superset.errors import SupersetError, SupersetUnreachable
 from migrations_app.engine.plan import Action
 from migrations_app.errors import RunFailed, StalePlan
@@ -106,6 +106,10 @@ def keep_baselines(attempt: Attempt, after: EnvironmentReading, only: Collection
     """What is there now is what the next edit is measured against. `only`: of these assets."""
     rows: list[Baseline] = []
     gone: list[str] = []
+    left: list[Document] = []
+    # What stays by somebody's word stays accepted by it.
+    known = Baseline.objects.filter(target=attempt.migration.target, accepted__isnull=False)
+    accepted = dict(known.values_list("uuid", "accepted"))
     for item in attempt.items:
         if only is not None and item.uuid not in only:
             continue
@@ -120,21 +124,25 @@ def keep_baselines(attempt: Attempt, after: EnvironmentReading, only: Collection
             continue
         if attempt.was_read_back and item.action.writes and not as_planned(item, now):
             now = item.wanted  # it was read back as planned; what it is by now is somebody's edit, not ours
+        left.append(now)
         rows.append(
             Baseline(
                 target=attempt.migration.target,
                 uuid=item.uuid,
                 wanted=comparison_fingerprint(item.wanted),
                 present=comparison_fingerprint(now),
+                document_id=now.fingerprint,
+                accepted=accepted.get(item.uuid) if item.action == Action.KEEP else None,
                 run=attempt.row,
                 updated_at=timezone.now(),
             )
         )
+    put_documents(left)
     Baseline.objects.bulk_create(
         rows,
         update_conflicts=True,
         unique_fields=["target", "uuid"],
-        update_fields=["wanted", "present", "run", "updated_at"],
+        update_fields=["wanted", "present", "document", "accepted", "run", "updated_at"],
         batch_size=500,
     )
     Baseline.objects.filter(target=attempt.migration.target, uuid__in=gone).delete()

@@ -22,6 +22,7 @@ class ConflictCode(StrEnum):
     DOUBLED = "doubled"
     DRIFTED = "drifted"
     DIVERGED = "diverged"
+    ACCEPTED = "accepted"
     IN_USE = "in_use"
 
 

@@ -19,6 +19,7 @@ from environments.canonical.trees import map_texts
 from .checks import Loss, Problem, Severity, asset_losses, document_problems
 from .conflicts import Conflict, ConflictCode, natural_key_conflicts, renamed
 from .diff import FieldChange, field_changes
+from .drift import Moved, who_moved
 from .mapping import AssetMapping, all_in_target_terms
 
 
@@ -57,11 +58,12 @@ class Given:
 @dataclass(frozen=True)
 class Baseline:
     """The state after the last run that wrote or confirmed an asset: comparison fingerprints of what was
-    wanted and what was there.
+    wanted and what was there, "" for nothing. `accepted`: who made it so by a word, and why; "" if a run did.
     """
 
     wanted: str
     present: str
+    accepted: str = ""
 
 
 @dataclass(frozen=True)
@@ -390,6 +392,7 @@ class _Builder:
                 ),
             )
         if present is None:
+            self._say_if_its_absence_was_accepted(item)
             return replace(item, action=Action.CREATE)
         if present.kind != wanted.kind:
             return replace(
@@ -398,6 +401,13 @@ class _Builder:
         if comparison_fingerprint(wanted) == comparison_fingerprint(present):
             return replace(item, action=Action.UNCHANGED)
         return self._changed(item, wanted, present)
+
+    def _say_if_its_absence_was_accepted(self, item: PlanItem) -> None:
+        baseline = self.given.baselines.get(item.target_uuid)
+        if baseline is not None and baseline.accepted and not baseline.present:
+            text = f"“{item.title}” was deleted on the target, which was {baseline.accepted}; it would be created anew."
+            remedy = "Leave it out if it is to stay away."
+            self.problems.append(Problem(Severity.WARNING, "deletion_accepted", item.uuid, text, remedy))
 
     def _kept(self, item: PlanItem, present: Document) -> PlanItem:
         assert item.wanted is not None
@@ -415,14 +425,26 @@ class _Builder:
         taken = item.answer is not None and item.answer.answer in (Answer.TAKE, Answer.ADOPT, Answer.RENAME)
         if conflict is None or taken:
             return replace(item, action=Action.UPDATE, conflict=conflict)
+        if conflict.code == ConflictCode.ACCEPTED:
+            return replace(
+                item, action=Action.KEEP, conflict=conflict
+            )  # it was answered when it was accepted
         return replace(item, conflict=conflict, blocked_by=conflict.text)
 
     def _edit_conflict(self, item: PlanItem, present: Document) -> Conflict | None:
         """Somebody edited the target after what we last brought there."""
         baseline = self.given.baselines.get(item.target_uuid)
-        if baseline is None or item.wanted is None or comparison_fingerprint(present) == baseline.present:
+        if baseline is None or item.wanted is None:
             return None
-        source_moved = comparison_fingerprint(item.wanted) != baseline.wanted
+        moved = who_moved(
+            wanted=comparison_fingerprint(item.wanted),
+            present=comparison_fingerprint(present),
+            base_wanted=baseline.wanted,
+            base_present=baseline.present,
+        )
+        if moved in (Moved.NEITHER, Moved.SOURCE):
+            return self._accepted(baseline, moved, present) if baseline.accepted else None
+        source_moved = moved == Moved.BOTH
         edit = self.given.target_edits.get(item.target_uuid)
         who = f" by {edit.who}" if edit and edit.who else ""
         when = f" on {edit.when[:16].replace('T', ' ')} UTC" if edit and edit.when else ""
@@ -442,6 +464,21 @@ class _Builder:
             who=edit.who if edit else "",
             when=edit.when if edit else "",
         )
+
+    def _accepted(self, baseline: Baseline, moved: Moved, present: Document) -> Conflict:
+        """The target's own state was accepted: it stays while the source's is as it was then."""
+        if moved == Moved.SOURCE and baseline.wanted:
+            code = ConflictCode.DIVERGED
+            text = f"The source's changed after the target's own was {baseline.accepted}."
+        elif moved == Moved.SOURCE:
+            code, text = (
+                ConflictCode.DIVERGED,
+                f"The target's own was made there by hand and {baseline.accepted}.",
+            )
+        else:
+            code, text = ConflictCode.ACCEPTED, f"The target's own was {baseline.accepted}."
+        options = (Answer.KEEP.value, Answer.TAKE.value, Answer.LEAVE_OUT.value)
+        return Conflict(code, text, options, present.uuid, present.title)
 
     def _obstacle(self, source: Document, wanted: Document) -> str:
         if source.kind == Kind.DATASET:

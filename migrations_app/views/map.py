@@ -73,7 +73,7 @@ class DatabaseRow:
 def migration_map(request: HttpRequest, number: int) -> HttpResponse:
     """POST `target:<uuid>`, `schema:<uuid>:<name>`, `catalog:<uuid>:<name>`, repeated `find`, `replace`, `how`."""
     migration = find_migration(request, number)
-    if migration.is_rollback or migration.source is None:
+    if migration.source is None:
         return go_to(request, "migrations_app:plan", migration.number)
     mapping = Mapping.objects.between(migration.source, migration.target)
     rows = _rows(migration, mapping)

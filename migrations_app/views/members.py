@@ -82,19 +82,20 @@ def members_of(migration: Migration) -> list[Member]:
                 kind,
                 uuid,
                 title,
-                uuid in chosen or migration.is_rollback,
+                uuid in chosen or migration.maps_nothing,
                 reasons=[(reason["kind"], reason["title"]) for reason in reasons],
                 action=action,
             )
             for kind, uuid, title, action, reasons in rows
         ]
         members.sort(key=lambda member: (_ORDER.get(member.kind, 9), member.title.casefold()))
-    elif migration.source is None:
+    elif migration.is_rollback:
         members = []
-    elif migration.with_dependencies:
+    elif migration.with_dependencies and migration.source is not None:
         members = closure_of(migration.source, chosen)
     else:
-        selected = Asset.objects.filter(environment=migration.source, uuid__in=chosen)
+        where = migration.source or migration.target
+        selected = Asset.objects.filter(environment=where, uuid__in=chosen)
         members = [
             Member(asset.kind, asset.uuid, asset.title, True, asset.slug or asset.schema)
             for asset in selected

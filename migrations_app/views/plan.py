@@ -82,6 +82,7 @@ class Question:
 WORDS = {
     "drifted": "edited on the target",
     "diverged": "both edited",
+    "accepted": "accepted there",
     "slug_taken": "slug taken",
     "table_taken": "table taken",
     "doubled": "same table twice",
@@ -283,7 +284,7 @@ def _questions(migration: Migration, asked: list[PlanItem], context: dict[str, A
                 other_link=superset_link(target, item.kind, conflict.get("other_uuid", ""), theirs),
                 link=ours.get(item.uuid, ""),
                 choices=[_choice(option, item, conflict, migration) for option in conflict["options"]],
-                given=answer.get("answer", ""),
+                given=answer.get("answer") or ("keep" if item.action == "keep" else ""),
                 value=answer.get("value", ""),
                 sentences=sentences[:SAID],
                 more=max(0, len(sentences) - SAID),
@@ -317,10 +318,11 @@ def _choice(option: str, item: PlanItem, conflict: dict[str, Any], migration: Mi
     if option == "take":
         lost = (
             f"The edit{by} on {target} is lost"
-            if code in ("drifted", "diverged")
+            if code in ("drifted", "diverged", "accepted")
             else f"{target}'s is overwritten"
         )
-        return Choice("take", f"Take what is in {source}", f"{lost}. The restore point keeps it.")
+        label = f"Put back what was {source}" if migration.maps_nothing else f"Take what is in {source}"
+        return Choice("take", label, f"{lost}. The restore point keeps it.")
     if option == "adopt":
         return Choice(
             "adopt",

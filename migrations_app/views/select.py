@@ -39,7 +39,7 @@ def _save(request: HttpRequest, migration: Migration) -> HttpResponse:
     shown, taken = set(split_list(request.POST.get("shown", ""))), set(request.POST.getlist("take"))
     left_out = (set(migration.left_out) - shown) | (shown - taken)
     options: dict[str, Any] = {}
-    if not migration.is_rollback and "options" in request.POST:
+    if not migration.maps_nothing and "options" in request.POST:
         options["with_dependencies"] = request.POST.get("with_dependencies") == "on"
     # A "leave out" that was the answer to a conflict is taken back by ticking the asset again.
     answered_out = {uuid for uuid, answer in migration.answers.items() if answer.get("answer") == "leave_out"}

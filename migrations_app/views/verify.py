@@ -184,7 +184,7 @@ def _result(request: HttpRequest, run: Run) -> dict[str, Any]:
         "run_seconds": seconds,
         "requests": [(label, run.requests[name]) for name, label in PURPOSES if run.requests.get(name)],
         "request_total": sum(value for value in run.requests.values() if isinstance(value, int)),
-        "can_be_verified": run.state == RunState.APPLIED and not run.migration.is_rollback,
+        "can_be_verified": run.state == RunState.APPLIED and not run.migration.maps_nothing,
     }
 
 
