@@ -455,3 +455,6 @@ class Verdict(models.Model):
 
     def __str__(self) -> str:
         return f"{self.status} {self.title}"
+
+
+from .comparing import models as _comparing  # noqa: E402, F401  Django finds the models of this app from here
