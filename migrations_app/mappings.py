@@ -21,7 +21,7 @@ from sstools.errors import Invalid
 
 from .engine.mapping import AssetMapping, DatabaseTarget, Substitution
 from .models import Mapping as PairMapping
-from .models import Pairing
+from .pairings import pairs_between
 
 _UUID = re.compile(r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 MAX_SUBSTITUTIONS = 100
@@ -180,9 +180,7 @@ def asset_mapping(source: Environment, target: Environment, target_documents: Do
         for uuid, entry in pair.databases.items()
         if entry["target"] in there
     }
-    pairs = dict(
-        Pairing.objects.filter(source=source, target=target).values_list("source_uuid", "target_uuid")
-    )
+    pairs = pairs_between(source, target)
     left = [PATTERN_SECONDS]
     substitutions = tuple(
         LimitedSubstitution(row["find"], row["replace"], True, left)

@@ -96,8 +96,8 @@ def sentence(
     if kind == Kind.CHART and path[0] == "params" and len(path) > 1:
         if len(path) > 2 and path[1] in ("adhoc_filters", "annotation_layers"):
             return _entry(change, parts)
-        return _simple(_label(path[1]) + _rest(path[2:]), change, name)
-    return _simple(_label(path[0]) + _rest(path[1:]), change, name)
+        return _simple(field_label(path[1]) + _rest(path[2:]), change, name)
+    return _simple(field_label(path[0]) + _rest(path[1:]), change, name)
 
 
 class Names:
@@ -235,7 +235,8 @@ def _object(value: Mapping[str, Any]) -> str:
     return json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
-def _label(key: str) -> str:
+def field_label(key: str) -> str:
+    """The name of a field of an asset in words: "adhoc_filters" is "filters"."""
     if key in _LABELS:
         return _LABELS[key]
     if not key[:1].islower():
@@ -244,7 +245,7 @@ def _label(key: str) -> str:
 
 
 def _rest(path: tuple[str, ...]) -> str:
-    return "".join(f" › {'order' if part == '(order)' else _label(part)}" for part in path)
+    return "".join(f" › {'order' if part == '(order)' else field_label(part)}" for part in path)
 
 
 def _simple(label: str, change: FieldChange, name: Callable[[Any], str]) -> str:
@@ -273,7 +274,7 @@ def _column(change: FieldChange, name: Names) -> str:
             return f"{noun} “{item}” removed"
         expression = change.after.get("expression") if isinstance(change.after, Mapping) else None
         return f"{noun} “{item}” added" + (f": {name(expression)}" if expression else "")
-    return f"{noun} “{item}”, " + _simple(_label(change.path[2]) + _rest(change.path[3:]), change, name)
+    return f"{noun} “{item}”, " + _simple(field_label(change.path[2]) + _rest(change.path[3:]), change, name)
 
 
 _NODES = {
@@ -308,7 +309,7 @@ def _layout(change: FieldChange, name: Names, parts: Parts) -> str:
         if change.before is None:
             return f"layout: heading set to {name(change.after)}"
         return f"layout: heading {name(change.before)} → {name(change.after)}"
-    return "layout: " + _simple(f"{node}, {_label(field)}", change, name)
+    return "layout: " + _simple(f"{node}, {field_label(field)}", change, name)
 
 
 def _verb(change: FieldChange) -> str:
@@ -329,7 +330,7 @@ def _metadata(change: FieldChange, name: Names, parts: Parts) -> str:
     if group == "expanded_slices" and len(path) > 2:
         state = "open" if change.after is True else "closed"
         return f"description of {name(path[2])}: {state}"
-    return _simple(_label(group) + _rest(path[2:]), change, name)
+    return _simple(field_label(group) + _rest(path[2:]), change, name)
 
 
 def _filter(change: FieldChange, name: Names, parts: Parts) -> str:
@@ -350,5 +351,5 @@ def _filter(change: FieldChange, name: Names, parts: Parts) -> str:
     if path[3] == "defaultDataMask":
         return f"{title}: default value changed"
     if path[3] == "controlValues" and len(path) > 4:
-        return _simple(f"{title}, {_label(path[4])}{_rest(path[5:])}", change, name)
-    return _simple(f"{title}, {_label(path[3])}{_rest(path[4:])}", change, name)
+        return _simple(f"{title}, {field_label(path[4])}{_rest(path[5:])}", change, name)
+    return _simple(f"{title}, {field_label(path[3])}{_rest(path[4:])}", change, name)
