@@ -25,6 +25,7 @@ from sstools.roles.permissions import Permission
 from . import gates, promotions
 from .engine.plan import Answer
 from .errors import NotReady, PlanChanged, WrongConfirmation
+from .estate.services import request_comparison
 from .mappings import clean_databases, clean_substitutions
 from .models import OPEN_STATES, Migration, MigrationState, Plan, PlanItem, Run, RunState
 from .models import Mapping as PairMapping
@@ -202,6 +203,7 @@ def save_mapping(
             data={"source": source.slug, "before": before, "after": after},
         )
         promotions.wake(Migration.objects.filter(source=source, target=target, state__in=OPEN_STATES))
+        request_comparison(source, target, actor=actor)
     return mapping
 
 

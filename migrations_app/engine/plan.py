@@ -186,7 +186,7 @@ def make_plan(given: PlanInput) -> Plan:
     members = {uuid: given.source[uuid] for uuid in pulled if given.source[uuid].kind != Kind.DATABASE}
     mapping, conflicts, wanted = _settle_identities(members, given)
     out = {uuid for uuid in members if _is_left_out(uuid, given)}
-    wanted = _as_it_will_read(wanted, out, given)
+    wanted = as_it_will_read(wanted, given, out)
     unmapped = mapping.unmapped(members[uuid] for uuid in members if uuid not in out)
     builder = _Builder(given, mapping, members, wanted, conflicts, out, unmapped, pulled)
     items = builder.items()
@@ -254,11 +254,11 @@ def _settle_identities(
         mapping = replace(mapping, pairs=pairs, renames=renames)
 
 
-def _as_it_will_read(
-    wanted: Mapping[str, Document], out: Collection[str], given: PlanInput
+def as_it_will_read(
+    wanted: Mapping[str, Document], given: PlanInput, out: Collection[str] = ()
 ) -> dict[str, Document]:
-    """What the target will hold once these were imported: links that it reads as links to itself, links to what is
-    not there, and nothing that its import does not carry.
+    """What the target will hold once these (all but `out`) were imported: links that it reads as links to itself, links
+    to what is not there, and nothing that its import does not carry. Of `given` the facts of the target are asked for.
     """
     there = {*given.target, *given.unreadable_target} - set(given.removals)
     there |= {document.uuid for uuid, document in wanted.items() if uuid not in out}
@@ -718,6 +718,7 @@ __all__ = [
     "Plan",
     "PlanInput",
     "PlanItem",
+    "as_it_will_read",
     "filter_datasets",
     "make_plan",
     "model_after",

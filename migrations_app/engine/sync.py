@@ -1,10 +1,11 @@
-"""How an asset of a source stands to its counterpart on a target: three fingerprints, eight states."""
+"""How an asset of a source stands to its counterpart on a target: three fingerprints, eight states. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
 
+from .drift import Moved, who_moved
 from .plan import Baseline
 
 
@@ -46,7 +47,7 @@ def standing(wanted: str, present: str, base: Baseline | None) -> Standing:
     """The state of an asset that both sides have.
 
     `wanted` is the comparison fingerprint of the source's document in the target's terms, `present` that of the
-    target's; either is empty where it could not be read. `base` is what the last run left.
+    target's; either is empty where it could not be read. `base` is what the last run left, or somebody accepted.
     """
     if not wanted or not present:
         return Standing(Sync.UNKNOWN)
@@ -54,11 +55,11 @@ def standing(wanted: str, present: str, base: Baseline | None) -> Standing:
         return Standing(Sync.IN_SYNC)
     if base is None:
         return Standing(Sync.DIFFERS)
-    source_moved, target_moved = wanted != base.wanted, present != base.present
-    if source_moved and target_moved:
-        return Standing(Sync.DIVERGED)
-    if source_moved:
-        return Standing(Sync.BEHIND)
-    if target_moved:
-        return Standing(Sync.DRIFTED)
-    return Standing(Sync.DIFFERS, is_settled=True)  # kept or accepted as it is, and nobody touched it since
+    moved = who_moved(wanted=wanted, present=present, base_wanted=base.wanted, base_present=base.present)
+    if moved == Moved.NEITHER:
+        return Standing(
+            Sync.DIFFERS, is_settled=True
+        )  # kept or accepted as it is, and nobody touched it since
+    if moved == Moved.SOURCE:  # over what was accepted on the target: a plan asks as well
+        return Standing(Sync.DIVERGED if base.accepted else Sync.BEHIND)
+    return Standing(Sync.DRIFTED if moved == Moved.TARGET else Sync.DIVERGED)

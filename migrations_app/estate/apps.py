@@ -5,3 +5,12 @@ class EstateConfig(AppConfig):
     name = "migrations_app.estate"
     label = "estate"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from environments import events
+        from migrations_app import pairings
+
+        from . import services, states
+
+        events.after_reading(states.refresh)
+        pairings.after_change(services.pairing_changed)

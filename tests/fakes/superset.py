@@ -431,7 +431,7 @@ class FakeSuperset(Bundles, Sessions, httpx.BaseTransport):
             "id": record["id"],
             "uuid": data["uuid"],
             TITLES[kind]: data[TITLES[kind]],
-            "changed_by": {"first_name": "Ada", "last_name": "Admin"},
+            "changed_by": record.get("changed_by", {"first_name": "Ada", "last_name": "Admin"}),
             "owners": record["owners"],
             "tags": record["tags"],
         }
