@@ -53,7 +53,9 @@ SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = (
     True  # htmx sends the token of the form, no script reads the cookie
 )
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+SESSION_ENGINE = "sstools.signin.engine"
 SESSION_COOKIE_AGE = env_int("SSTOOLS_SESSION_HOURS", 12, at_least=1) * 3600
+SESSION_IDLE_MINUTES = env_int("SSTOOLS_SESSION_IDLE_MINUTES", 8 * 60, at_least=5)
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
 CONTENT_SECURITY_POLICY = {
@@ -77,6 +79,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 1024 * 1024
 INSTALLED_APPS = [
     "migrations_app",
     "migrations_app.release",
+    "migrations_app.drift",
     "migrations_app.estate",
     "environments",
     "sstools.web",
@@ -117,6 +120,7 @@ MIDDLEWARE = [
     "sstools.roles.middleware.DenialsMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "sstools.signin.middleware.SessionEndMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "sstools.web.middleware.PreferencesMiddleware",
     "sstools.web.middleware.SignedOutMiddleware",

@@ -11,6 +11,7 @@ v1: list[URLPattern | URLResolver] = [
     path("tokens/", views.TokensView.as_view(), name="tokens"),
     path("tokens/<int:pk>/", views.TokenView.as_view(), name="token"),
     path("me/", views.MeView.as_view(), name="me"),
+    path("me/sessions/", views.SessionsView.as_view(), name="me-sessions"),
     path("access/", include("sstools.roles.api")),
     path("", include("sstools.jobs.api")),
     path("", include("sstools.audit.api")),

@@ -16,9 +16,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from sstools.roles import places, policy, tokens
+from sstools.roles import accounts, places, policy, tokens
 from sstools.roles.models import ApiToken
 from sstools.roles.permissions import Permission
+from sstools.signin import sessions
 
 from .reference import reference
 
@@ -119,6 +120,34 @@ class TokenView(APIView):
     def delete(self, request: Request, pk: int) -> Response:
         """End a token at once."""
         tokens.revoke_token(pk, actor=request.user, source="api")
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class SessionSerializer(serializers.Serializer[Any]):
+    started_at = serializers.DateTimeField(help_text="the sign-in")
+    seen_at = serializers.DateTimeField(help_text="when something was done last, exact to a minute")
+    address = serializers.CharField()
+    browser = serializers.CharField(help_text="as it calls itself")
+    is_current = serializers.BooleanField(help_text="the one of this request")
+
+
+class SessionsView(APIView):
+    """Where one is signed in with a browser. Tokens are no sessions."""
+
+    @extend_schema(responses=SessionSerializer(many=True), operation_id="me_sessions_list")
+    def get(self, request: Request) -> Response:
+        """The one that was used last first."""
+        rows: Any = list(sessions.of_user(request.user))
+        for row in rows:
+            row.is_current = row.session_key == request.session.session_key
+        return Response(SessionSerializer(rows, many=True).data)
+
+    @extend_schema(responses={204: None}, operation_id="me_sessions_end")
+    def delete(self, request: Request) -> Response:
+        """End them all, but for that of this request where it has one. 403 `token_narrowed` for such a token."""
+        accounts.end_sessions(
+            request.user, actor=request.user, keep=request.session.session_key, source="api"
+        )
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 

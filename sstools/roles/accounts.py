@@ -18,6 +18,7 @@ from django.utils.http import urlsafe_base64_encode
 
 from sstools.audit import services as audit
 from sstools.errors import Conflict, Invalid, NotAllowed
+from sstools.signin import sessions
 
 from . import policy
 from .guard import keeps_an_administrator
@@ -131,6 +132,8 @@ def set_active(user: Any, is_active: bool, *, actor: Any, source: str = "page") 
             user.save(update_fields=["is_active"])
             verb = "user:activate" if is_active else "user:deactivate"
             audit.record(verb, user, actor=actor, source=source)
+            if not is_active:  # or an old one would count again once they are switched on
+                sessions.end_all(user, actor=actor, why="switched_off", source=source)
         return user
 
 
@@ -207,8 +210,25 @@ def make_admin(username: str, password: str, *, source: str = "command") -> tupl
         user.is_active = user.is_staff = user.is_superuser = True
         user.set_password(password)
         user.save()
+        sessions.end_all(user, actor=OPERATOR, why="password", source=source)
         audit.record("user:make_admin", user, actor=OPERATOR, data={"new": is_new}, source=source)
         return user, is_new
+
+
+# --- Sessions -----------------------------------------------------------------------------------------------------
+
+
+def end_sessions(user: Any, *, actor: Any, keep: str | None = None, source: str = "page") -> int:
+    """Sign somebody out of every browser, `keep`: but for that session. Tokens stay. Returns out of how many.
+
+    One's own without any right. Raises NotAllowed, also for a token that was narrowed: it was made to do less.
+    """
+    with transaction.atomic():
+        if actor.pk != user.pk:
+            _require_over(actor, user)
+        elif policy.is_narrowed(actor):
+            raise NotAllowed("A token that was narrowed ends no sessions.", code="token_narrowed")
+        return sessions.end_all(user, actor=actor, why="asked", keep=keep, source=source)
 
 
 def _name_errors(first_name: str, last_name: str, email: str) -> dict[str, list[str]]:

@@ -280,7 +280,9 @@ class UserForm(ServiceForm):
 
 @admin.register(User)
 class UserAdmin(ByService, admin.ModelAdmin):
-    """No password is set here: the link for choosing one is an action of the list."""
+    """No password is set here: the link for choosing one is an action of the list. So is signing out: sessions have no
+    pages, as their keys would stand in the addresses.
+    """
 
     form = UserForm
     list_display = [
@@ -297,7 +299,7 @@ class UserAdmin(ByService, admin.ModelAdmin):
     list_select_related = ["account"]
     search_fields = ["username", "first_name", "last_name", "email"]
     ordering = ["username"]
-    actions = ["switch_off", "switch_on", "make_password_links"]
+    actions = ["switch_off", "switch_on", "sign_out", "make_password_links"]
 
     @admin.display(description="source")
     def origin(self, obj: Any) -> str:
@@ -322,6 +324,19 @@ class UserAdmin(ByService, admin.ModelAdmin):
     def switch_on(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         self._each(
             request, queryset, lambda user: accounts.set_active(user, True, actor=request.user, source=SOURCE)
+        )
+
+    @admin.action(description="Sign out everywhere")
+    def sign_out(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        self._each(
+            request,
+            queryset,
+            lambda user: accounts.end_sessions(
+                user,
+                actor=request.user,
+                keep=request.session.session_key if user.pk == request.user.pk else None,
+                source=SOURCE,
+            ),
         )
 
     @admin.action(description="Make a link for choosing a password (shown once)")

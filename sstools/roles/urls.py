@@ -5,6 +5,7 @@ from . import views
 app_name = "roles"
 urlpatterns = [
     path("", views.own, name="list"),
+    path("sessions/end/", views.own_sessions_end, name="own_sessions_end"),
     path("tokens/", views.own_tokens, name="own_tokens"),
     path("tokens/<int:pk>/end/", views.token_end, name="token_end"),
     path("users/", views.user_list, name="users"),
@@ -14,6 +15,7 @@ urlpatterns = [
     path("users/<int:pk>/", views.user_detail, name="user"),
     path("users/<int:pk>/edit/", views.user_edit, name="user_edit"),
     path("users/<int:pk>/switch/", views.user_switch, name="user_switch"),
+    path("users/<int:pk>/sessions/end/", views.user_sessions_end, name="user_sessions_end"),
     path("users/<int:pk>/link/", views.user_link, name="user_link"),
     path("roles/", views.role_list, name="roles"),
     path("roles/new/", views.role_new, name="role_new"),

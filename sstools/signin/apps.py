@@ -7,6 +7,9 @@ class SignInConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from . import history
+        from sstools.jobs import tidying
+
+        from . import history, sessions
 
         history.connect()
+        tidying.register("sessions that are over", sessions.forget_expired)

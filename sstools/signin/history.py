@@ -14,6 +14,8 @@ from django.http import HttpRequest
 from sstools.audit import services as audit
 from sstools.logs import client_address
 
+from . import sessions
+
 logger = logging.getLogger(__name__)
 
 
@@ -25,6 +27,8 @@ def connect() -> None:
 
 def _signed_in(sender: Any, request: HttpRequest, user: Any, **kwargs: Any) -> None:
     session = getattr(request, "session", None)
+    if session is not None:
+        sessions.begin(request)
     backend = str(session.get(BACKEND_SESSION_KEY, "")) if session is not None else ""
     data = {"with": "directory" if backend.endswith("DirectoryBackend") else "password"}
     audit.record("session:start", user, actor=user, data=data, source="page")

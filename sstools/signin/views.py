@@ -22,9 +22,9 @@ from sstools.web.errors import error_response
 
 from . import backends, history
 from .forms import LoginForm
+from .sessions import DIRECTORY_BACKEND
 
 logger = logging.getLogger(__name__)
-DIRECTORY_BACKEND = "sstools.signin.backends.DirectoryBackend"
 
 
 class Login(auth_views.LoginView):

@@ -17,6 +17,9 @@
     if (!isPoll(elt)) { target?.setAttribute("aria-busy", "true"); return; }
     if (document.hidden || Date.now() < nextTry) event.preventDefault(); // the poll itself goes on and asks again
   });
+  on("htmx:configRequest", (event) => { // what a page asks by itself keeps no session alive
+    if (isPoll(event.detail.elt)) event.detail.headers["HX-Poll"] = "true";
+  });
   on("htmx:afterRequest", (event) => {
     event.detail.target?.removeAttribute("aria-busy");
     if (event.detail.xhr?.status) { lostAt = failures = nextTry = 0; byId("offline").hidden = true; }

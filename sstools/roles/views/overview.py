@@ -1,15 +1,32 @@
 """What the reader may do, and trying out what somebody else may."""
 
+from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_POST, require_safe
 
 from sstools.resources import EVERYTHING
-from sstools.roles import places, policy, services
+from sstools.roles import accounts, places, policy, services
 from sstools.roles.forms import TryForm
 from sstools.roles.permissions import Permission
+from sstools.signin import sessions
+from sstools.web.htmx import go_to
+from sstools.web.templatetags.web import count
 
 from .common import for_viewers, holding_of, labels, page, rights_table, seen, suggestions
+
+MOST_SESSIONS = 20
+
+
+@require_POST
+@login_required
+def own_sessions_end(request: HttpRequest) -> HttpResponse:
+    """Sign oneself out in every other browser."""
+    number = accounts.end_sessions(request.user, actor=request.user, keep=request.session.session_key)
+    messages.success(
+        request, f"You are signed out in {count(number, 'other place')}, and stay signed in here."
+    )
+    return go_to(request, "roles:list")
 
 
 @require_safe
@@ -27,6 +44,8 @@ def own(request: HttpRequest) -> HttpResponse:
         "roles_with_view": [
             role.title for role in services.all_roles() if Permission.ACCESS_VIEW in role.permissions
         ],
+        "sessions": list(sessions.of_user(request.user)[:MOST_SESSIONS]),
+        "this_session": request.session.session_key,
         "administrators": policy.who_can(Permission.ACCESS_EDIT, EVERYTHING)[: policy.MOST_HOLDERS],
     }
     return page(request, "roles/own.html", "list", context)

@@ -18,7 +18,9 @@ from sstools.roles import accounts, policy
 from sstools.roles.forms import NamesForm, NewUserForm, UserFilterForm, people_like
 from sstools.roles.holdings import Holding, holdings
 from sstools.roles.models import Account, Grant, Membership, Source
+from sstools.signin import sessions
 from sstools.web.htmx import go_to, wants_fragment
+from sstools.web.templatetags.web import count
 
 from .common import (
     PAGE_SIZE,
@@ -34,6 +36,7 @@ from .common import (
     seen,
 )
 
+MOST_SESSIONS = 20
 LINK = "roles_password_link"  # in the session, until it was shown
 
 
@@ -109,6 +112,7 @@ def user_detail(request: HttpRequest, pk: int) -> HttpResponse:
         "is_mine": is_mine,
         "stands_above": stands_above,
         "may_give": bool(editable(request)),
+        "sessions": list(sessions.of_user(person)[:MOST_SESSIONS]),
     }
     return page(request, "roles/user.html", "users", context)
 
@@ -206,6 +210,17 @@ def user_link(request: HttpRequest, pk: int) -> HttpResponse:
     return go_to(request, "roles:user", person.pk)
 
 
+@require_POST
+@for_editors
+def user_sessions_end(request: HttpRequest, pk: int) -> HttpResponse:
+    """Sign somebody out everywhere."""
+    person = _find(pk)
+    keep = request.session.session_key if person.pk == request.user.pk else None
+    number = accounts.end_sessions(person, actor=request.user, keep=keep)
+    messages.success(request, f"{person} is signed out in {count(number, 'place')}.")
+    return go_to(request, "roles:user", person.pk)
+
+
 class Password(auth_views.PasswordResetConfirmView):
     """Where somebody chooses a password by the link that an administrator made. Without signing in."""
 
@@ -221,6 +236,7 @@ class Password(auth_views.PasswordResetConfirmView):
 
     def form_valid(self, form: Any) -> HttpResponse:
         response = super().form_valid(form)
+        sessions.end_all(self.user, actor=self.user, why="password")
         audit.record("user:password", self.user, actor=self.user, source="page")
         messages.success(self.request, "The password is set. Sign in with it.")
         return response
