@@ -291,7 +291,7 @@ class MigrationSerializer(serializers.ModelSerializer[Migration]):
     )
     target = EnvironmentBriefSerializer(read_only=True)
     rolls_back = serializers.UUIDField(
-        source="rolls_back.uuid", default=None, read_only=True, help_text="uuid of a run"
+        source="rolls_back.uuid", default=None, allow_null=True, read_only=True, help_text="uuid of a run"
     )
     counts = shaped(
         PlanCountsShape(allow_null=True), source="plan.counts", default=None, help_text="of the current plan"
@@ -569,6 +569,10 @@ class MappingSerializer(serializers.ModelSerializer[Mapping]):
     )
     updated_by = serializers.CharField(
         source="updated_by.username", default=None, read_only=True, allow_null=True
+    )
+
+    updated_at = serializers.DateTimeField(
+        read_only=True, allow_null=True, help_text="null: nothing was entered yet"
     )
 
     class Meta:

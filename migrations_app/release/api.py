@@ -163,7 +163,9 @@ class RulesSerializer(ApproversSerializer):
 
 
 class FreezeSerializer(serializers.ModelSerializer[FreezePeriod]):
-    created_by = serializers.CharField(source="created_by.username", read_only=True, default=None)
+    created_by = serializers.CharField(
+        source="created_by.username", read_only=True, default=None, allow_null=True
+    )
 
     class Meta:
         model = FreezePeriod

@@ -22,7 +22,7 @@ from .models import Job, JobLog, Level, Source, State
 
 
 class JobSerializer(serializers.ModelSerializer[Job]):
-    actor = serializers.CharField(source="actor.username", default=None, read_only=True)
+    actor = serializers.CharField(source="actor.username", default=None, allow_null=True, read_only=True)
     is_finished = serializers.BooleanField(read_only=True)
     url = serializers.SerializerMethodField()
 
@@ -77,7 +77,7 @@ class JobDetailSerializer(JobSerializer):
         help_text="since its worker should have given a sign and did not; at lease_until another takes over"
     )
     holds = serializers.SerializerMethodField(help_text="resources that nobody else gets meanwhile")
-    retry_of = serializers.UUIDField(source="retry_of.uuid", default=None, read_only=True)
+    retry_of = serializers.UUIDField(source="retry_of.uuid", default=None, allow_null=True, read_only=True)
 
     class Meta(JobSerializer.Meta):
         fields = [
@@ -274,7 +274,11 @@ def idempotency_key(request: Request) -> str | None:
 urlpatterns = [
     path("jobs/", JobViewSet.as_view({"get": "list"}), name="jobs"),
     path("jobs/<uuid:uuid>/", JobViewSet.as_view({"get": "retrieve"}), name="job"),
-    path("jobs/<uuid:uuid>/log/", JobViewSet.as_view({"get": "log"}, detail=True), name="job-log"),
+    path(
+        "jobs/<uuid:uuid>/log/",
+        JobViewSet.as_view({"get": "log"}, detail=True, pagination_class=None),
+        name="job-log",
+    ),
     path("jobs/<uuid:uuid>/cancel/", JobViewSet.as_view({"post": "cancel"}), name="job-cancel"),
     path("jobs/<uuid:uuid>/retry/", JobViewSet.as_view({"post": "retry"}), name="job-retry"),
     path("workers/", WorkersView.as_view(), name="workers"),

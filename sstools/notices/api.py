@@ -140,8 +140,8 @@ class WishesView(APIView):
         return self.get(request)
 
 
-def _view(actions: dict[str, str]) -> Any:
-    return WebhookViewSet.as_view(actions)  # type: ignore[arg-type]
+def _view(actions: dict[str, str], **more: Any) -> Any:
+    return WebhookViewSet.as_view(actions, **more)  # type: ignore[arg-type]
 
 
 urlpatterns = [
@@ -152,6 +152,10 @@ urlpatterns = [
         name="webhook",
     ),
     path("webhooks/<uuid:uuid>/try/", _view({"post": "try_out"}), name="webhook-try"),
-    path("webhooks/<uuid:uuid>/deliveries/", _view({"get": "deliveries"}), name="webhook-deliveries"),
+    path(
+        "webhooks/<uuid:uuid>/deliveries/",
+        _view({"get": "deliveries"}, pagination_class=None),
+        name="webhook-deliveries",
+    ),
     path("me/notices/", WishesView.as_view(), name="me-notices"),
 ]

@@ -13,7 +13,7 @@ from django.utils import timezone
 from sstools import outbound
 from sstools.audit import services as audit
 from sstools.audit.redact import redact, redact_text
-from sstools.errors import Conflict, Invalid
+from sstools.errors import Conflict, Invalid, NotAllowed
 from sstools.resources import EVERYTHING, resource_name
 from sstools.roles import places, policy
 from sstools.roles.permissions import Permission
@@ -107,7 +107,11 @@ def wishes_of(user: Any) -> list[Wish]:
 
 @transaction.atomic
 def set_wishes(user: Any, mine: Iterable[str], others: Iterable[str]) -> None:
-    """What `user` is mailed of from now on, by keys of events. Raises Invalid for one that there is not."""
+    """What `user` is mailed of from now on, by keys of events. Raises Invalid for one that there is not; NotAllowed for
+    a token that was narrowed: whoever found it must not be able to silence its owner.
+    """
+    if policy.is_narrowed(user):
+        raise NotAllowed("A token that was narrowed changes no notices.", code="token_narrowed")
     known = {event.key for event in events.all_events()}
     mine, others = set(mine), set(others)
     if unknown := (mine | others) - known:

@@ -31,7 +31,7 @@ class FiringSerializer(serializers.ModelSerializer[Firing]):
     )
     job = serializers.UUIDField(source="job.uuid", read_only=True, allow_null=True, default=None)
     actor = serializers.CharField(
-        source="actor.username", read_only=True, default=None, help_text="who ran it by hand"
+        source="actor.username", read_only=True, default=None, allow_null=True, help_text="who ran it by hand"
     )
 
     class Meta:
@@ -60,11 +60,13 @@ class ScheduleSerializer(serializers.ModelSerializer[Schedule]):
     state = serializers.ChoiceField(choices=State.choices, source="current_state", read_only=True)
     params = serializers.DictField(read_only=True)
     concerns = serializers.CharField(
-        source="subject.label", read_only=True, default=None, help_text="null: that is gone"
+        source="subject.label", read_only=True, default=None, allow_null=True, help_text="null: that is gone"
     )
     words = serializers.CharField(source="shown_words", read_only=True, help_text="the expression in English")
-    owner = serializers.CharField(source="owner.username", read_only=True, default=None)
-    paused_by = serializers.CharField(source="paused_by.username", read_only=True, default=None)
+    owner = serializers.CharField(source="owner.username", read_only=True, default=None, allow_null=True)
+    paused_by = serializers.CharField(
+        source="paused_by.username", read_only=True, default=None, allow_null=True
+    )
     is_builtin = serializers.BooleanField(read_only=True)
     next_runs = serializers.SerializerMethodField(help_text="as they would be if it were not paused")
     last_run = FiringSerializer(source="last_firing", read_only=True, allow_null=True)
