@@ -87,3 +87,24 @@ def page_of(job: Job, user: Any) -> JobPage:
     """What is known about the job besides its row, for this reader."""
     describe = _known.get(job.kind)
     return describe(job, user) if describe else JobPage()
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What asked for a job in place of a person: its name, and its page."""
+
+    label: str
+    url: str
+
+
+_origins: list[Callable[[Job, Any], Origin | None]] = []
+
+
+def register_origin(find: Callable[[Job, Any], Origin | None]) -> None:
+    """Let `find` say what asked for jobs, where the reader may know of it. Asking twice changes nothing."""
+    if find not in _origins:
+        _origins.append(find)
+
+
+def origin_of(job: Job, user: Any) -> Origin | None:
+    return next((found for find in _origins if (found := find(job, user)) is not None), None)

@@ -36,6 +36,7 @@ def state_of(job: Job, user: Any) -> dict[str, Any]:
         "place": place,
         "silence": silence,
         "notices": notices.of(job, user),
+        "origin": pages.origin_of(job, user),
         "claim": waiting.Claim.of(job.owner) if job.state == State.RUNNING else None,
         "held": _named(user, held),
         "keeps_locks": bool(held),

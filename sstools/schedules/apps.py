@@ -10,7 +10,7 @@ class SchedulesConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from sstools.jobs import hooks, periodic, tidying
+        from sstools.jobs import hooks, pages, periodic, tidying
         from sstools.web import home
 
         from . import firing, overview
@@ -20,3 +20,4 @@ class SchedulesConfig(AppConfig):
         hooks.ended.append(firing.job_ended)
         tidying.register("runs of schedules", firing.prune)
         home.register(overview)
+        pages.register_origin(overview.origin_of)

@@ -7,7 +7,7 @@ from django.db.models import Count
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 
-from . import navigation
+from . import home, navigation
 from .preferences import Preferences
 
 
@@ -74,6 +74,11 @@ class Shell:
             return False
         concerns = self.request.path.startswith(self.jobs_url) or bool(self.unfinished_jobs)
         return concerns and waiting.nobody_works(services.db_now())
+
+    @cached_property
+    def alerts(self) -> list[str]:
+        """What is wrong and shows on every page, as the icon of the tab."""
+        return home.alerts(self.request.user) if self.is_signed_in else []
 
     @cached_property
     def admin_url(self) -> str:

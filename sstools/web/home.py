@@ -5,6 +5,7 @@ In an app's ready(): `home.register(my_module)`, any object with some of these f
     facts(user) -> Iterable[Fact]                    up to four numbers at the top
     done_steps(user) -> Collection[str]              which of the START steps are behind them
     sections(user) -> Iterable[Section]              cards below
+    alerts(user) -> Iterable[str]                    what is wrong: shows in the icon of every tab
 """
 
 from collections.abc import Iterable
@@ -92,6 +93,10 @@ def facts(user: Any) -> list[Fact]:
 
 def sections(user: Any) -> list[Section]:
     return sorted(_ask("sections", user), key=lambda section: not section.is_urgent)
+
+
+def alerts(user: Any) -> list[str]:
+    return list(_ask("alerts", user))
 
 
 def start_steps(user: Any) -> list[Step]:

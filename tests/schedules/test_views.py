@@ -231,7 +231,7 @@ def test_the_detail_page_tells_everything(
     )
     firing.settle()
     page = signed_in(author).get(schedule.get_absolute_url()).text
-    assert "hx-trigger" not in page
+    assert 'hx-trigger="every' not in page
     assert "Its last run failed" in page
     assert "It did not answer." in page
     assert f"/jobs/{Job.objects.get().uuid}/" in page
@@ -399,3 +399,39 @@ def test_staff_without_the_right_sees_nothing_in_the_admin(
     assert client.post(f"/admin/schedules/schedule/{schedule.pk}/delete/", {"post": "yes"}).status_code == 403
     assert Schedule.objects.count() == 1
     assert Grant.objects.filter(user=staff).exists()
+
+
+# --- Elsewhere
+
+
+def test_a_late_schedule_shows_on_the_overview_and_in_the_icon_of_every_tab(
+    signed_in: SignIn, author: Any, viewer: Any, stranger: Any, make_schedule: Make
+) -> None:
+    schedule = make_schedule(author)
+    reader = signed_in(viewer)
+    assert "favicon-alert" not in reader.get("/jobs/").text
+    due(schedule, "2026-11-01T02:00")
+    assert "1 schedule late" in reader.get("/jobs/").text
+    page = reader.get("/").text
+    assert "favicon-alert" in page
+    assert "should have started by now" in page
+    assert "/schedules/?state=late" in page
+    assert "favicon-alert" not in signed_in(stranger).get("/").text  # who may not know of it
+    services.pause(schedule, actor=author)
+    assert "favicon-alert" not in reader.get("/jobs/").text
+
+
+def test_a_job_leads_to_the_schedule_that_asked_for_it(
+    signed_in: SignIn, author: Any, viewer: Any, make_user: Callable[..., Any], make_schedule: Make
+) -> None:
+    schedule = make_schedule(author, name="Every night")
+    due(schedule, "2026-11-01T02:00")
+    firing.fire_due(at("2026-11-01T02:00:05"))
+    job = Job.objects.get()
+    link = f'<a id="fact-origin" href="{schedule.get_absolute_url()}">Every night</a>'
+    assert link in signed_in(viewer).get(f"/jobs/{job.uuid}/").text
+    blind = make_user("blind")
+    Job.objects.update(actor=blind)  # one sees one's own jobs, and schedules only by right
+    page = signed_in(blind).get(f"/jobs/{job.uuid}/").text
+    assert "a schedule" in page
+    assert "Every night" not in page
