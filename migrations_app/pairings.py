@@ -86,7 +86,7 @@ def pair(
         _asset(target, kind, target_uuid, "target_uuid"),
     )
     with transaction.atomic():
-        before = list(_rows(source, target, kind, here.uuid, there.uuid).select_for_update())
+        before: list[Pairing] = list(_rows(source, target, kind, here.uuid, there.uuid).select_for_update())
         old = [_shown(row) for row in before]
         kept = next(
             (

@@ -16,6 +16,7 @@ urlpatterns = [
     path("oauth2/", include("sstools.signin.urls")),
     path("schedules/", include("sstools.schedules.urls")),
     path("", include("environments.urls")),
+    path("", include("migrations_app.assets.urls")),
     path("", include("migrations_app.release.urls")),
     path("", include("migrations_app.urls")),
     path("", include("sstools.notices.urls")),

@@ -83,6 +83,8 @@ ARGUMENTS: list[tuple[str, dict[str, Any]]] = [
         r"environments:go",
         {"slug": lambda t: "zebra", "kind": lambda t: "dashboard", "uuid": lambda t: t["asset"].uuid},
     ),
+    (r"assets:pairing", {"kind": lambda t: "dashboard", "uuid": lambda t: t["sales"].uuid}),
+    (r"assets:.*", {"kind": lambda t: "dashboard", "uuid": lambda t: t["asset"].uuid}),
     (r"environments:.*", {"slug": lambda t: "zebra"}),
     (r"migrations_app:item", {"number": lambda t: t["migration"].number, "uuid": lambda t: t["item"].uuid}),
     (r"migrations_app:cancel", {"number": lambda t: t["busy"].number}),
@@ -168,6 +170,7 @@ BODIES: dict[str, Body] = {
     },
     "POST migrations_app:override": {"reason": "a reason that is long enough"},
     "POST migrations_app:edit": {"title": "Renamed"},
+    "POST assets:pairing": lambda t: {"env": "zebra", "do": "pair", "target_uuid": t["asset"].uuid},
     "POST migrations_app:add": lambda t: {"do": "save", "basket": t["sales"].uuid},
     "POST migrations_app:new": lambda t: {
         "do": "create",
@@ -210,6 +213,7 @@ BODIES: dict[str, Body] = {
 }
 #: What stands after the "?".
 QUERIES = {
+    "GET assets:pairing": "env=zebra",
     "DELETE api:environment": "confirm=zebra",
     "GET api:access-explain": "user=person&permission=asset:view&on=zebra",
     "GET roles:try": "user=person&permission=asset:view&on=zebra",
