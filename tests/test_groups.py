@@ -1,4 +1,4 @@
-"""The test run itself: tests of a group are given to one process, which is what their fixtures and machines count on."""
+"""The test run itself: tests of a group run in one process, which is what their fixtures and machines count on."""
 
 import os
 
