@@ -37,6 +37,7 @@ class ForViewers:
 
 class UserSerializer(serializers.ModelSerializer[Any]):
     source = serializers.SerializerMethodField()  # type: ignore[assignment]  # hides what only fields use
+    email = serializers.CharField(read_only=True, help_text="empty: not known")
     groups: Any = serializers.SlugRelatedField("name", source="access_groups", many=True, read_only=True)
 
     class Meta:
@@ -238,13 +239,13 @@ class UserViewSet(ForViewers, mixins.ListModelMixin, mixins.RetrieveModelMixin, 
             user = accounts.set_active(user, active, actor=request.user, source=SOURCE)
         return Response(UserSerializer(self.get_object()).data)
 
-    @extend_schema(request=None, responses={201: PasswordLinkSerializer})
     @extend_schema(request=None, responses={204: None})
     def end_sessions(self, request: Request, pk: int) -> Response:
         """Sign somebody out of every browser. Tokens stay."""
         accounts.end_sessions(self.get_object(), actor=request.user, source=SOURCE)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
+    @extend_schema(request=None, responses={201: PasswordLinkSerializer})
     def password_link(self, request: Request, pk: int) -> Response:
         """The address where a local user chooses a password. It is shown this once, and works once."""
         link = accounts.password_link(self.get_object(), actor=request.user, source=SOURCE)
@@ -514,11 +515,11 @@ urlpatterns = [
         name="access-user",
     ),
     path(
-    path(
         "users/<int:pk>/sessions/",
         UserViewSet.as_view({"delete": "end_sessions"}, detail=True),
         name="access-user-sessions",
     ),
+    path(
         "users/<int:pk>/password-link/",
         UserViewSet.as_view({"post": "password_link"}, detail=True),
         name="access-user-link",
