@@ -1,6 +1,6 @@
 """Asset rows: what was there when we last looked."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -9,7 +9,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from .canonical.documents import Kind
-from .models import TITLE_LENGTH, Asset, Environment
+from .models import TITLE_LENGTH, Asset, Environment, GoneAsset
 from .superset.client import SupersetClient
 from .words import clean
 
@@ -43,16 +43,29 @@ WRITTEN = (
     "owner_text",
     "search_text",
 )
+COMPARED = tuple(name for name in WRITTEN if name != "search_text")  # which is made of the others
+
+
+Key = tuple[str, str]  # kind and uuid: what an asset is called within its environment
+
+#: Who changed it when is kept, and is no change of its own: an import of the same content moves it as well.
+TIMES = frozenset({"changed_on", "changed_by"})
 
 
 @dataclass(frozen=True)
 class Difference:
-    """What a reading of the lists changed in the inventory."""
+    """What a reading of the lists changed in the inventory. `touched`: only who changed it, or when, is another."""
 
     counts: dict[str, int]  # kind -> number now
-    new: int
-    changed: int
-    gone: int
+    added: frozenset[Key]
+    altered: frozenset[Key]
+    touched: frozenset[Key]
+    gone: frozenset[Key]
+
+    @property
+    def keys(self) -> frozenset[Key]:
+        """Of all whose row is another now."""
+        return self.added | self.altered | self.touched | self.gone
 
 
 def list_everything(client: SupersetClient, progress: Progress | None = None) -> dict[Kind, list[Any]]:
@@ -79,24 +92,28 @@ def record(
     wanted = {(asset.kind, asset.uuid): asset for asset in _assets(environment, rows, seen_at)}
     known = {
         (asset.kind, asset.uuid): asset
-        for asset in environment.assets.defer("document").iterator(chunk_size=2000)
+        for asset in environment.assets.defer("search_text").iterator(chunk_size=2000)
     }
     new, changed = [], []
+    altered: set[Key] = set()
+    touched: set[Key] = set()
     for key, asset in wanted.items():
         old = known.get(key)
         if old is None:
             new.append(asset)
-        elif any(getattr(old, name) != getattr(asset, name) for name in WRITTEN):
-            asset.pk = old.pk
+        elif moved := {name for name in COMPARED if getattr(old, name) != getattr(asset, name)}:
+            (touched if moved <= TIMES else altered).add(key)
             changed.append(asset)
-    gone = [old.pk for key, old in known.items() if key not in wanted]
+    gone = {key: old for key, old in known.items() if key not in wanted}
     counts = {kind.value: len(rows[kind]) for kind in Kind}
     with transaction.atomic():
-        for start in range(0, len(gone), 500):
-            Asset.objects.filter(pk__in=gone[start : start + 500]).delete()
+        _remember(environment, gone.values(), [(asset.kind, asset.uuid) for asset in new], seen_at)
+        lost = [old.pk for old in gone.values()]
+        for start in range(0, len(lost), 500):
+            Asset.objects.filter(pk__in=lost[start : start + 500]).delete()
         # Upserts: two readings of one environment may end at the same time, and both are right.
         Asset.objects.bulk_create(
-            [*new, *changed_without_pk(changed)],
+            [*new, *changed],
             update_conflicts=True,
             unique_fields=["environment", "kind", "uuid"],
             update_fields=[*WRITTEN, "last_seen_at"],
@@ -107,14 +124,36 @@ def record(
             asset_counts=counts, inventory_at=seen_at, inventory_error=None
         )
     environment.asset_counts, environment.inventory_at, environment.inventory_error = counts, seen_at, None
-    return Difference(counts, len(new), len(changed), len(gone))
+    added = frozenset((asset.kind, asset.uuid) for asset in new)
+    return Difference(counts, added, frozenset(altered), frozenset(touched), frozenset(gone))
 
 
-def changed_without_pk(assets: list[Asset]) -> list[Asset]:
-    """Rows for an upsert by their natural key: a row with a primary key would conflict on that instead."""
-    for asset in assets:
-        asset.pk = None
-    return assets
+def _remember(
+    environment: Environment, gone: Collection[Asset], back: Sequence[Key], gone_at: datetime
+) -> None:
+    """What is gone leaves a row with what it was last; what is there again loses it."""
+    for start in range(0, len(back), 500):
+        uuids = [uuid for _kind, uuid in back[start : start + 500]]
+        environment.gone_assets.filter(uuid__in=uuids).delete()
+    rows = [
+        GoneAsset(
+            environment=environment,
+            kind=asset.kind,
+            uuid=asset.uuid,
+            title=asset.title,
+            document_id=asset.document_id,
+            last_seen_at=asset.last_seen_at,
+            gone_at=gone_at,
+        )
+        for asset in gone
+    ]
+    GoneAsset.objects.bulk_create(
+        rows,
+        update_conflicts=True,
+        unique_fields=["environment", "kind", "uuid"],
+        update_fields=["title", "document", "last_seen_at", "gone_at"],
+        batch_size=1000,
+    )
 
 
 def _assets(environment: Environment, rows: Mapping[Kind, list[Any]], seen_at: datetime) -> list[Asset]:

@@ -463,8 +463,36 @@ class Reading(models.Model):
     def seconds(self) -> float | None:
         return (self.ended_at - self.started_at).total_seconds() if self.ended_at else None
 
-    def total(self, what: str) -> int:
-        """Of all kinds: how many were "added", "changed", "gone" or the "same"."""
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many assets there were, by kind."""
+        return {
+            kind: sum(int(numbers.get(what, 0)) for what in ("added", "changed", "same"))
+            for kind, numbers in self.found.items()
+        }
+
+    @property
+    def added(self) -> int:
+        return self._total("added")
+
+    @property
+    def changed(self) -> int:
+        return self._total("changed")
+
+    @property
+    def gone(self) -> int:
+        return self._total("gone")
+
+    @property
+    def requests_text(self) -> str:
+        """What it cost, in words: "4 lists, 1 export, and 1 of what seemed unchanged"."""
+        lists, exports, sweeps = (int(self.requests.get(name, 0)) for name in ("list", "export", "sweep"))
+        text = (
+            f"{lists} list{'' if lists == 1 else 's'}, {exports or 'no'} export{'' if exports == 1 else 's'}"
+        )
+        return f"{text}, and {sweeps} of what seemed unchanged" if sweeps else text
+
+    def _total(self, what: str) -> int:
         return sum(int(numbers.get(what, 0)) for numbers in self.found.values())
 
 

@@ -7,43 +7,56 @@ moved.
 
 Not every change shows in a list (`changed_on` stays as it is when a dataset's columns are refreshed, when tags or roles
 change, and, for connections, lists tell no time that can be compared). `fresh=True` believes no list; whoever is about
-to write something reads it fresh.
+to write something reads it fresh. `sweep` exports some of what seems unchanged, those that were exported longest ago.
 """
 
-import hashlib
-from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime, timedelta
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
-from .canonical.dashboards import chart_uuids
-from .canonical.documents import Document, Kind, Note, canonical_json
+from .canonical.documents import Kind, Note
 from .canonical.ids import IdTable
 from .canonical.reading import read_assets
+from .listed import Facts, still_good
 from .models import Environment
-from .store import EnvironmentReading, latest_complete, load_snapshot
+from .store import EnvironmentReading, get_documents, latest_complete, load_snapshot
 from .superset.bundle import Bundle, RawAsset
-from .superset.client import SupersetClient
-from .superset.errors import SupersetRefused
+from .superset.client import EXPORT_CHUNK, SupersetClient
+from .superset.errors import SupersetError
 from .superset.rows import ChartRow, DashboardRow, DatabaseRow, DatasetRow
 
 __all__ = ["EnvironmentReading", "read_everything", "read_selected"]
 
 SMALL_ESTATE = 1500  # assets; exported whole within 5 s, far below the 60 s of a usual proxy
-# The Date header has whole seconds and changed_on is written at the end of a transaction that may take a moment.
-CLOCK_MARGIN = timedelta(seconds=2)
 WHOLE_MS, RELATED_MS, REQUEST_MS = 3.4, 8.0, 25.0  # per file of a full export, of a chosen one, per request
 FILES_PER_DASHBOARD = 12.0  # where nothing is known of the estate; the examples of Superset have 15
+IN_MEMORY = 300  # documents that a reading for the store holds before it puts them away
 MANY_SINGLE = 25  # stragglers fetched one by one; more than that means something else is wrong
+MANY_DAMAGED = 25  # assets whose export fails; more than that, and it is not the assets
 
 Progress = Callable[[str, int, int], None]
 Row = DashboardRow | ChartRow | DatasetRow | DatabaseRow
 
 
-def last_reading(environment: Environment) -> EnvironmentReading | None:
-    """What the last complete snapshot holds, None where there is none: what a reading may use again."""
+def last_reading(environment: Environment, *, bodies: bool = True) -> EnvironmentReading | None:
+    """What the last complete snapshot holds, None where there is none: what a reading may use again.
+
+    Without `bodies` only the documents that were exported without a list beside them are loaded, the others are
+    `hashes`.
+    """
     snapshot = latest_complete(environment)
-    stored = load_snapshot(snapshot) if snapshot is not None else None
-    return stored if stored is not None and stored.documents else None
+    if snapshot is None:
+        return None
+    stored = load_snapshot(snapshot, bodies=bodies)
+    unmarked = {uuid: sha for uuid, sha in stored.hashes.items() if not stored.marks.get(uuid)}
+    loaded = get_documents(unmarked.values())
+    for uuid, sha in unmarked.items():
+        stored.documents[uuid] = loaded[sha]
+        del stored.hashes[uuid]
+    return stored if stored.documents or stored.hashes else None
 
 
 def read_everything(
@@ -67,6 +80,22 @@ def read_everything(
     if stored is None:
         return task.whole() if _is_small(client, environment.asset_total) else task.listed(None)
     return task.listed(stored)
+
+
+def read_for_store(
+    client: SupersetClient,
+    environment: Environment,
+    stored: EnvironmentReading | None,
+    *,
+    sweep: int = 0,
+    progress: Progress | None = None,
+) -> EnvironmentReading:
+    """The same for the store, in the memory of some hundred documents: always with lists, what was exported put away
+    in the store while it is read (`hashes`), and of what seems unchanged up to `sweep` files exported again. Uses the
+    database; `progress` is called in this thread. Raises SupersetError.
+    """
+    task = _Task(client, environment, progress, in_memory=IN_MEMORY)
+    return task.listed(stored, sweep)
 
 
 def read_selected(
@@ -110,8 +139,16 @@ def _whole_is_cheaper(
 class _Task:
     """One reading on its way."""
 
-    def __init__(self, client: SupersetClient, environment: Environment, progress: Progress | None) -> None:
+    def __init__(
+        self,
+        client: SupersetClient,
+        environment: Environment,
+        progress: Progress | None,
+        *,
+        in_memory: int | None = None,
+    ) -> None:
         self.client = client
+        self.in_memory = in_memory
         self.url = environment.url
         self.total = environment.asset_total
         self.progress = progress or (lambda what, done, total: None)
@@ -119,6 +156,7 @@ class _Task:
         self.environment = environment
         self.reading = EnvironmentReading(environment_uuid=str(environment.uuid))
         self.notes: dict[str, list[Note]] = {}
+        self.damaged: dict[tuple[Kind, int], str] = {}
         self._notes_before: dict[str, list[Note]] | None = None
 
     # -- everything in one export -------------------------------------------------------------------
@@ -141,28 +179,62 @@ class _Task:
 
     # -- lists, and what they say has moved -----------------------------------------------------------
 
-    def listed(self, stored: EnvironmentReading | None) -> EnvironmentReading:
+    def listed(self, stored: EnvironmentReading | None, sweep: int = 0) -> EnvironmentReading:
         rows: dict[Kind, list[Any]] = {}
-        for done, kind in enumerate(reversed(Kind)):
-            self.progress(f"Listing {kind.plural}", done, len(Kind))
-            rows[kind] = self._list(kind)
+        with self._counted("list"):
+            for done, kind in enumerate(reversed(Kind)):
+                self.progress(f"Listing {kind.plural}", done, len(Kind))
+                rows[kind] = self._list(kind)
         ids = IdTable((kind, row.id, row.uuid) for kind in rows for row in rows[kind])
-        facts = _Facts(rows, ids)
+        facts = Facts(rows, ids)
         reading = self.reading
         reading.rows, reading.marks = rows, facts.marks
         to_export: dict[Kind, list[int]] = {kind: [] for kind in Kind}
         for kind in Kind:
             for row in rows[kind]:
-                if stored is not None and _still_good(kind, row, stored, facts):
+                if stored is not None and still_good(kind, row, stored, facts):
                     self._reuse(row.uuid, stored)
                 else:
                     to_export[kind].append(row.id)
-        self._export_listed(to_export, facts)
+        with self._counted("export"):
+            self._export_listed(to_export, facts)
+        if stored is not None and sweep:
+            with self._counted("sweep"):
+                self._sweep(sweep, stored, facts)
         return self._done(complete=True)
+
+    def _sweep(self, files: int, stored: EnvironmentReading, facts: Facts) -> None:
+        """Export again what was exported longest ago, of one kind so that it is one request: datasets first, as theirs
+        are the changes that lists miss. They bring their connections.
+        """
+        reading = self.reading
+        ages = [
+            (moment, rank, kind, row.id)
+            for rank, kind in enumerate((Kind.DATASET, Kind.CHART, Kind.DASHBOARD, Kind.DATABASE))
+            for row in facts.rows[kind]
+            if (moment := reading.exported.get(row.uuid)) is not None
+            and moment == stored.exported.get(row.uuid)
+            if kind != Kind.DATABASE or row.id not in facts.dataset_of
+        ]
+        if not ages:
+            return
+        ages.sort(key=lambda one: one[:2])
+        oldest = ages[0][2]
+        per_asset = FILES_PER_DASHBOARD if oldest == Kind.DASHBOARD else 1.0
+        number = max(1, min(EXPORT_CHUNK[oldest.value], int(files / per_asset)))
+        chosen = [number_of for _, _, kind, number_of in ages if kind == oldest][:number]
+        self.progress(f"Exporting {oldest.plural} again", 0, len(chosen))
+        came: set[str] = set()
+        for bundle in self._exports(oldest, chosen):
+            self._take(bundle, facts.ids)
+            came |= bundle.assets.keys() & facts.marks.keys()
+        reading.swept = frozenset(came)
 
     def _reuse(self, uuid: str, stored: EnvironmentReading) -> None:
         if uuid in stored.documents:
             self.reading.documents[uuid] = stored.documents[uuid]
+        elif uuid in stored.hashes:
+            self.reading.hashes[uuid], self.reading.kinds[uuid] = stored.hashes[uuid], stored.kinds[uuid]
         self.reading.exported[uuid] = stored.exported[uuid]
         if uuid not in self.notes:
             self.notes[uuid] = self._stored_notes(stored).get(uuid, [])
@@ -172,7 +244,7 @@ class _Task:
             self._notes_before = _by_uuid(stored.notes)
         return self._notes_before
 
-    def _export_listed(self, to_export: dict[Kind, list[int]], facts: "_Facts") -> None:
+    def _export_listed(self, to_export: dict[Kind, list[int]], facts: Facts) -> None:
         missing = sum(len(ids) for ids in to_export.values())
         if not missing:
             self.reading.ids.update(facts.ids)
@@ -180,17 +252,47 @@ class _Task:
         total = len(facts.marks)
         if _is_small(self.client, total) and missing * RELATED_MS > total * WHOLE_MS:
             self.progress("Exporting everything", 0, 1)
-            self._take(self.client.export_assets(), facts.ids)
+            try:
+                self._take(self.client.export_assets(), facts.ids)
+            except SupersetError as exc:
+                if not self._may_be_of_one(exc):
+                    raise
+                self._export_in_chunks(to_export, facts)
         else:
             self._export_in_chunks(to_export, facts)
         # Whatever is listed and did not come, two files had one name (before 6.0 datasets, databases always): singly.
         for kind in Kind:
             late = [row for row in facts.rows[kind] if not self._has(row.uuid)]
+            late = [row for row in late if (kind, row.id) not in self.damaged]
             for row in late[:MANY_SINGLE]:
                 self._take(self._export_alone(kind, row, facts), facts.ids)
+        self._note_damaged(facts)
         self.reading.ids.update(facts.ids)
 
-    def _export_in_chunks(self, to_export: dict[Kind, list[int]], facts: "_Facts") -> None:
+    def _note_damaged(self, facts: Facts) -> None:
+        for (kind, number), text in self.damaged.items():
+            uuid = facts.ids.uuid_of(kind, number)
+            if uuid is not None and not self._has(uuid):
+                self.notes[uuid] = [Note("unreadable", uuid, f"This {kind} cannot be exported: {text}")]
+
+    def _may_be_of_one(self, exc: SupersetError) -> bool:
+        """Whether one damaged asset may be why a whole export failed. A reading for the store then goes without it."""
+        return self.in_memory is not None and (exc.code == "bundle_invalid" or exc.status == 500)
+
+    def _fetch(self, kind: Kind, ids: list[int]) -> list[Bundle]:
+        """An export in halves, and without what cannot be exported at all: that must not hide the others."""
+        try:
+            return list(self.client.iter_exports(kind.value, ids))
+        except SupersetError as exc:
+            if not self._may_be_of_one(exc) or len(self.damaged) >= MANY_DAMAGED:
+                raise
+            if len(ids) == 1:
+                self.damaged[kind, ids[0]] = str(exc)
+                return []
+        middle = len(ids) // 2
+        return [*self._fetch(kind, ids[:middle]), *self._fetch(kind, ids[middle:])]
+
+    def _export_in_chunks(self, to_export: dict[Kind, list[int]], facts: Facts) -> None:
         """Dashboards first: they bring their charts, datasets and connections, which then need no request."""
         total = sum(len(ids) for ids in to_export.values())
         for kind in reversed(Kind):
@@ -198,24 +300,45 @@ class _Task:
             if kind == Kind.DATABASE:
                 self._export_databases(pending, facts)
                 continue
-            for bundle in self.client.iter_exports(kind.value, pending):
+            for bundle in self._exports(kind, pending):
                 self._take(bundle, facts.ids)
                 self.progress(f"Exporting {kind.plural}", min(total, len(self.reading.exported)), total)
 
-    def _export_databases(self, pending: list[int], facts: "_Facts") -> None:
+    def _exports(self, kind: Kind, ids: list[int]) -> Iterator[Bundle]:
+        """Chunk by chunk in the order of the ids, as many at a time as the environment allows."""
+        size = EXPORT_CHUNK[kind.value]
+        chunks = [ids[start : start + size] for start in range(0, len(ids), size)]
+        parallel = min(self.environment.max_parallel, len(chunks))
+        if parallel < 2:
+            for chunk in chunks:
+                yield from self._fetch(kind, chunk)
+            return
+        with ThreadPoolExecutor(parallel, thread_name_prefix="superset-export") as pool:
+            waiting: deque[Future[list[Bundle]]] = deque()
+            try:
+                for chunk in chunks:
+                    waiting.append(pool.submit(self._fetch, kind, chunk))
+                    if len(waiting) > parallel:
+                        yield from waiting.popleft().result()
+                while waiting:
+                    yield from waiting.popleft().result()
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    def _export_databases(self, pending: list[int], facts: Facts) -> None:
         """A connection's own export carries all of its datasets; the export of one of them carries it as well."""
         through = [
             facts.dataset_of[number]
             for number in pending
             if number in facts.dataset_of and not self._has(facts.ids.uuid_of(Kind.DATABASE, number))
         ]
-        for bundle in self.client.iter_exports("dataset", through):
+        for bundle in self._exports(Kind.DATASET, through):
             self._take(bundle, facts.ids)
         unused = [number for number in pending if number not in facts.dataset_of]
-        for bundle in self.client.iter_exports("database", unused):
+        for bundle in self._exports(Kind.DATABASE, unused):
             self._take(bundle, facts.ids)
 
-    def _export_alone(self, kind: Kind, row: Row, facts: "_Facts") -> Bundle:
+    def _export_alone(self, kind: Kind, row: Row, facts: Facts) -> Bundle:
         if kind == Kind.DATABASE and row.id in facts.dataset_of:
             return self._export(Kind.DATASET, [facts.dataset_of[row.id]])
         return self._export(kind, [row.id])
@@ -253,7 +376,10 @@ class _Task:
         }
         try:
             return export[kind](ids)
-        except SupersetRefused as exc:
+        except SupersetError as exc:
+            if self._may_be_of_one(exc) and len(ids) == 1:
+                self.damaged[kind, ids[0]] = str(exc)
+                return Bundle()
             if exc.code != "not_found":
                 raise
             return Bundle(vanished=tuple(ids))
@@ -261,8 +387,16 @@ class _Task:
     def _has(self, uuid: str | None) -> bool:
         return uuid is None or uuid in self.reading.exported
 
+    @contextmanager
+    def _counted(self, purpose: str) -> Iterator[None]:
+        before = _requests(self.client)
+        yield
+        self.reading.purposes[purpose] += _requests(self.client) - before
+
     def _take(self, bundle: Bundle, ids: IdTable) -> None:
         self._take_all([bundle], ids)
+        if self.in_memory is not None and len(self.reading.documents) >= self.in_memory:
+            self.reading.put_away()
 
     def _take_all(self, bundles: list[Bundle], ids: IdTable) -> None:
         """Read bundles together: references between them resolve, and each asset knows when it was exported."""
@@ -275,6 +409,9 @@ class _Task:
         read = read_assets(assets, ids, self.url)
         reading = self.reading
         reading.documents.update(read.documents)
+        for uuid in read.documents:
+            reading.hashes.pop(uuid, None)
+            reading.learned.pop(uuid, None)
         reading.ids.update(read.ids)
         notes = _by_uuid(read.notes)
         for uuid in moments.keys() & (read.documents.keys() | notes.keys()):
@@ -287,78 +424,10 @@ class _Task:
         reading.notes = tuple(note for uuid in sorted(self.notes) for note in self.notes[uuid])
         moments = [moment for moment in reading.exported.values() if moment is not None]
         reading.exported_at = min(moments, default=None)
+        if self.in_memory is not None:
+            reading.put_away()
         reading.requests = _requests(self.client) - self.requests_before
         return reading
-
-
-class _Facts:
-    """What lists say, looked at together."""
-
-    def __init__(self, rows: Mapping[Kind, list[Any]], ids: IdTable) -> None:
-        self.rows = rows
-        self.ids = ids
-        self.charts = {row.uuid for row in rows[Kind.CHART]}
-        self.members: dict[int, set[str]] = {row.id: set() for row in rows[Kind.DASHBOARD]}
-        for chart in rows[Kind.CHART]:
-            for number in chart.dashboard_ids:
-                self.members.setdefault(number, set()).add(chart.uuid)
-        self.dataset_of: dict[int, int] = {}  # database -> one of its datasets
-        for dataset in rows[Kind.DATASET]:
-            self.dataset_of.setdefault(dataset.database_id, dataset.id)
-        self.marks = {row.uuid: self._mark(kind, row) for kind in Kind for row in rows[kind]}
-
-    def _mark(self, kind: Kind, row: Any) -> str:
-        """A digest of all in a row that moves when the content moves, also where `changed_on` does not."""
-        facts: list[Any] = [row.changed_on.isoformat() if row.changed_on else ""]
-        if kind == Kind.DASHBOARD:
-            facts += [row.title, row.slug, row.published, row.certified_by, sorted(self.members[row.id])]
-        elif kind == Kind.CHART:
-            # A chart whose dataset is gone is exported without it, and its own row stays as it was.
-            dataset = self.ids.uuid_of(Kind.DATASET, row.dataset_id)
-            facts += [row.name, row.viz_type, dataset]
-        elif kind == Kind.DATASET:
-            database = self.ids.uuid_of(Kind.DATABASE, row.database_id)
-            facts += [row.name, row.schema, row.catalog, row.sql, database]
-        else:
-            facts += [row.name, row.backend, row.extra, row.allow_run_async, row.expose_in_sqllab]
-            facts += [row.changed_on_local]
-        return hashlib.sha1(
-            canonical_json(facts).encode("utf-8", "surrogatepass"), usedforsecurity=False
-        ).hexdigest()
-
-
-def _still_good(kind: Kind, row: Any, stored: EnvironmentReading, facts: _Facts) -> bool:
-    """Whether the stored document of an asset is what an export would give now, as far as lists can tell."""
-    exported_at = stored.exported.get(row.uuid)
-    if exported_at is None:
-        return False
-    document = stored.documents.get(row.uuid)
-    if document is not None and document.kind != kind:
-        return False
-    if kind != Kind.DATABASE and (row.changed_on is None or row.changed_on >= exported_at - CLOCK_MARGIN):
-        return False
-    if stored.ids.id_of(kind, row.uuid) not in (None, row.id):
-        return False  # deleted and made anew
-    if mark := stored.marks.get(row.uuid):
-        return mark == facts.marks[row.uuid]
-    # Exported without a list beside it: compare what both tell.
-    return document is None or _agrees(kind, row, document, facts)
-
-
-def _agrees(kind: Kind, row: Any, document: Document, facts: _Facts) -> bool:
-    body = document.body
-    if kind == Kind.DASHBOARD:
-        shown = chart_uuids(body["position"])
-        return facts.members[row.id] <= shown <= facts.charts
-    if kind == Kind.CHART:
-        return bool(body.get("dataset_uuid") == facts.ids.uuid_of(Kind.DATASET, row.dataset_id))
-    if kind == Kind.DATASET:
-        return bool(body.get("database_uuid") == facts.ids.uuid_of(Kind.DATABASE, row.database_id))
-    return bool(
-        body.get("database_name") == row.name
-        and bool(body.get("allow_run_async")) == row.allow_run_async
-        and bool(body.get("expose_in_sqllab")) == row.expose_in_sqllab
-    )
 
 
 def _lost(bundle: Bundle) -> dict[Kind, set[str]]:

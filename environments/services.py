@@ -17,15 +17,15 @@ from sstools.roles.models import Grant
 from sstools.roles.permissions import Permission
 from sstools.secrets import SecretUnreadable
 
-from . import events, inventory, validation
+from . import readings, validation
 from .connections import connect
 from .models import CheckState, Environment, SnapshotEntry
 from .superset.connection import ConnectionReport, Stage
 from .superset.errors import SupersetError
-from .superset.versions import Capabilities
 
 __all__ = [
     "connect",
+    "keep_capabilities",
     "register_environment",
     "remove_environment",
     "request_check",
@@ -263,26 +263,5 @@ def state_of(report: ConnectionReport) -> CheckState:
     return CheckState.WARNING if warned else CheckState.OK
 
 
-def run_reading(environment: Environment, progress: inventory.Progress | None = None) -> inventory.Difference:
-    """Read all lists now and make the inventory say the same. Raises SupersetError, CredentialMissing."""
-    try:
-        with connect(environment) as client:
-            rows = inventory.list_everything(client, progress)
-            if environment.known_capabilities is None:
-                keep_capabilities(environment, client.detect())
-    except (SSToolsError, SupersetError) as exc:
-        if (error := as_expected(exc)) is not None and error.code != "cancelled":
-            Environment.objects.filter(pk=environment.pk).update(inventory_error=error.as_dict())
-        raise
-    difference = inventory.record(environment, rows)
-    Environment.objects.filter(pk=environment.pk).update(last_reached_at=timezone.now())
-    events.was_read(environment, None)
-    return difference
-
-
-def keep_capabilities(environment: Environment, found: Capabilities) -> None:
-    """Remember which Superset this is: what clients made from now on go by."""
-    environment.version, environment.capabilities = found.version[:50], found.to_dict()
-    Environment.objects.filter(pk=environment.pk).update(
-        version=environment.version, capabilities=environment.capabilities
-    )
+run_reading = readings.run
+keep_capabilities = readings.keep_capabilities

@@ -3,28 +3,33 @@
 import hashlib
 import json
 import zlib
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any, TypeVar
 
 from django.db import transaction
-from django.db.models import OuterRef, Subquery
 from django.utils import timezone
 
 from sstools.errors import SSToolsError
 
-from . import inventory, models
+from . import contents, events, inventory, models
 from .canonical.documents import Document, Kind, Note, canonical_json
 from .canonical.ids import IdTable
+from .inventory import Key
 from .models import TITLE_LENGTH, Environment, Reason, Snapshot, SnapshotEntry
 from .words import clean
 
 T = TypeVar("T")
 
+#: Of these a second one that says the same as the last complete snapshot is that one.
+REPEATABLE = (Reason.PLAN, Reason.READING)
+
 READ_CHUNK = 500  # keys per query: SQLite takes 32,766 values in one statement, older builds 999
 WRITE_CHUNK = 500  # documents packed and inserted at a time, so that memory holds one chunk
+KEPT_AGAIN = timedelta(hours=12)  # how old `kept_at` may be before keeping a known document renews it
 PACKING = 6  # zlib's own default; 9 takes twice as long for 1 % less
 
 
@@ -41,6 +46,8 @@ class EnvironmentReading:
     """What one environment holds, in canonical form.
 
     documents: by uuid. ids: which id is which uuid there, also of assets that are known and were not read.
+    hashes: uuid -> fingerprint of documents that are in the store and not loaded, with `kinds` telling what they are;
+    an asset is either in here or in `documents`.
     complete: every asset of the environment is in it, so what is absent is not there. exported_at: the server's clock
     at the oldest content (aware), None for what never was exported. exported: the same by uuid. marks: uuid -> digest
     of what the lists said. rows: what the lists answered, empty where only exports were asked for. requests: how many
@@ -57,6 +64,26 @@ class EnvironmentReading:
     requests: int = 0
     exported: dict[str, datetime | None] = field(default_factory=dict)
     marks: dict[str, str] = field(default_factory=dict)
+    hashes: dict[str, str] = field(default_factory=dict)
+    kinds: dict[str, Kind] = field(default_factory=dict)
+    purposes: Counter[str] = field(default_factory=Counter)
+    swept: frozenset[str] = frozenset()
+    learned: dict[str, contents.Learned] = field(default_factory=dict)
+
+    def put_away(self) -> None:
+        """Keep the documents in the store and only their `hashes` here, so that memory does not hold them all."""
+        put_documents(self.documents.values())
+        for uuid, document in self.documents.items():
+            self.hashes[uuid], self.kinds[uuid] = document.fingerprint, document.kind
+            self.learned[uuid] = contents.Learned.of(document)
+        self.documents = {}
+
+    def fingerprints(self) -> Iterator[tuple[Kind, str, str]]:
+        """Kind, uuid and content fingerprint of every document, loaded or not."""
+        for uuid, document in self.documents.items():
+            yield document.kind, uuid, document.fingerprint
+        for uuid, sha in self.hashes.items():
+            yield self.kinds[uuid], uuid, sha
 
     def of_kind(self, kind: Kind) -> list[Document]:
         return [document for document in self.documents.values() if document.kind == kind]
@@ -69,8 +96,8 @@ class EnvironmentReading:
     def counts(self) -> dict[str, int]:
         """Number of documents by kind, every kind named."""
         counts = dict.fromkeys((kind.value for kind in Kind), 0)
-        for document in self.documents.values():
-            counts[document.kind.value] += 1
+        for kind, _uuid, _sha in self.fingerprints():
+            counts[kind.value] += 1
         return counts
 
 
@@ -82,7 +109,11 @@ def put_documents(documents: Iterable[Document]) -> int:
     added = 0
     for chunk in _chunks(documents, WRITE_CHUNK):
         by_hash = {document.fingerprint: document for document in chunk}
-        known = set(models.Document.objects.filter(pk__in=by_hash).values_list("pk", flat=True))
+        known = dict(models.Document.objects.filter(pk__in=by_hash).values_list("pk", "kept_at"))
+        now = timezone.now()
+        if aged := [sha for sha, kept_at in known.items() if kept_at < now - KEPT_AGAIN]:
+            # Whoever keeps it is about to refer to it: it is not to be forgotten in between.
+            models.Document.objects.filter(pk__in=aged).update(kept_at=now)
         rows = [_row(document) for sha, document in by_hash.items() if sha not in known]
         models.Document.objects.bulk_create(
             rows, ignore_conflicts=True
@@ -136,35 +167,28 @@ def take_snapshot(
     """Keep a reading. For a plan or a reading that finds exactly what the last complete snapshot holds, that one.
 
     A restore point, and what is taken by hand or after a run, always is a snapshot of its own. What the lists said, if
-    they were asked, goes into the inventory.
+    they were asked, goes into the inventory, whose rows follow the newest complete snapshot; then others are told.
     """
     put_documents(reading.documents.values())
+    changed: set[Key] = set()
     if reading.complete and reading.rows:
-        learned = inventory.record(environment, reading.rows)
-        is_linked = not learned.new
-    else:
-        is_linked = True
+        changed |= inventory.record(environment, reading.rows).keys
     with transaction.atomic():
-        if reason in (Reason.PLAN, Reason.READING) and reading.complete:
-            latest = latest_complete(environment)
-            if latest is not None and _same_content(latest, reading):
-                latest.confirmed_at = timezone.now()
-                latest.save(update_fields=["confirmed_at"])
-                _refresh_marks(latest, reading)
-                if not is_linked:
-                    _link_assets(environment, latest)
-                return latest
-        snapshot = Snapshot.objects.create(
-            environment=environment,
-            reason=reason,
-            complete=reading.complete,
-            exported_at=reading.exported_at,
-            notes=[_clean_note(note) for note in reading.notes],
-            created_by=actor if getattr(actor, "pk", None) else None,
-        )
-        SnapshotEntry.objects.bulk_create(_entries(snapshot, reading), batch_size=1000)
+        snapshot = _confirmed(environment, reading) if reason in REPEATABLE and reading.complete else None
+        if snapshot is None:
+            snapshot = Snapshot.objects.create(
+                environment=environment,
+                reason=reason,
+                complete=reading.complete,
+                exported_at=reading.exported_at,
+                notes=[_clean_note(note) for note in reading.notes],
+                created_by=actor if getattr(actor, "pk", None) else None,
+            )
+            SnapshotEntry.objects.bulk_create(_entries(snapshot, reading), batch_size=1000)
         if reading.complete:
-            _link_assets(environment, snapshot)
+            changed |= contents.link(environment, reading, get_documents)
+    if reading.complete:
+        events.was_read(environment, frozenset(changed))
     return snapshot
 
 
@@ -179,15 +203,17 @@ def believe_no_list(environment: Environment, uuids: Collection[str]) -> None:
         latest.entries.filter(uuid__in=list(uuids)[:READ_CHUNK]).update(exported_at=None)
 
 
-def load_snapshot(snapshot: Snapshot) -> EnvironmentReading:
-    """A snapshot as the reading it was taken of: documents, ids, notes; no rows. Raises StoreDamaged."""
+def load_snapshot(snapshot: Snapshot, *, bodies: bool = True) -> EnvironmentReading:
+    """A snapshot as the reading it was taken of: documents, ids, notes; no rows. Raises StoreDamaged.
+
+    Without `bodies` it has `hashes` instead of documents: for whoever looks at few of them, or none.
+    """
     reading = EnvironmentReading(
         environment_uuid=str(snapshot.environment.uuid),
         exported_at=snapshot.exported_at,
         complete=snapshot.complete,
         notes=notes_of(snapshot),
     )
-    hashes: dict[str, str] = {}
     columns = ("kind", "uuid", "superset_id", "document_id", "exported_at", "mark")
     for kind, uuid, number, sha, exported_at, mark in snapshot.entries.values_list(*columns):
         if number is not None:
@@ -195,9 +221,11 @@ def load_snapshot(snapshot: Snapshot) -> EnvironmentReading:
         reading.exported[uuid] = exported_at
         reading.marks[uuid] = mark
         if sha is not None:
-            hashes[uuid] = sha
-    documents = get_documents(hashes.values())
-    reading.documents = {uuid: documents[sha] for uuid, sha in hashes.items()}
+            reading.hashes[uuid], reading.kinds[uuid] = sha, Kind(kind)
+    if bodies:
+        documents = get_documents(reading.hashes.values())
+        reading.documents = {uuid: documents[sha] for uuid, sha in reading.hashes.items()}
+        reading.hashes, reading.kinds = {}, {}
     return reading
 
 
@@ -206,19 +234,19 @@ def notes_of(snapshot: Snapshot) -> tuple[Note, ...]:
 
 
 def _entries(snapshot: Snapshot, reading: EnvironmentReading) -> Iterator[SnapshotEntry]:
-    for uuid, document in reading.documents.items():
+    for kind, uuid, sha in reading.fingerprints():
         yield SnapshotEntry(
             snapshot=snapshot,
-            kind=document.kind.value,
+            kind=kind.value,
             uuid=uuid,
-            superset_id=reading.ids.id_of(document.kind, uuid),
-            document_id=document.fingerprint,
+            superset_id=reading.ids.id_of(kind, uuid),
+            document_id=sha,
             exported_at=reading.exported.get(uuid, reading.exported_at),
             mark=reading.marks.get(uuid, ""),
         )
     unreadable = reading.unreadable
     for kind, number, uuid in reading.ids:
-        if uuid in unreadable and uuid not in reading.documents:
+        if uuid in unreadable and uuid not in reading.documents and uuid not in reading.hashes:
             yield SnapshotEntry(
                 snapshot=snapshot,
                 kind=kind.value,
@@ -229,16 +257,28 @@ def _entries(snapshot: Snapshot, reading: EnvironmentReading) -> Iterator[Snapsh
             )
 
 
+def _confirmed(environment: Environment, reading: EnvironmentReading) -> Snapshot | None:
+    """The latest complete snapshot, if this reading found exactly the same."""
+    latest = latest_complete(environment)
+    if latest is None or not _same_content(latest, reading):
+        return None
+    latest.confirmed_at = timezone.now()
+    latest.save(update_fields=["confirmed_at"])
+    _refresh_marks(latest, reading)
+    return latest
+
+
 def _same_content(snapshot: Snapshot, reading: EnvironmentReading) -> bool:
     entries = snapshot.entries.values_list("uuid", "document_id", "superset_id")
     known = {uuid: (sha, number) for uuid, sha, number in entries}
-    if len(known) != len(reading.documents) + len(reading.unreadable - reading.documents.keys()):
+    unread = reading.unreadable - reading.documents.keys() - reading.hashes.keys()
+    if len(known) != len(reading.documents) + len(reading.hashes) + len(unread):
         return False
-    for uuid, document in reading.documents.items():
+    for kind, uuid, found in reading.fingerprints():
         sha, number = known.get(uuid, ("", None))
-        if sha != document.fingerprint:
+        if sha != found:
             return False
-        now = reading.ids.id_of(document.kind, uuid)
+        now = reading.ids.id_of(kind, uuid)
         if now != number and None not in (now, number):
             return False
     return bool(snapshot.notes == [_clean_note(note) for note in reading.notes])
@@ -262,12 +302,6 @@ def _refresh_marks(snapshot: Snapshot, reading: EnvironmentReading) -> None:
         update_fields=["mark", "exported_at", "superset_id"],
         batch_size=1000,
     )
-
-
-def _link_assets(environment: Environment, snapshot: Snapshot) -> None:
-    """Let the inventory's rows point to the documents of the newest complete snapshot."""
-    entry = SnapshotEntry.objects.filter(snapshot=snapshot, uuid=OuterRef("uuid")).values("document_id")[:1]
-    environment.assets.update(document_id=Subquery(entry))
 
 
 def _clean_note(note: Note) -> dict[str, str]:

@@ -42,19 +42,31 @@ def check(ctx: JobContext, *, environment: str) -> dict[str, Any]:
     schedulable=scheduling.READING,
 )
 def read_inventory(ctx: JobContext, *, environment: str) -> dict[str, Any]:
-    """Read the lists of an environment into the inventory. Safe to run again: it says what is there now."""
+    """Read what is there now, exporting what changed. Safe to run again: the last one stays until its end."""
     row = Environment.objects.get(uuid=environment)
-    difference = services.run_reading(row, lambda what, done, total: ctx.step(what, done, total))
+
+    def still_mine(method: str, path: str) -> None:
+        ctx.still_mine()  # a worker that lost the job asks nothing more
+
+    found = services.run_reading(
+        row,
+        lambda what, done, total: ctx.step(what, done, total),
+        job=ctx.job.uuid,
+        before_request=still_mine,
+    )
     ctx.step("Done", 4, 4, cancellable=False)
     ctx.log(
         "info",
-        f"{sum(difference.counts.values())} assets: {difference.new} new, {difference.changed} changed, "
-        f"{difference.gone} gone.",
+        f"{sum(found.counts.values())} assets: {found.added} new, {found.changed} changed, {found.gone} gone. "
+        f"{found.requests_text}.",
     )
     return {
-        "counts": difference.counts,
-        "new": difference.new,
-        "changed": difference.changed,
-        "gone": difference.gone,
+        "counts": found.counts,
+        "new": found.added,
+        "changed": found.changed,
+        "gone": found.gone,
+        "requests": found.requests,
+        "swept": found.swept,
+        "reading": str(found.uuid),
         "environment": row.slug,
     }

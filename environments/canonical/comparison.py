@@ -23,7 +23,7 @@ def comparison_form(document: Document) -> dict[str, Any]:
     if document.kind == Kind.DASHBOARD:
         body["metadata"] = _metadata(document.body["metadata"])
     if document.kind == Kind.CHART:
-        del body["query_context"]
+        body.pop("query_context", None)
     form: dict[str, Any] = _numbers_alike({key: value for key, value in body.items() if value is not None})
     return form
 

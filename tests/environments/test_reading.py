@@ -122,7 +122,7 @@ def test_a_large_estate_is_read_in_chunks_that_bring_each_asset_once(
     environment = registered(fake)
     services.run_reading(environment)
     asked(fake)
-    found = read(environment)
+    found = read(environment, fresh=True)
     paths = asked(fake)
     exports = [path for path in paths if path.endswith("/export/")]
     # 50 dashboards a request, with their charts, datasets and connections; then the one chart that is on none

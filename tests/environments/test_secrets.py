@@ -67,7 +67,7 @@ def test_no_secret_anywhere(
 
             fake.misbehave("GET", "/api/v1/assets/export/", httpx.Response(422, json=echo))
             with pytest.raises(SupersetRefused) as caught:
-                read_everything(client, environment)
+                read_everything(client, environment, fresh=True)
             answers.append(str(caught.value) + repr(caught.value) + repr(client))
     with services.connect(by_password) as client:
         take_snapshot(by_password, read_everything(client, by_password), "reading")

@@ -309,7 +309,14 @@ def test_the_reading_job_fills_the_inventory_and_says_how_far_it_is(
     assert job.state == "succeeded"
     assert job.result["counts"] == {"database": 1, "dataset": 2, "chart": 6, "dashboard": 2}
     steps = list(job.logs.filter(is_step=True).values_list("text", flat=True))
-    assert steps == ["Listing dashboards", "Listing charts", "Listing datasets", "Listing databases", "Done"]
+    assert steps == [
+        "Listing dashboards",
+        "Listing charts",
+        "Listing datasets",
+        "Listing databases",
+        "Exporting everything",
+        "Done",
+    ]
 
 
 def test_a_reading_that_fails_keeps_what_was_known_and_tells_why(
