@@ -7,14 +7,17 @@ class MigrationsAppConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from sstools.jobs import hooks, pages, periodic
+        from sstools.jobs import hooks, pages, periodic, tidying
         from sstools.web import home
 
         from . import applying, leftovers, overview, promoting, promotions, run_page, telling
+        from .comparing import uploads
         from .services import APPLY
 
         home.register(overview)
         hooks.ended.append(telling.job_ended)
+        tidying.register("uploaded exports", uploads.forget_uploads)
+        tidying.register("marks of what was viewed", uploads.forget_viewed)
         pages.register(APPLY, run_page.describe)
         pages.register(promotions.PROMOTE, run_page.describe_promotion)
         pages.register(leftovers.LOOK, run_page.describe_look)

@@ -278,6 +278,7 @@ JOB_TIMEOUT_SECONDS = env_int("SSTOOLS_JOB_TIMEOUT_SECONDS", 6 * 3600, at_least=
 JOB_KEEP_DAYS = env_int("SSTOOLS_JOB_KEEP_DAYS", 180, at_least=1)
 JOB_LOG_KEEP_DAYS = env_int("SSTOOLS_JOB_LOG_KEEP_DAYS", 30, at_least=1)
 JOB_LOG_LINES = env_int("SSTOOLS_JOB_LOG_LINES", 10_000, at_least=100)
+UPLOAD_KEEP_DAYS = env_int("SSTOOLS_UPLOAD_KEEP_DAYS", 30, at_least=1)
 SCHEDULE_HISTORY_DAYS = env_int("SSTOOLS_SCHEDULE_HISTORY_DAYS", 90, at_least=1)
 # The queue carries uuids of jobs and nothing else; what it knows of success and failure is not the truth.
 Q_CLUSTER = {

@@ -20,6 +20,7 @@ from django.utils.encoding import force_bytes
 from django.utils.http import urlsafe_base64_encode
 
 from environments.models import Environment
+from migrations_app.comparing.models import UploadedBundle
 from migrations_app.release import services as release
 from migrations_app.release.models import FreezePeriod
 from sstools.audit import services as audit
@@ -86,6 +87,11 @@ ARGUMENTS: list[tuple[str, dict[str, Any]]] = [
     (r"assets:pairing", {"kind": lambda t: "dashboard", "uuid": lambda t: t["sales"].uuid}),
     (r"assets:.*", {"kind": lambda t: "dashboard", "uuid": lambda t: t["asset"].uuid}),
     (r"environments:.*", {"slug": lambda t: "zebra"}),
+    (r"comparing:file.*|api:comparison-file", {"uuid": lambda t: t["upload"].uuid}),
+    (
+        r"comparing:.*|api:comparison-asset",
+        {"kind": lambda t: "dashboard", "uuid": lambda t: t["asset"].uuid},
+    ),
     (r"migrations_app:item", {"number": lambda t: t["migration"].number, "uuid": lambda t: t["item"].uuid}),
     (r"migrations_app:cancel", {"number": lambda t: t["busy"].number}),
     (r"migrations_app:.*", {"number": lambda t: t["migration"].number, "run": lambda t: t["run"].number}),
@@ -164,6 +170,15 @@ BODIES: dict[str, Body] = {
     "PATCH api:webhook": {"name": "Renamed"},
     "PATCH api:schedule": {"name": "Renamed"},
     "POST jobs:answer": {"answer": "yes"},
+    "POST comparing:list": {"what": "all", "count": "1"},
+    "POST comparing:read": {"left": "env:dev", "right": "env:zebra"},
+    "POST comparing:viewed": lambda t: {
+        "left": "env:dev",
+        "right": "env:zebra",
+        "uuid": t["asset"].uuid,
+        "viewed": "on",
+    },
+    "POST api:comparisons": {"left": "env:dev", "right": "env:zebra"},
     "POST migrations_app:answer": lambda t: {
         "plan": t["migration"].plan.hash,
         f"answer:{t['item'].uuid}": "keep",
@@ -215,6 +230,11 @@ BODIES: dict[str, Body] = {
 QUERIES = {
     "GET assets:pairing": "env=zebra",
     "DELETE api:environment": "confirm=zebra",
+    "GET api:comparisons": "left=env:dev&right=env:zebra",
+    "GET api:comparison-asset": "left=env:dev&right=env:zebra",
+    "GET comparing:asset": "left=env:dev&right=env:zebra",
+    "GET comparing:diff": "left=env:dev&right=env:zebra",
+    "POST comparing:list": "left=env:dev&right=env:zebra",
     "GET api:access-explain": "user=person&permission=asset:view&on=zebra",
     "GET roles:try": "user=person&permission=asset:view&on=zebra",
     "GET schedules:create": "kind=environments.check",
@@ -323,6 +343,14 @@ def _things(dev: Environment, zebra: Environment, make: Any) -> dict[str, Any]:
         reason="zebra rests",
     )
     program = create_service_account("program", actor=OPERATOR)
+    upload = UploadedBundle.objects.create(
+        name="Zebra export.zip",
+        sha256="0" * 64,
+        size=1,
+        origin=zebra,
+        uploaded_by=person,
+        expires_at=timezone.now() + timedelta(days=1),
+    )
     return {
         "dev": dev,
         "zebra": zebra,
@@ -342,6 +370,7 @@ def _things(dev: Environment, zebra: Environment, make: Any) -> dict[str, Any]:
         "route": route,
         "freeze": freeze,
         "program": program,
+        "upload": upload,
         "person": person,
         "group": group,
         "role": role,

@@ -102,12 +102,15 @@ class Bundle:
     # -- in ----------------------------------------------------------------------------------------
 
     @classmethod
-    def from_zip(cls, data: bytes) -> Bundle:
-        """Read a ZIP. Raises SupersetRefused(bundle_invalid), `detail` by file, and never builds what it refuses."""
+    def from_zip(cls, data: bytes, *, max_total_bytes: int = MAX_TOTAL_BYTES) -> Bundle:
+        """Read a ZIP of at most so many bytes unpacked.
+
+        Raises SupersetRefused(bundle_invalid), `detail` by file, and never builds what it refuses.
+        """
         bundle = cls()
         reader = YamlReader()
         with _opened(data) as archive:
-            for path, content in _files(archive):
+            for path, content in _files(archive, max_total_bytes):
                 bundle._add_file(path, reader.read(content, path))
         if not bundle.metadata:
             raise invalid("metadata.yaml", "missing, or not directly inside the one root folder of the ZIP")
@@ -343,9 +346,9 @@ def _opened(data: bytes) -> zipfile.ZipFile:
         raise SupersetRefused(f"The bundle {what}.", code="bundle_invalid") from exc
 
 
-def _files(archive: zipfile.ZipFile) -> Iterator[tuple[str, bytes]]:
+def _files(archive: zipfile.ZipFile, max_total_bytes: int) -> Iterator[tuple[str, bytes]]:
     """(path below the root folder, content) of every file that Superset's importer would look at, checked first."""
-    wanted = list(_checked_entries(archive))
+    wanted = list(_checked_entries(archive, max_total_bytes))
     for path, entry in wanted:
         try:
             content = archive.read(entry)
@@ -354,14 +357,14 @@ def _files(archive: zipfile.ZipFile) -> Iterator[tuple[str, bytes]]:
         yield path, content
 
 
-def _checked_entries(archive: zipfile.ZipFile) -> Iterator[tuple[str, zipfile.ZipInfo]]:
+def _checked_entries(archive: zipfile.ZipFile, max_total_bytes: int) -> Iterator[tuple[str, zipfile.ZipInfo]]:
     entries = archive.infolist()
     if len(entries) > MAX_ENTRIES:
         raise SupersetRefused(f"The bundle holds more than {MAX_ENTRIES} files.", code="bundle_invalid")
     total = sum(entry.file_size for entry in entries)
     packed = sum(entry.compress_size for entry in entries)
-    if total > MAX_TOTAL_BYTES:
-        problem = f"The bundle would unpack to more than {MAX_TOTAL_BYTES // 2**20} MiB."
+    if total > max_total_bytes:
+        problem = f"The bundle would unpack to more than {max_total_bytes // 2**20} MiB."
         raise SupersetRefused(problem, code="bundle_invalid")
     if total > RATIO_FREE_BYTES and total > MAX_RATIO * max(packed, 1):
         raise SupersetRefused("The bundle is a compression bomb.", code="bundle_invalid")

@@ -76,6 +76,22 @@ class _Dumper(_BaseDumper):  # type: ignore[misc]
         return True  # two charts sharing one list in our memory are no reason for an anchor in the file
 
 
+class _ReadableDumper(_Dumper):
+    pass
+
+
+def _text_in_lines(dumper: Any, text: str) -> Any:
+    lines = text.replace("\r\n", "\n").replace("\t", "  ").split("\n")
+    if len(lines) == 1:
+        return dumper.represent_scalar("tag:yaml.org,2002:str", text)
+    # A block cannot hold lines that end in spaces; YAML would fall back to one long quoted line.
+    block = "\n".join(line.rstrip() for line in lines)
+    return dumper.represent_scalar("tag:yaml.org,2002:str", block, style="|")
+
+
+_ReadableDumper.add_representer(str, _text_in_lines)
+
+
 _MERGE = "tag:yaml.org,2002:merge"
 _VALUE = "tag:yaml.org,2002:value"
 
@@ -230,6 +246,17 @@ def write_yaml(data: dict[str, Any]) -> bytes:
     except yaml.representer.RepresenterError as exc:
         raise TypeError(f"Not plain data: {exc.args[-1]!r}") from exc
     return text.encode("utf-8")
+
+
+def readable_yaml(value: Any) -> str:
+    """A JSON value as YAML for people who compare: keys sorted, texts of several lines as blocks (SQL, CSS, markdown).
+
+    Not for import: a tab becomes two spaces, and spaces at the end of a line are gone, as no block can hold them.
+    """
+    text: str = yaml.dump(
+        value, Dumper=_ReadableDumper, sort_keys=True, allow_unicode=True, width=100, default_flow_style=False
+    )
+    return text
 
 
 class YamlWriter:

@@ -44,6 +44,13 @@ def field_changes(before: Document, after: Document) -> tuple[FieldChange, ...]:
     return tuple(_changes(comparison_form(before), comparison_form(after), ()))
 
 
+def ignored_changes(before: Document, after: Document) -> tuple[FieldChange, ...]:
+    """What differs between two documents and is ignored in a comparison (`rules.IGNORED_IN_COMPARISON`). By path."""
+    counted = {change.path for change in field_changes(before, after)}
+    every = _changes(dict(before.body), dict(after.body), ())
+    return tuple(change for change in every if change.path not in counted)
+
+
 def _changes(before: Any, after: Any, path: tuple[str, ...]) -> Iterator[FieldChange]:
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         for key in sorted({*before, *after}):

@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from difflib import SequenceMatcher
-from itertools import zip_longest
+from collections.abc import Mapping
 from typing import Any
 
-import yaml
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
-from django.utils.html import escape
-from django.utils.safestring import SafeString
 from django.views.decorators.http import require_safe
 
-from environments.canonical.comparison import comparison_form
-from environments.canonical.documents import Document
 from environments.store import StoreDamaged, get_documents
+from environments.superset.yaml_text import readable_yaml
+from migrations_app.comparing.lines import CONTEXT_LINES, as_lines, compare_lines
 from migrations_app.models import PlanItem
 from sstools.web.htmx import render_page
-from sstools.web.words import word_marks
 
 from .common import find_migration, page_context, superset_link, superset_links
 
-CONTEXT_LINES = 3
 #: Fields listed in the plan itself; the item's page has all of them.
 MOST_CHANGES = 40
 #: Longer values are cut in the list of fields; the documents below show them whole.
@@ -76,23 +68,11 @@ def _shown(change: Mapping[str, Any]) -> dict[str, Any]:
 def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    text = value if isinstance(value, str) else _yaml(value).strip().removesuffix("...").strip()
+    text = value if isinstance(value, str) else readable_yaml(value).strip().removesuffix("...").strip()
     return text if len(text) <= MOST_CHARACTERS else text[: MOST_CHARACTERS - 1] + "…"
 
 
 # --- Both documents -------------------------------------------------------------------------------------------------
-@dataclass(frozen=True)
-class Line:
-    """One row of the comparison: numbers are empty on the side that has no such line; `gap` stands for folded ones."""
-
-    kind: str  # same, added, removed, changed, gap
-    left_number: int | None = None
-    right_number: int | None = None
-    left: SafeString | str = ""
-    right: SafeString | str = ""
-    gap: int = 0
-
-
 def _documents(request: HttpRequest, item: PlanItem) -> dict[str, Any]:
     shas = [sha for sha in (item.present_id, item.wanted_id) if sha]
     view = "unified" if request.GET.get("view") == "unified" else "split"
@@ -115,77 +95,3 @@ def _documents(request: HttpRequest, item: PlanItem) -> dict[str, Any]:
         "too_long": changed > MOST_LINES and request.GET.get("lines") != "all",
     }
 
-
-def as_lines(document: Document) -> list[str]:
-    """A document as YAML, in the form that comparisons see: keys sorted, nothing that only one instance knows."""
-    form = {"uuid": document.uuid, **comparison_form(document)}
-    return _yaml(form).splitlines()
-
-
-def _yaml(value: Any) -> str:
-    options: dict[str, Any] = {
-        "sort_keys": True,
-        "allow_unicode": True,
-        "width": 100,
-        "default_flow_style": False,
-    }
-    return str(yaml.dump(value, Dumper=_Dumper, **options))
-
-
-class _Dumper(yaml.SafeDumper):
-    """Texts of several lines as blocks: SQL and CSS are read line by line."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
-
-
-def _as_block(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    # A block cannot hold lines that end in spaces; YAML would fall back to one long quoted line.
-    lines = text.replace("\r\n", "\n").replace("\t", "  ").split("\n")
-    if len(lines) > 1:
-        return dumper.represent_scalar(
-            "tag:yaml.org,2002:str", "\n".join(line.rstrip() for line in lines), style="|"
-        )
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text)
-
-
-_Dumper.add_representer(str, _as_block)
-
-
-def compare_lines(left: list[str], right: list[str], context: int | None) -> Iterator[Line]:
-    """Rows of a side-by-side comparison. Unchanged lines are folded to `context` around a change; None: none."""
-    matcher = SequenceMatcher(None, left, right, autojunk=False)
-    codes = matcher.get_opcodes()
-    for number, (action, i, j, k, m) in enumerate(codes):
-        if action == "equal":
-            yield from _unchanged(left, i, j, k, context, first=number == 0, last=number == len(codes) - 1)
-            continue
-        for offset, (old, new) in enumerate(zip_longest(left[i:j], right[k:m])):
-            if old is None:
-                yield Line("added", None, k + offset + 1, "", _mark("ins", new))
-            elif new is None:
-                yield Line("removed", i + offset + 1, None, _mark("del", old), "")
-            else:
-                before, after = word_marks(old, new)
-                yield Line("changed", i + offset + 1, k + offset + 1, before, after)
-
-
-def _unchanged(
-    lines: list[str], i: int, j: int, k: int, context: int | None, *, first: bool, last: bool
-) -> Iterator[Line]:
-    count = j - i
-    head = count if context is None else 0 if first else context
-    tail = 0 if context is None or last else context
-    if context is None or count <= head + tail + 1:
-        head, tail = count, 0
-    for offset in range(count):
-        if offset == head and count - head - tail > 0:
-            yield Line("gap", gap=count - head - tail)
-        if offset < head or offset >= count - tail:
-            yield Line("same", i + offset + 1, k + offset + 1, lines[i + offset], lines[i + offset])
-
-
-def _mark(tag: str, text: str) -> SafeString:
-    stripped = text.lstrip(" ")
-    indent = text[: len(text) - len(stripped)]
-    return SafeString(f"{escape(indent)}<{tag}>{escape(stripped)}</{tag}>")

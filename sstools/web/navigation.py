@@ -70,7 +70,7 @@ GROUPS = (
     Group(
         "Change",
         (
-            Entry("Compare", "compare", "c", ("migrations_app:compare",), "Two places side by side"),
+            Entry("Compare", "compare", "c", ("comparing:list",), "Two places side by side"),
             Entry("Migrations", "migrations", "m", ("migrations_app:list",), "Plans, runs, and the way back"),
             Entry(
                 "Routes",

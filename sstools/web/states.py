@@ -25,6 +25,10 @@ LOOKS: dict[str, Look] = {
     "only_here": Look("only here", "minus", "plain", help="Not on the source: never removed unless asked."),
     "unknown": Look("unknown", "question", "plain", "dashed", "Not read yet, or too long ago."),
     "read_failed": Look("read failed", "alert", "removed", help="The environment could not be read."),
+    # of an asset in a comparison
+    "changed": Look("changed", "tilde", "changed"),
+    "added": Look("added", "plus", "added", help="Only on the left: a migration would create it."),
+    "gone": Look("removed", "minus", "removed", help="Only on the right: a migration leaves it as it is."),
     # of a line in a plan
     "create": Look("create", "plus", "added"),
     "update": Look("update", "tilde", "changed"),

@@ -108,6 +108,7 @@
     let found;
     if ((found = hit("[data-dismiss]"))) found.closest(".toast, .notice").remove();
     else if ((found = hit("[data-copy]"))) copy(found);
+    else if (hit("[data-fold-all]")) fold();
     else if ((found = hit("[data-open]"))) { found.closest("[popover]")?.hidePopover(); byId(found.dataset.open).showModal(); }
     else if ((found = hit("a[data-dialog]")) && byId(found.dataset.dialog)) { event.preventDefault(); byId(found.dataset.dialog).showModal(); }
     else if ((found = hit("[command=show-modal]")) && !("command" in found)) byId(found.getAttribute("commandfor")).showModal();
@@ -159,6 +160,7 @@
     const next = list[here < 0 ? (by > 0 ? 0 : list.length - 1) : here + by];
     if (next) { next.focus(); next.scrollIntoView({ block: "nearest" }); }
   };
+  function fold() { const items = all("main details.item"); const open = !items.some((item) => item.open); items.forEach((item) => { item.open = open; }); }
   let going = 0;
   on("keydown", (event) => {
     if (root.dataset.shortcuts === "off" || event.ctrlKey || event.metaKey || event.altKey) return;
@@ -173,7 +175,8 @@
     else if (code === "KeyJ" || code === "KeyK") step(all("main tbody .col-name a"), code === "KeyJ" ? 1 : -1);
     else if (code === "KeyX" && document.activeElement.closest("tr")) document.activeElement.closest("tr").querySelector("[type=checkbox]")?.click();
     else if (code === "KeyN" || code === "KeyP") step(all("main .item > summary, main .conflict input:checked, main [data-change]"), code === "KeyN" ? 1 : -1);
-    else if (code === "KeyE") { const items = all("main details.item"); const open = items.some((item) => !item.open); items.forEach((item) => { item.open = open; }); }
+    else if (code === "KeyE") fold();
+    else if (document.querySelector(`[data-key="${code}"]`)) document.querySelector(`[data-key="${code}"]`).click();
     else done = false;
     if (done) event.preventDefault();
     if (code !== "KeyG") going = 0;

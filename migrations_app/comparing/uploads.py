@@ -1,0 +1,146 @@
+"""Bundles that people upload to compare with: read within limits, kept as documents for a while, then forgotten."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime, timedelta
+from typing import IO, Any
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from environments.canonical.documents import Kind
+from environments.canonical.ids import IdTable
+from environments.canonical.reading import read_assets
+from environments.models import Asset, Environment
+from environments.store import put_documents
+from environments.superset.bundle import Bundle
+from environments.superset.errors import SupersetRefused
+from environments.words import clean
+from sstools.audit import services as audit
+from sstools.errors import Invalid
+from sstools.jobs.models import Source
+from sstools.roles import policy
+from sstools.roles.permissions import Permission
+
+from .models import NAME_LENGTH, UploadedAsset, UploadedBundle, Viewed
+
+MAX_BYTES = 10 * 2**20  # of the ZIP; an export of 1,000 charts has 600 KB
+#: Read while somebody waits: some three seconds at most. An estate beyond that is better registered as an environment.
+MAX_UNPACKED_BYTES = 16 * 2**20
+MAX_PER_PERSON = 20
+_NOTES = 200
+
+
+def store_upload(
+    file: IO[bytes], name: str, *, actor: Any, origin: Environment | None = None, source: str = Source.PAGE
+) -> UploadedBundle:
+    """Keep the assets of an export ZIP for comparing. `origin`: the environment it was exported from, if known.
+
+    Raises NotAllowed for who may see no assets at all, or none of `origin`; Invalid("too_large", "too_many_uploads",
+    "bundle_invalid", "bundle_empty"). Nothing is kept of a file that is refused, and never the file itself.
+    """
+    policy.require_anywhere(actor, Permission.ASSET_VIEW)
+    if origin is not None:
+        policy.require(actor, Permission.ASSET_VIEW, origin)
+    if (
+        UploadedBundle.objects.filter(uploaded_by=actor, expires_at__gt=timezone.now()).count()
+        >= MAX_PER_PERSON
+    ):
+        raise Invalid(
+            f"You have {MAX_PER_PERSON} uploads already.",
+            code="too_many_uploads",
+            remedy="Remove one that is not needed any more.",
+        )
+    data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise Invalid(
+            f"The file is larger than {MAX_BYTES // 2**20} MiB.",
+            code="too_large",
+            remedy="Export fewer dashboards at once, or register the Superset as an environment.",
+            errors={"file": [f"At most {MAX_BYTES // 2**20} MiB."]},
+        )
+    try:
+        bundle = Bundle.from_zip(data, max_total_bytes=MAX_UNPACKED_BYTES)
+    except SupersetRefused as refused:
+        raise Invalid(
+            f"This file cannot be read: {refused.message}",
+            code=refused.code,
+            remedy="Upload a ZIP that Superset exported: of dashboards, charts, datasets, or everything.",
+            errors={"file": [refused.message]},
+        ) from None
+    ids = IdTable()
+    if origin is not None:
+        rows = Asset.objects.filter(environment=origin).values_list("kind", "superset_id", "uuid")
+        ids = IdTable((Kind(kind), number, uuid) for kind, number, uuid in rows)
+    reading = read_assets(bundle.assets.values(), ids, origin.url if origin is not None else "")
+    if not reading.documents:
+        raise Invalid(
+            "There is no dashboard, chart or dataset in this file.",
+            code="bundle_empty",
+            errors={"file": ["Nothing in it can be compared."]},
+        )
+    with transaction.atomic():
+        put_documents(reading.documents.values())
+        kept = UploadedBundle.objects.create(
+            name=clean(name.strip() or "upload.zip", NAME_LENGTH),
+            sha256=hashlib.sha256(data).hexdigest(),
+            size=len(data),
+            origin=origin,
+            complete=bundle.metadata.get("type") == "assets",
+            exported_at=_moment(bundle.metadata.get("timestamp")),
+            notes=[
+                {"code": note.code, "uuid": note.uuid, "text": clean(note.text, 500), "where": note.where}
+                for note in reading.notes[:_NOTES]
+            ],
+            uploaded_by=actor,
+            expires_at=timezone.now() + timedelta(days=settings.UPLOAD_KEEP_DAYS),
+        )
+        UploadedAsset.objects.bulk_create(
+            (
+                UploadedAsset(
+                    bundle=kept, kind=document.kind.value, uuid=uuid, document_id=document.fingerprint
+                )
+                for uuid, document in reading.documents.items()
+            ),
+            batch_size=1000,
+        )
+        audit.record(
+            "upload:create",
+            kept,
+            actor=actor,
+            data={"sha256": kept.sha256, "bytes": kept.size, "assets": len(reading.documents)},
+            source=source,
+        )
+    return kept
+
+
+def remove_upload(bundle: UploadedBundle, *, actor: Any, source: str = Source.PAGE) -> None:
+    """Forget an upload now. Whoever sees it may."""
+    with transaction.atomic():
+        audit.record("upload:remove", bundle, actor=actor, source=source)
+        bundle.delete()
+
+
+def forget_uploads() -> int:
+    """Uploads whose time is over. Their documents go when nothing refers to them any more."""
+    count = 0
+    for bundle in UploadedBundle.objects.filter(expires_at__lte=timezone.now()):
+        bundle.delete()
+        count += 1
+    return count
+
+
+def forget_viewed() -> int:
+    """Ticks that are older than uploads get: whoever compares again looks again."""
+    before = timezone.now() - timedelta(days=settings.UPLOAD_KEEP_DAYS)
+    return Viewed.objects.filter(at__lt=before).delete()[0]
+
+
+def _moment(text: Any) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
