@@ -8,13 +8,14 @@ class MigrationsAppConfig(AppConfig):
 
     def ready(self) -> None:
         from sstools.jobs import hooks, pages, periodic, tidying
-        from sstools.web import home
+        from sstools.web import home, search
 
-        from . import applying, leftovers, overview, promoting, promotions, run_page, telling
+        from . import applying, finding, leftovers, overview, promoting, promotions, run_page, telling
         from .comparing import uploads
         from .services import APPLY
 
         home.register(overview)
+        search.register(finding)
         hooks.ended.append(telling.job_ended)
         tidying.register("uploaded exports", uploads.forget_uploads)
         tidying.register("marks of what was viewed", uploads.forget_viewed)

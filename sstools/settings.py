@@ -81,6 +81,7 @@ INSTALLED_APPS = [
     "migrations_app.release",
     "migrations_app.estate",
     "environments",
+    "environments.search",
     "sstools.web",
     "sstools.api",
     "sstools.jobs",

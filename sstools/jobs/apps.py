@@ -13,10 +13,11 @@ class JobsConfig(AppConfig):
     def ready(self) -> None:
         from django_q.signals import post_spawn
 
-        from sstools.web import home
+        from sstools.web import home, search
 
         from . import (
             checks,  # noqa: F401  registers itself
+            finding,
             overview,
             periodic,
             retention,
@@ -26,6 +27,7 @@ class JobsConfig(AppConfig):
 
         post_spawn.connect(_load_everything, dispatch_uid="load everything")
         home.register(overview)
+        search.register(finding)
         periodic.every(RESEND_SECONDS, "Sending lost messages again", services.resend)
         for name, forget in retention.FORGOTTEN.items():
             tidying.register(name, forget)

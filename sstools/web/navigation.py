@@ -108,7 +108,7 @@ GROUPS = (
         ),
     ),
 )
-SEARCH = ("web:search", *GROUPS[1].entries[0].names)
+SEARCH = ("web:search",)
 
 
 def first_url(*names: str) -> str:

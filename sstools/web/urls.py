@@ -10,5 +10,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("login/", signin.Login.as_view(), name="login"),
     path("logout/", signin.Logout.as_view(), name="logout"),
     path("me/", views.me, name="me"),
+    path("search/", views.search, name="search"),
+    path("search/palette/", views.palette, name="palette"),
     path("styleguide/", views.styleguide, name="styleguide"),
 ]

@@ -6,11 +6,14 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
 from django.views.decorators.http import require_http_methods, require_safe
 
 from sstools.roles import policy
 
+from . import finding
 from . import home as overview
+from . import search as everywhere
 from . import styleguide as samples
 from .forms import PreferenceForm
 from .htmx import go_to, render_page
@@ -53,3 +56,33 @@ def styleguide(request: HttpRequest) -> HttpResponse:
     if not (settings.DEBUG or getattr(request.user, "is_staff", False)):
         raise Http404
     return render_page(request, "web/styleguide.html", None, samples.context(request))
+@require_safe
+@login_required
+def search(request: HttpRequest) -> HttpResponse:
+    """Everything that fits, on a page of its own: for those without JavaScript, and for what is more than a few."""
+    text = finding.asked(request)
+    context: dict[str, Any] = {"q": text}
+    if text:
+        ask = everywhere.Ask(request.user, text)
+        if url := everywhere.leads_to(ask):
+            return go_to(request, url)
+        sections = everywhere.sections(ask, request.GET.dict())
+        groups = [group for group in finding.groups(request, ask) if not group.is_in_full]
+        context |= {"sections": sections, "groups": groups}
+    return render_page(request, "web/search.html", "web/_search.html", context)
+
+
+@require_safe
+@login_required
+def palette(request: HttpRequest) -> HttpResponse:
+    """The list below the field of the palette: what fits, or what was looked at lately where nothing is asked."""
+    text = finding.asked(request)
+    groups = (
+        finding.groups(request, everywhere.Ask(request.user, text)) if text else finding.suggestions(request)
+    )
+    count = sum(len(group.items) for group in groups)
+    response = render(request, "web/_palette_list.html", {"q": text, "groups": groups, "count": count})
+    response["Cache-Control"] = "no-store"
+    return response
+
+

@@ -171,7 +171,7 @@
     else if (event.shiftKey && code === "Slash") byId("shortcuts")?.showModal();
     else if (event.shiftKey) done = false;
     else if (code === "KeyG") going = Date.now();
-    else if (code === "Slash" && byId("search")) byId("search").focus();
+    else if (code === "Slash" && byId("palette")) document.dispatchEvent(new Event("palette"));
     else if (code === "KeyJ" || code === "KeyK") step(all("main tbody .col-name a"), code === "KeyJ" ? 1 : -1);
     else if (code === "KeyX" && document.activeElement.closest("tr")) document.activeElement.closest("tr").querySelector("[type=checkbox]")?.click();
     else if (code === "KeyN" || code === "KeyP") step(all("main .item > summary, main .conflict input:checked, main [data-change]"), code === "KeyN" ? 1 : -1);

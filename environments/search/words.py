@@ -1,0 +1,89 @@
+"""Texts as words, the same ones for every database. No Django here."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from environments.words import fold
+
+MAX_WORD = 64  # characters; a longer run of letters and digits is data
+MAX_TERMS = 12
+# Stands between two texts, so that no term spans both: SQLite takes it for a word, which nobody can ask for.
+BETWEEN = "\ue000"
+_WORD = re.compile(r"[^\W_]+")
+# What canonical texts have in place of ids; nobody types it.
+_TOKENS = re.compile(r"⟦[^⟧]*⟧")
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text: runs of letters and digits, folded. `Sales_Fact.net` gives sales, fact, net."""
+    return [word[:MAX_WORD] for word in _WORD.findall(fold(_TOKENS.sub(" ", text)))]
+
+
+@dataclass(frozen=True)
+class Term:
+    """Words that stand side by side; the last one may go on, unless it is a single character."""
+
+    words: tuple[str, ...]
+
+    @property
+    def is_prefix(self) -> bool:
+        return len(self.words[-1]) > 1
+
+    @cached_property
+    def pattern(self) -> re.Pattern[str]:
+        """Finds it in a text that was not folded."""
+        spelled = (re.escape(word).replace("е", "[её]") for word in self.words)
+        end = "" if self.is_prefix else r"(?![^\W_])"
+        return re.compile(r"(?<![^\W_])" + r"[\W_]+".join(spelled) + end, re.IGNORECASE)
+
+
+def terms_of(text: str) -> list[Term]:
+    """What is searched for: everything between spaces, or between quotes, is one term. Each must be there."""
+    terms: list[Term] = []
+    for quoted, plain in re.findall(r'"([^"]*)"|([^\s"]+)', text):
+        if (words := words_of(quoted or plain)) and (term := Term(tuple(words))) not in terms:
+            terms.append(term)
+    return terms[:MAX_TERMS]
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """Why something was found: `label` says where, `parts` are (text, is it what was searched for)."""
+
+    label: str
+    parts: tuple[tuple[str, bool], ...]
+
+    @property
+    def text(self) -> str:
+        return "".join(text for text, _ in self.parts)
+
+
+BEFORE, AFTER = 48, 90  # characters around the first mark
+
+
+def excerpt(label: str, text: str, terms: Iterable[Term]) -> Excerpt:
+    """The part of `text` around the first of `terms` in it, marked. What is left out is shown by …"""
+    terms = list(terms)
+    starts = [found.start() for term in terms if (found := term.pattern.search(text))]
+    first = min(starts, default=0)
+    start, end = max(0, first - BEFORE), min(len(text), first + AFTER)
+    if start:  # not in the middle of a word
+        start = text.find(" ", start, first) + 1 or start
+    piece = ("… " if start else "") + " ".join(text[start:end].split()) + (" …" if end < len(text) else "")
+    return Excerpt(label, tuple(_marked(piece, terms)))
+
+
+def _marked(text: str, terms: Sequence[Term]) -> Iterable[tuple[str, bool]]:
+    spans = sorted(found.span() for term in terms for found in term.pattern.finditer(text))
+    position = 0
+    for start, end in spans:
+        if start < position:
+            continue
+        if start > position:
+            yield text[position:start], False
+        yield text[start:end], True
+        position = end
+    if position < len(text):
+        yield text[position:], False
