@@ -21,6 +21,7 @@ from django.utils.http import urlsafe_base64_encode
 
 from environments.models import Environment
 from migrations_app.comparing.models import UploadedBundle
+from migrations_app.models import Pairing
 from migrations_app.release import services as release
 from migrations_app.release.models import FreezePeriod
 from sstools.audit import services as audit
@@ -32,7 +33,7 @@ from sstools.roles.accounts import OPERATOR, create_service_account
 from sstools.roles.models import Membership
 from sstools.roles.tokens import create_token
 from sstools.schedules import services as schedules
-from tests.factories import make_asset, make_environment, make_migration, make_plan, make_run
+from tests.factories import make_asset, make_environment, make_migration, make_plan, make_run, uuid_for
 
 #: Column of the table -> who it is. "elsewhere" administers another environment; "staff" is let into the Django admin.
 WHO = {
@@ -108,6 +109,8 @@ ARGUMENTS: list[tuple[str, dict[str, Any]]] = [
     (r"roles:role.*|api:access-role.*", {"key": lambda t: t["role"].key}),
     (r"roles:group.*|api:access-group.*", {"pk": lambda t: t["group"].pk}),
     (r"roles:grant.*|api:access-grant.*", {"pk": lambda t: t["grant"].pk}),
+    (r"api:asset.*", {"kind": lambda t: "dashboards", "uuid": lambda t: t["asset"].uuid}),
+    (r"api:pairing", {"pk": lambda t: t["pairing"].pk}),
     (r"api:environment.*", {"uuid": lambda t: t["zebra"].uuid}),
     (r"api:migration.*", {"uuid": lambda t: t["migration"].uuid}),
     (r"api:plan", {"uuid": lambda t: t["migration"].plan.uuid}),
@@ -185,6 +188,13 @@ BODIES: dict[str, Body] = {
     },
     "POST migrations_app:override": {"reason": "a reason that is long enough"},
     "POST migrations_app:edit": {"title": "Renamed"},
+    "POST api:pairings": lambda t: {
+        "source": "dev",
+        "target": "zebra",
+        "kind": "dashboard",
+        "source_uuid": t["sales"].uuid,
+        "target_uuid": t["asset"].uuid,
+    },
     "POST assets:pairing": lambda t: {"env": "zebra", "do": "pair", "target_uuid": t["asset"].uuid},
     "POST migrations_app:add": lambda t: {"do": "save", "basket": t["sales"].uuid},
     "POST migrations_app:new": lambda t: {
@@ -229,6 +239,7 @@ BODIES: dict[str, Body] = {
 #: What stands after the "?".
 QUERIES = {
     "GET assets:pairing": "env=zebra",
+    "GET api:pairing-suggestions": f"source=dev&target=zebra&kind=dashboard&uuid={uuid_for('Dev sales')}",
     "DELETE api:environment": "confirm=zebra",
     "GET api:comparisons": "left=env:dev&right=env:zebra",
     "GET api:comparison-asset": "left=env:dev&right=env:zebra",
@@ -326,6 +337,9 @@ def _things(dev: Environment, zebra: Environment, make: Any) -> dict[str, Any]:
         },
         actor=owner,
     )
+    pairing = Pairing.objects.create(
+        source=dev, target=zebra, kind="chart", source_uuid=uuid_for("a"), target_uuid=uuid_for("b")
+    )
     webhook = Webhook.objects.create(
         name="Zebra chat",
         url="https://hooks.zebra.example/x",
@@ -359,6 +373,7 @@ def _things(dev: Environment, zebra: Environment, make: Any) -> dict[str, Any]:
         "zebra": zebra,
         "asset": asset,
         "sales": sales,
+        "pairing": pairing,
         "busy": busy,
         "asking": asking,
         "migration": migration,

@@ -19,6 +19,7 @@ class Graph:
 
     reach: Reach
     picture: Picture
+    centre: Node
     needs: list[Node]
     users: list[Node]
 
@@ -29,7 +30,8 @@ def graph_of(reach: Reach, reference: Environment | None) -> Graph:
     nodes = {key: _node(reach, key, states) for key in reach.steps}
     lines = [(edge.above, edge.below, edge.how != "needs") for edge in reach.edges]
     picture = lay_out(nodes.values(), lines, reach.centre)
-    return Graph(reach, picture, [nodes[key] for key in reach.needs], [nodes[key] for key in reach.users])
+    needs, users = ([nodes[key] for key in keys] for keys in (reach.needs, reach.users))
+    return Graph(reach, picture, nodes[reach.centre], needs, users)
 
 
 def _node(reach: Reach, key: Key, states: dict[Key, str]) -> Node:

@@ -1,25 +1,9 @@
-from django.urls import path, register_converter
+from django.urls import path
 
-from environments.canonical.documents import Kind
-
-from . import views
-
-_BY_PLURAL = {kind.plural: kind for kind in Kind}
-
-
-class KindConverter:
-    """ "dashboards" in an address is Kind.DASHBOARD."""
-
-    regex = "|".join(sorted(_BY_PLURAL))
-
-    def to_python(self, value: str) -> Kind:
-        return _BY_PLURAL[value]
-
-    def to_url(self, value: Kind | str) -> str:
-        return value if value in _BY_PLURAL else Kind(value).plural
-
-
-register_converter(KindConverter, "kinds")
+from . import (
+    converters,  # noqa: F401  registers "kinds"
+    views,
+)
 
 app_name = "assets"
 urlpatterns = [

@@ -215,7 +215,7 @@ def _pair(request: HttpRequest, family: Family, reference: Member, member: Membe
         return f"{family.title} on {there} is what has its uuid again."
     chosen = request.POST.get("target_uuid", "") or request.POST.get("other_uuid", "")
     pairings.pair(here, there, family.kind.value, reference.uuid, chosen, actor=request.user, via="page")
-    return f"{family.title} on {there} is paired. Plans and states use it from now on."
+    return f"{family.title} on {there} is paired. States and new plans use it from now on."
 
 
 def _choice(request: HttpRequest, family: Family, reference: Member, target: Environment) -> dict[str, Any]:
