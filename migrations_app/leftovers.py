@@ -26,6 +26,8 @@ from .models import (
 )
 
 LOOK = "migrations_app.settle_run"
+#: So many looks follow each other where all workers of one died; then somebody has to find out what kills them.
+MOST_LOOKS = 3
 
 
 # --- What somebody decides ------------------------------------------------------------------------------------
@@ -197,9 +199,15 @@ def _planned(run: Run) -> list[str]:
 
 
 def look_ended(job: Job) -> None:
-    """A look that ended without seeing anything leaves a run of which nobody knows: say so, and what to do."""
+    """A look that ended without seeing anything leaves a run of which nobody knows: say so, and what to do. Where its
+    workers died, the next one takes over what it has locked, so that still nobody writes to what nobody has seen.
+    """
     run = Run.objects.select_related("migration__target").filter(number=job.params.get("run")).first()
     if run is None or run.state != RunState.NEEDS_ATTENTION or run.looked_at is not None:
+        return
+    if _lost_its_workers(job) and _lost_looks(run) < MOST_LOOKS:
+        names: list[Any] = job.lock_names()
+        jobs.hand_over_locks(job, _queue_look(run, actor=job.actor, locks=names, source=job.source))
         return
     error = run.error or {}
     cause = error.get("cause")
@@ -212,3 +220,18 @@ def look_ended(job: Job) -> None:
         "remedy": "Look again, or roll back from the restore point.",
     }
     run.save(update_fields=["error"])
+
+
+def _lost_looks(run: Run) -> int:
+    """How many looks at a run in a row lost all their workers, since it was closed or somebody asked for one."""
+    ended = Job.objects.filter(kind=LOOK, params={"run": run.number}, finished_at__isnull=False)
+    number = 0
+    for job in ended.order_by("-pk")[:MOST_LOOKS]:
+        if not _lost_its_workers(job):
+            break
+        number += 1
+    return number
+
+
+def _lost_its_workers(job: Job) -> bool:
+    return (job.error or {}).get("code") == "worker_lost"

@@ -286,6 +286,13 @@ def unreachable(error: Exception, where: str, proxy: str | None = None) -> Super
     return SupersetUnreachable(redact(text), code=code, detail=detail)
 
 
+def cut_off(error: SupersetUnreachable, where: str) -> SupersetUnreachable:
+    """The same, of a request that did not leave as a whole: whatever it was to do, it was not done."""
+    how = "took no more of" if error.code == "timeout" else "broke in the middle of"
+    text = f"The connection to {where} {how} the request: {where} has only a part of it, and does nothing with that."
+    return SupersetUnreachable(redact(text), code=error.code, detail=error.detail)
+
+
 def _tls_kind(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return _TLS_KINDS.get(error.verify_code, "other")

@@ -24,7 +24,7 @@ import httpx
 
 from .answer import Answer, RequestRecord
 from .auth import Auth
-from .errors import SupersetError, SupersetRefused, SupersetUnreachable, redact, unreachable
+from .errors import SupersetError, SupersetRefused, SupersetUnreachable, cut_off, redact, unreachable
 from .explain import ambiguous, error_of, is_csrf_failure, is_unauthorized, may_pass, not_superset
 from .rison import rison
 
@@ -297,6 +297,8 @@ class Door:
                     allowed = 0  # a certificate does not change within seconds
                 if method != "GET":
                     allowed = min(retries, REFUSED_RETRIES) if not broken.sent else 0
+                    if broken.is_cut and failure.code == "timeout":
+                        allowed = 0  # so slow a line takes the next one no faster
                 if attempt > allowed:
                     raise failure from None
                 self._sleep(_backoff(attempt))
@@ -407,6 +409,8 @@ class Door:
             if self._before_request is not None:  # the last word before anything leaves, after all waiting
                 self._before_request(method, target)
             started = time.monotonic()
+            progress = _Progress()
+            request.extensions = {**request.extensions, "trace": progress}
             try:
                 response = http.send(request, stream=True)
                 try:
@@ -432,8 +436,13 @@ class Door:
                 httpx.StreamError,
                 OSError,
             ) as exc:
+                failure = unreachable(exc, self._where, self._proxy)
+                if progress.is_cut:
+                    failure = cut_off(failure, self._where)
                 broken = _Broken(
-                    self._cleaned(unreachable(exc, self._where, self._proxy)), sent=_may_have_been_sent(exc)
+                    self._cleaned(failure),
+                    sent=_may_have_been_sent(exc) and not progress.is_cut,
+                    is_cut=progress.is_cut,
                 )
                 error = broken.error.code
                 status = None
@@ -519,12 +528,35 @@ class Door:
 
 
 class _Broken(Exception):
-    """No complete answer came; `sent` says whether the server may have seen the request."""
+    """No complete answer came. `sent`: the server may have seen the whole request; `is_cut`: a part of it, not all."""
 
-    def __init__(self, error: SupersetUnreachable, *, sent: bool) -> None:
+    def __init__(self, error: SupersetUnreachable, *, sent: bool, is_cut: bool = False) -> None:
         super().__init__(error.message)
         self.error = error
         self.sent = sent
+        self.is_cut = is_cut
+
+
+class _Progress:
+    """How far a request got on its way out, by the events of httpcore (its "trace" extension).
+
+    `send_request_body.complete` comes when the operating system has taken the last byte. Where the sending began and
+    that never came, no server can have the whole body; and half a body is none to Superset: what is shorter than its
+    Content-Length is neither a form with a file nor JSON, and gets a 400 (superset/dashboards/api.py, import_; seen on
+    4.1.4 and 6.1.0, tests/live/test_lost_answers.py). A failed write alone says nothing: httpcore goes on to read an
+    answer then, and reports what comes of that.
+    """
+
+    def __init__(self) -> None:
+        self._begun = self._complete = False
+
+    def __call__(self, event: str, info: Mapping[str, Any]) -> None:
+        self._begun |= event.endswith("send_request_headers.started")
+        self._complete |= event.endswith("send_request_body.complete")
+
+    @property
+    def is_cut(self) -> bool:
+        return self._begun and not self._complete
 
 
 def _may_have_been_sent(error: Exception) -> bool:

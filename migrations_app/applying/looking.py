@@ -37,8 +37,10 @@ def look_at_run(run: Run, ctx: JobContext) -> dict[str, Any]:
         return {"run": run.number, "state": run.state, "looked": False}
     with ExitStack() as stack:
         attempt = Attempt(run, ctx, stack, is_looking=True)
-        if attempt.row.state != RunState.NEEDS_ATTENTION:  # somebody has it in hand, or has decided
-            return {"run": run.number, "state": attempt.row.state, "looked": False}
+        if attempt.row.state != RunState.NEEDS_ATTENTION:
+            if _has_concluded(attempt):  # and the worker died before it could say so
+                return _seen(attempt)
+            return {"run": run.number, "state": attempt.row.state, "looked": False}  # somebody has it in hand
         target = attempt.migration.target.name
         ctx.step(f"Asking {target} what is there")
         try:
@@ -50,13 +52,23 @@ def look_at_run(run: Run, ctx: JobContext) -> dict[str, Any]:
             raise
         _conclude_undoing(attempt, reading)
         _conclude(attempt, reading)
-        return {
-            "run": run.number,
-            "state": attempt.row.state,
-            "written": len(attempt.row.written),
-            "unwritten": len(attempt.row.unwritten),
-            "looked": True,
-        }
+        return _seen(attempt)
+
+
+def _seen(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "run": attempt.row.number,
+        "state": attempt.row.state,
+        "written": len(attempt.row.written),
+        "unwritten": len(attempt.row.unwritten),
+        "looked": True,
+    }
+
+
+def _has_concluded(attempt: Attempt) -> bool:
+    """A worker of this very job has written down what it saw."""
+    begun, seen = attempt.ctx.job.started_at, attempt.row.looked_at
+    return begun is not None and seen is not None and seen >= begun
 
 
 def _conclude(attempt: Attempt, reading: EnvironmentReading) -> None:

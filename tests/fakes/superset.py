@@ -17,9 +17,10 @@ It misbehaves on request:
     fake.misbehave("GET", "/api/v1/chart/", httpx.Response(502, html="<h1>Bad Gateway</h1>"), times=2)
     fake.misbehave("GET", "/api/v1/chart/", lambda request: None)         # looked at, then answered as usual
 
-Faults: "refused" (no connection), "reset" (before anything happened), "reset_after" (done, the answer is lost),
-"timeout", "timeout_after", "truncated" (done, half of the answer), "login" (302 to the login page), "html_500",
-"html_200" (a page of something else), "429", an httpx.Response, or a callable(request) -> Response | None.
+Faults: "refused" (no connection), "cut" (the line broke while it was sent), "reset" (before anything happened),
+"reset_after" (done, the answer is lost), "timeout", "timeout_after", "truncated" (done, half of the answer), "login"
+(302 to the login page), "html_500", "html_200" (a page of something else), "429", an httpx.Response, or a
+callable(request) -> Response | None.
 
 Settings: `page_cap`, `databases_are_capped`, `public_may_read` (bearer tokens are ignored on lists), `role` ("Admin",
 "Alpha", "Gamma", "Reader"), `token_seconds`, `auth_type`. Every request is kept in `requests`; `writes` are those that
@@ -220,6 +221,10 @@ class FakeSuperset(Bundles, Sessions, httpx.BaseTransport):
             return fault
         elif fault == "refused":
             raise httpx.ConnectError("refused", request=request) from ConnectionRefusedError(111, "refused")
+        elif fault == "cut":
+            for event in ("headers.started", "headers.complete", "body.started", "body.failed"):
+                request.extensions["trace"](f"http11.send_request_{event}", {})  # as httpcore tells it
+            raise httpx.ReadError("connection reset by peer", request=request)
         elif fault == "reset":
             raise httpx.ReadError("connection reset by peer", request=request)
         elif fault == "timeout":

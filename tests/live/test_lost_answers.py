@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -45,6 +46,44 @@ class LosingTransport(httpx.BaseTransport):
                     )
                 raise httpx.ReadTimeout("lost", request=request)
         return self._real.handle_request(request)
+
+
+class CuttingTransport(httpx.BaseTransport):
+    """Sends half of the first import and closes its side, as a line that breaks; tells it as httpcore does.
+
+    `answers`: what Superset makes of that half. `assets`: datasets and charts before and after it.
+    """
+
+    def __init__(self) -> None:
+        self._real = httpx.HTTPTransport()
+        self.imports = 0
+        self.answers: list[bytes] = []
+        self.assets: list[list[int]] = []
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        if request.method == "POST" and "/import/" in request.url.path:
+            self.imports += 1
+            if self.imports == 1:
+                self.assets.append(self._count(request))
+                self._send_half(request)
+                self.assets.append(self._count(request))
+                raise httpx.ReadError("connection reset by peer", request=request)
+        return self._real.handle_request(request)
+
+    def _count(self, request: httpx.Request) -> list[int]:
+        headers = {"Authorization": request.headers["authorization"]}
+        lists = [request.url.copy_with(path=f"/api/v1/{kind}/", query=None) for kind in ("dataset", "chart")]
+        return [int(httpx.get(url, headers=headers, trust_env=False).json()["count"]) for url in lists]
+
+    def _send_half(self, request: httpx.Request) -> None:
+        trace, body = request.extensions["trace"], request.read()
+        head = [f"{request.method} {request.url.raw_path.decode()} HTTP/1.1".encode()]
+        head += [name + b": " + value for name, value in request.headers.raw]
+        with socket.create_connection((request.url.host, request.url.port or 80), timeout=60) as line:
+            trace("http11.send_request_headers.started", {})
+            line.sendall(b"\r\n".join(head) + b"\r\n\r\n" + body[: len(body) // 2])
+            line.shutdown(socket.SHUT_WR)
+            self.answers.append(line.recv(65536))
 
 
 @pytest.fixture(autouse=True)
@@ -111,6 +150,22 @@ def test_imports_that_are_never_carried_out_are_undone_as_a_whole(
     )  # one more, after the target had proven that the first came to nothing
     assert fingerprints(product.read(target)) == before
     assert ("nothing was written" if on_import == 1 else "has been undone") in run.error["message"].lower()
+
+
+@pytest.mark.parametrize("version", ["6.1.0", "4.1.4"])
+def test_half_an_import_is_none_to_superset_and_nobody_waits_for_it(
+    product: Product, dev: RunningSuperset, fresh_target: Lease, settings: Any, version: str
+) -> None:
+    settings.WRITE_ENDS_PERCENT = 10_000  # were it settled by waiting, this test would not end
+    source, target = product.register("dev", dev), short(product.register("prod", fresh_target(version)))
+    games = product.uuids(source, "dashboard", title="Video Game Sales")
+    migration = product.migrate(source, target, games, verify=False)
+    transport = CuttingTransport()
+    with connecting_through(_only(target, transport)):
+        run = product.apply(migration)
+    assert run.state == "applied"
+    assert transport.assets[0] == transport.assets[1]
+    assert b" 200 " not in transport.answers[0].partition(b"\r\n")[0]
 
 
 def _only(

@@ -445,3 +445,32 @@ def test_a_roll_back_that_loses_every_worker_leaves_nothing_under_way(
     assert (set(run.written), set(run.unwritten)) == (charts, {uuid_for("Sales")})
     assert set(run.created) == charts
     assert not JobLock.objects.exists()
+
+
+# --- Half a request -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("later", [False, True], ids=["first", "second"])
+@pytest.mark.parametrize("times", [1, 4])
+def test_a_line_that_breaks_while_an_import_is_sent_costs_no_waiting(
+    product: Product, pair: FakePair, waits: list[float], times: int, later: bool
+) -> None:
+    """What left in part is nothing to Superset: it is sent again at once, three times, and nobody waits until it must
+    have ended. A target that goes on so before the first write ends the run, after it it is waited for.
+    """
+    job = queue_apply(product, planned(product, pair))
+    if later:
+        pair.prod.misbehave("POST", IMPORT, lambda _: pair.prod.misbehave("POST", IMPORT, "cut", times=times))
+    else:
+        pair.prod.misbehave("POST", IMPORT, "cut", times=times)
+    run_job(str(job.uuid))
+    job.refresh_from_db()
+    run = Run.objects.get()
+    if times == 4 and not later:
+        assert run.state == RunState.STOPPED
+        assert "only a part" in (run.error or {})["message"]
+    else:
+        assert (job.state, run.state) == (State.SUCCEEDED, RunState.APPLIED)
+        sent = [request for request in pair.prod.writes if IMPORT in request.url.path]
+        assert len(sent) == 2 + times
+    assert sum(waits) <= 1

@@ -11,7 +11,7 @@ import pytest
 from django.utils import timezone
 
 from migrations_app import leftovers, services
-from migrations_app.applying import wake_lookers
+from migrations_app.applying import looking, wake_lookers
 from migrations_app.applying.looking import LEAVE, TARGET_AWAY
 from migrations_app.errors import NotReady
 from migrations_app.models import Migration, MigrationState, Run, RunState, StepState
@@ -20,6 +20,7 @@ from sstools.errors import NotAllowed
 from sstools.jobs import services as jobs
 from sstools.jobs.models import Job, JobLock, State
 from sstools.jobs.runner import run_job
+from sstools.jobs.services import LeaseLost
 from sstools.resources import resource_name
 from tests.factories import uuid_for
 
@@ -249,6 +250,129 @@ def test_a_run_whose_workers_all_died_is_looked_at_before_anybody_writes(
             raise AssertionError(
                 f"{fault} at {number} {scene.gate.seen[number]}\n{error}\n{told_all}"
             ) from error
+
+
+def lost(job: Job) -> None:
+    """Its worker died and the lease ran out: given up, as JOB_MAX_ATTEMPTS is 1."""
+    run_job(str(job.uuid))
+    Job.objects.filter(pk=job.pk).update(lease_until=timezone.now() - timedelta(seconds=1))
+    jobs.sweep()
+    job.refresh_from_db()
+    assert (job.state, (job.error or {})["code"]) == (State.FAILED, "worker_lost")
+
+
+def left_to_look(scene: Scene, at: int, fault: str) -> tuple[Migration, Job, Job]:
+    """A run whose workers all died at a request, and the look at what it left, still to be done."""
+    migration = scene.plan()
+    assert migration.plan is not None
+    scene.reset(at=at, fault=fault)
+    job = services.request_apply(migration, plan_hash=migration.plan.hash, actor=scene.product.admin)
+    lost(job)
+    scene.reset()
+    return migration, job, Job.objects.get(kind=leftovers.LOOK)
+
+
+@pytest.mark.parametrize("prepare", [create, red], ids=["at requests", "at conclusions"])
+def test_a_look_whose_worker_dies_anywhere_is_taken_up_by_another(
+    scene: Scene, settings: Any, monkeypatch: pytest.MonkeyPatch, prepare: Any
+) -> None:
+    """At every request of it; before and after each conclusion is written down, of the run and of what undid it."""
+    scene.prepare = prepare
+    _, writes = measured(scene)
+    real, concluded = looking.conclude, [0]
+
+    def died(at: int = -1, conclusion: int = 0) -> bool:
+        """Whether the look got as far as where its worker was to die."""
+        settings.JOB_MAX_ATTEMPTS = 1
+        # After its last write: of `red` that undoes, so two runs are to be concluded.
+        migration, job, look = left_to_look(scene, writes[-1], "dies_after")
+        dev, before = scene.begin
+        settings.JOB_MAX_ATTEMPTS = 3
+        concluded[0] = 0
+
+        def conclude(*args: Any, **kwargs: Any) -> Any:
+            concluded[0] += 1
+            if concluded[0] == conclusion:
+                raise LeaseLost
+            answer = real(*args, **kwargs)
+            concluded[0] += 1
+            if concluded[0] == conclusion:
+                raise LeaseLost
+            return answer
+
+        monkeypatch.setattr(looking, "conclude", conclude)
+        scene.reset(at=at, fault="dies")
+        run_job(str(look.uuid))
+        look.refresh_from_db()
+        is_dead = look.state == State.RUNNING
+        if is_dead:
+            assert set(look.held_locks.values_list("resource", flat=True)) == set(job.lock_names())
+            Job.objects.filter(pk=look.pk).update(lease_until=timezone.now() - timedelta(seconds=1))
+            concluded[0] = -100
+        scene.reset()
+        if is_dead:
+            scene.work(look)
+        assert look.state == State.SUCCEEDED, told(look)
+        assert (look.result or {}).get("looked") is True
+        run = only_run(migration)
+        assert run.looked_at is not None
+        run.job = None  # its job failed, whatever the run turned out to be
+        run.save()
+        check(scene, migration, job, before, dev)
+        return is_dead
+
+    tried = 0
+    if prepare is create:
+        while died(at=tried):
+            tried += 1
+        assert tried >= 2
+    else:
+        while died(conclusion=tried + 1):
+            tried += 1
+        assert tried == 4
+
+
+def test_a_look_that_loses_all_its_workers_is_followed_by_another_with_its_locks(
+    scene: Scene, settings: Any
+) -> None:
+    _, writes = measured(scene)
+    settings.JOB_MAX_ATTEMPTS = 1
+    migration, job, look = left_to_look(scene, writes[0], "dies_after")
+    locked = set(job.lock_names())
+    for number in range(leftovers.MOST_LOOKS):
+        assert set(look.held_locks.values_list("resource", flat=True)) == locked
+        assert (only_run(migration).error or {})["remedy"] == "Wait for the answer."
+        scene.reset(at=0, fault="dies")
+        lost(look)
+        looks = Job.objects.filter(kind=leftovers.LOOK).order_by("pk")
+        if number + 1 < leftovers.MOST_LOOKS:
+            look = looks[number + 1]
+            assert look.state == State.QUEUED
+    assert looks.count() == leftovers.MOST_LOOKS  # something kills them: somebody has to see what
+    assert not JobLock.objects.exists()
+    run = only_run(migration)
+    assert (run.state, run.looked_at) == (RunState.NEEDS_ATTENTION, None)
+    assert "is not known. The worker died" in (run.error or {})["message"]
+    scene.reset()
+    scene.product.do(leftovers.look_again(run, actor=scene.product.admin))
+    run.refresh_from_db()
+    assert run.looked_at is not None
+
+
+def test_a_death_of_the_next_look_counts_anew_after_one_that_saw_something(
+    scene: Scene, settings: Any
+) -> None:
+    _, writes = measured(scene)
+    settings.JOB_MAX_ATTEMPTS = 1
+    migration, _, look = left_to_look(scene, writes[0], "dies_after")
+    for _ in range(leftovers.MOST_LOOKS - 1):
+        scene.reset(at=0, fault="dies")
+        lost(look)
+        look = Job.objects.filter(kind=leftovers.LOOK).latest("pk")
+    scene.reset()
+    scene.work(look)
+    run = only_run(migration)
+    assert (look.state, run.looked_at is not None) == (State.SUCCEEDED, True)
 
 
 # --- A worker that lost the job, and is not dead --------------------------------------------------------------

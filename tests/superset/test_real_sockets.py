@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -229,6 +230,59 @@ def test_a_write_on_a_line_that_breaks_is_sent_once_and_ambiguous(serve: Callabl
     with client, pytest.raises(AmbiguousWrite):
         client.update("chart", 1, {"slice_name": "x"})
     assert sum(request.startswith(b"PUT") for request in server.heard) == 1
+
+
+@pytest.mark.parametrize("end", ["close", "reset", "silence"])
+@pytest.mark.parametrize("after", [0, 100_000], ids=["head", "part"])
+def test_a_line_that_breaks_before_all_was_sent_proves_that_nothing_was_taken(after: int, end: str) -> None:
+    """A server that has read the head, or a part of the body, and goes: what it lacks no timeout has to wait for."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    heard: list[int] = []
+    gone = threading.Event()
+
+    def run() -> None:
+        while True:
+            try:
+                talk, _ = listening.accept()
+            except OSError:
+                return
+            with talk:
+                data = b""
+                while b"\r\n\r\n" not in data:
+                    data += talk.recv(4096)
+                if data.startswith(b"GET"):
+                    talk.sendall(answer(b'{"result": "csrf"}'))
+                    continue
+                body = data.partition(b"\r\n\r\n")[2]
+                while len(body) < after:
+                    body += talk.recv(4096)
+                heard.append(len(body))
+                if end == "reset":
+                    talk.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                elif end == "silence":
+                    gone.wait(20)
+
+    threading.Thread(target=run, daemon=True).start()
+    client = SupersetClient(
+        f"http://127.0.0.1:{listening.getsockname()[1]}",
+        TokenAuth("sst_secret-key"),
+        read_timeout=1,
+    )
+    client._sleep = lambda seconds: None
+    bundle = b"x" * 30_000_000  # more than the buffers of both ends take
+    files = {"bundle": ("assets.zip", bundle, "application/zip")}
+    try:
+        with client, pytest.raises(SupersetUnreachable) as caught:
+            client._request("POST", "/api/v1/assets/import/", files=files, timeout=1)
+    finally:
+        gone.set()
+        listening.close()
+    assert not isinstance(caught.value, AmbiguousWrite)
+    assert caught.value.code == ("timeout" if end == "silence" else "connection_lost")
+    assert caught.value.written is False
+    assert "only a part" in caught.value.message
+    assert len(heard) == (1 if end == "silence" else 3)  # so it is sent again without harm
+    assert max(heard) < len(bundle)
 
 
 # -- proxy -------------------------------------------------------------------------------------------
