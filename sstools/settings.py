@@ -79,6 +79,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 1024 * 1024
 INSTALLED_APPS = [
     "migrations_app",
     "migrations_app.release",
+    "migrations_app.drift",
     "migrations_app.estate",
     "environments",
     "environments.search",

@@ -17,6 +17,7 @@ urlpatterns = [
     path("schedules/", include("sstools.schedules.urls")),
     path("", include("environments.urls")),
     path("", include("migrations_app.assets.urls")),
+    path("", include("migrations_app.drift.urls")),
     path("", include("migrations_app.release.urls")),
     path("", include("migrations_app.urls")),
     path("", include("migrations_app.comparing.urls")),

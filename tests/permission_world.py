@@ -22,6 +22,7 @@ from django.utils.http import urlsafe_base64_encode
 from environments.models import Environment
 from migrations_app.comparing.models import UploadedBundle
 from migrations_app.models import Pairing
+from migrations_app.drift.models import Finding
 from migrations_app.release import services as release
 from migrations_app.release.models import FreezePeriod
 from sstools.audit import services as audit
@@ -77,7 +78,8 @@ class World:
 ARGUMENTS: list[tuple[str, dict[str, Any]]] = [
     (r"release:(rules|freeze_add)|api:environment-(rules|freezes)", {"slug": lambda t: "zebra"}),
     (r"release:freeze_end|api:freeze", {"uuid": lambda t: t["freeze"].uuid}),
-    (r"release:route.*|api:route.*", {"slug": lambda t: t["route"].slug}),
+    (r"drift:(check|watch)|release:route.*|api:route.*", {"slug": lambda t: t["route"].slug}),
+    (r"drift:.*|api:drift-finding.*", {"uuid": lambda t: t["finding"].uuid}),
     (r"release:.*", {"number": lambda t: t["migration"].number}),
     (r"roles:token_end", {"pk": lambda t: t["token"].pk}),
     (r"roles:user_tokens", {"pk": lambda t: t["program"].pk}),
@@ -205,6 +207,10 @@ BODIES: dict[str, Body] = {
     },
     "POST release:approve": lambda t: {"plan": t["migration"].plan.hash, "verdict": "approved"},
     "POST api:migration-approval": lambda t: {"plan_hash": t["migration"].plan.hash, "verdict": "approved"},
+    "POST api:drift-finding-accept": {"reason": "It may stay."},
+    "POST drift:accept": {"reason": "It may stay."},
+    "POST drift:answer_many": lambda t: {"finding": str(t["finding"].uuid), "do": "accept", "reason": "Fine."},
+    "PUT api:route-watch": {"is_watched": True},
     "POST api:routes": {"name": "New way", "source": "dev", "target": "zebra"},
     "PATCH api:route": {"approvals": 1},
     "POST api:route-migrations": lambda t: {"selection": [str(t["sales"].uuid)]},
@@ -350,6 +356,9 @@ def _things(dev: Environment, zebra: Environment, make: Any) -> dict[str, Any]:
     delivery = Delivery.objects.create(notice=notice, webhook=webhook, state=DeliveryState.FAILED)
     event = audit.record("environment:update", zebra, actor=owner, data={"name": "Zebra"})
     token, _ = create_token(person, name="zebra token")
+    finding = Finding.objects.create(
+        target=zebra, source=dev, kind="dashboard", asset_uuid=asset.uuid, title=asset.title, how="created"
+    )
     route = release.save_route(
         None, {"name": "Zebra way", "source": dev, "target": zebra, "approvals": 1}, actor=owner
     )
@@ -386,6 +395,7 @@ def _things(dev: Environment, zebra: Environment, make: Any) -> dict[str, Any]:
         "event": event,
         "token": token,
         "route": route,
+        "finding": finding,
         "freeze": freeze,
         "program": program,
         "upload": upload,

@@ -22,6 +22,7 @@ v1: list[URLPattern | URLResolver] = [
     path("", include("environments.search.api")),
     path("", include("migrations_app.api")),
     path("", include("migrations_app.comparing.api")),
+    path("", include("migrations_app.drift.api")),
     path("", include("migrations_app.release.api")),
 ]
 urlpatterns = [

@@ -11,6 +11,7 @@ class Permission(StrEnum):
     ACCESS_VIEW = "access:view"
     ASSET_VIEW = "asset:view"
     AUDIT_VIEW = "audit:view"
+    DRIFT_ACCEPT = "drift:accept"  # what somebody edited on a target may stay
     ENVIRONMENT_EDIT = "environment:edit"  # register, change, remove; credentials
     ENVIRONMENT_TEST = "environment:test"  # ask it something: connection test, reading the inventory
     ENVIRONMENT_VIEW = "environment:view"
@@ -51,6 +52,7 @@ _VIEW = frozenset(
 _AUTHOR = _VIEW | {Permission.ENVIRONMENT_TEST, Permission.MIGRATION_PLAN, Permission.SCHEDULE_EDIT}
 _RELEASE_LEAD = _AUTHOR | {
     Permission.AUDIT_VIEW,
+    Permission.DRIFT_ACCEPT,
     Permission.JOB_CANCEL,
     Permission.MIGRATION_APPLY,
     Permission.MIGRATION_APPROVE,
@@ -83,6 +85,7 @@ MEANING: dict[Permission, str] = {
     Permission.ACCESS_VIEW: "seeing who may do what",
     Permission.ASSET_VIEW: "the inventory",
     Permission.AUDIT_VIEW: "who did what, and when",
+    Permission.DRIFT_ACCEPT: "letting stay what somebody edited on a target by hand",
     Permission.ENVIRONMENT_EDIT: "registering, changing, removing; credentials",
     Permission.ENVIRONMENT_TEST: "testing the connection, reading the inventory",
     Permission.ENVIRONMENT_VIEW: "seeing environments",

@@ -27,6 +27,7 @@ TABLE = {
     Permission.ENVIRONMENT_TEST: {"author", "release_lead", "admin"},
     Permission.MIGRATION_PLAN: {"author", "release_lead", "admin"},
     Permission.AUDIT_VIEW: {"release_lead", "admin"},
+    Permission.DRIFT_ACCEPT: {"release_lead", "admin"},
     Permission.JOB_CANCEL: {"release_lead", "admin"},
     Permission.MIGRATION_APPLY: {"release_lead", "admin"},
     Permission.MIGRATION_APPROVE: {"release_lead", "admin"},
