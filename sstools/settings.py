@@ -338,6 +338,7 @@ SPECTACULAR_SETTINGS = {
     ],
     "ENUM_NAME_OVERRIDES": {  # several things have a `state`
         "AnswerEnum": ["take", "keep", "leave_out", "adopt", "rename"],
+        "ComparedStateEnum": "migrations_app.comparing.listing.STATES",
         "JobStateEnum": "sstools.jobs.models.State",
         "OriginEnum": "sstools.roles.models.Source",
         "SourceEnum": "sstools.jobs.models.Source",

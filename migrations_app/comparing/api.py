@@ -245,10 +245,15 @@ class ComparisonsView(APIView):
 
 
 class ComparedAssetView(APIView):
-    @extend_schema(parameters=[KIND, *PLACES], responses=ComparedDetailSerializer)
+    @extend_schema(
+        parameters=[KIND, *PLACES],
+        responses=ComparedDetailSerializer,
+        operation_id="comparisons_asset_retrieve",
+    )
     def get(self, request: Request, kind: str, uuid: UUID) -> Response:
         """One asset: in sentences, field by field, and both sides as YAML."""
-        comparison = _compared(request, _asked(ComparedSerializer, request.query_params))
+        asked = {side: request.query_params.get(side, "") for side in ("left", "right")}
+        comparison = _compared(request, asked)
         row = comparison.row_of(str(uuid))
         if row is None or row.kind != kind:
             raise NotFound("Neither side has this asset.")

@@ -82,6 +82,8 @@ class Asked:
         comparison = self.compared()
         if self.problem is not None:
             raise self.problem
+        if self.left is None or self.right is None:
+            raise NoSuchPlace("There are no two places to compare.")
         if comparison is None:
             raise Invalid("Choose two different places.", code="same_place")
         return comparison
