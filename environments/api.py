@@ -1,6 +1,7 @@
 """REST: /api/v1/environments/ and /api/v1/assets/."""
 
 from django.db.models import QuerySet
+from django.shortcuts import get_object_or_404
 from django.urls import path
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import mixins, serializers, status, viewsets
@@ -16,7 +17,7 @@ from sstools.roles.permissions import Permission
 from . import services
 from .canonical.documents import Kind
 from .filters import AssetFilter, EnvironmentFilter, ordering
-from .models import Asset, AuthKind, Colour, Environment, Position
+from .models import Asset, AuthKind, Colour, Environment, Position, Reading
 
 IDEMPOTENCY = OpenApiParameter(
     "Idempotency-Key",
@@ -159,6 +160,47 @@ class AssetSerializer(serializers.ModelSerializer[Asset]):
         return asset.environment.url + asset.url_path
 
 
+class ReadingSerializer(serializers.ModelSerializer[Reading]):
+    """What one reading of an environment cost, and what it found."""
+
+    requests = serializers.DictField(
+        child=serializers.IntegerField(),
+        read_only=True,
+        help_text="list, export, sweep (exports of what no list said had changed), other (sign-in, version)",
+    )
+    found = serializers.DictField(
+        child=serializers.DictField(child=serializers.IntegerField()),
+        read_only=True,
+        help_text="by kind: added, changed, gone and same, against what was known before",
+    )
+    swept = serializers.IntegerField(read_only=True, help_text="assets that came with the sweep")
+    snapshot = serializers.IntegerField(
+        source="snapshot_id",
+        read_only=True,
+        allow_null=True,
+        help_text="number of the snapshot, while it is kept",
+    )
+    seconds = serializers.FloatField(read_only=True, allow_null=True)
+
+    class Meta:
+        model = Reading
+        fields = [
+            "uuid",
+            "job",
+            "state",
+            "mode",
+            "started_at",
+            "ended_at",
+            "seconds",
+            "requests",
+            "found",
+            "swept",
+            "snapshot",
+            "error",
+        ]
+        read_only_fields = fields
+
+
 class EnvironmentViewSet(
     mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Environment]
 ):
@@ -216,7 +258,7 @@ class EnvironmentViewSet(
     @extend_schema(request=None, responses={202: JobDetailSerializer}, parameters=[IDEMPOTENCY])
     @action(detail=True, methods=["post"])
     def read(self, request: Request, uuid: str) -> Response:
-        """Read its lists into the inventory, in the background."""
+        """Read what is there now, in the background: its lists, and an export of what they say has changed."""
         key = idempotency_key(request)
         job = services.request_reading(
             self.get_object(), actor=request.user, source=Source.API, idempotency_key=key
@@ -231,6 +273,22 @@ class EnvironmentViewSet(
         policy.require(request.user, Permission.ASSET_VIEW, environment)
         rows = environment.assets.filter(kind=Kind.DATABASE).select_related("environment")
         return Response(AssetSerializer(rows, many=True).data)
+
+
+class ReadingViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Reading]):
+    """The readings of an environment, newest first."""
+
+    serializer_class = ReadingSerializer
+    queryset = Reading.objects.none()
+
+    def get_queryset(self) -> QuerySet[Reading]:
+        if getattr(self, "swagger_fake_view", False):
+            return Reading.objects.none()
+        environment = get_object_or_404(
+            Environment.objects.visible_to(self.request.user), uuid=self.kwargs["uuid"]
+        )
+        rows: QuerySet[Reading] = Reading.objects.filter(environment=environment)
+        return rows
 
 
 class AssetViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Asset]):
@@ -266,6 +324,11 @@ urlpatterns = [
         "environments/<uuid:uuid>/databases/",
         EnvironmentViewSet.as_view({"get": "databases"}, detail=True, pagination_class=None),
         name="environment-databases",
+    ),
+    path(
+        "environments/<uuid:uuid>/readings/",
+        ReadingViewSet.as_view({"get": "list"}),
+        name="environment-readings",
     ),
     path("assets/", AssetViewSet.as_view({"get": "list"}), name="assets"),
 ]

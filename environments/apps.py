@@ -7,7 +7,7 @@ class EnvironmentsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from sstools.jobs import notices
+        from sstools.jobs import notices, tidying
         from sstools.roles import places
         from sstools.web import home
 
@@ -15,8 +15,11 @@ class EnvironmentsConfig(AppConfig):
             overview,
             pacing,
             problems,  # noqa: F401  registers how errors of a Superset are shown
+            readings,
         )
 
         home.register(overview)
         notices.register(pacing.pause_notices)
         places.register(overview.places)
+        tidying.register("old readings", readings.forget_readings)
+        tidying.register("unused documents", readings.forget_documents)

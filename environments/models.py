@@ -484,6 +484,12 @@ class Reading(models.Model):
         return self._total("gone")
 
     @property
+    def found_text(self) -> str:
+        """What it found, in words: "12 new, 3 changed", or that nothing changed."""
+        numbers = (("new", self.added), ("changed", self.changed), ("gone", self.gone))
+        return ", ".join(f"{number} {word}" for word, number in numbers if number) or "nothing changed"
+
+    @property
     def requests_text(self) -> str:
         """What it cost, in words: "4 lists, 1 export, and 1 of what seemed unchanged"."""
         lists, exports, sweeps = (int(self.requests.get(name, 0)) for name in ("list", "export", "sweep"))

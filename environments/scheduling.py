@@ -1,4 +1,4 @@
-"""What schedules may do with environments: test the connection, read the inventory."""
+"""What schedules may do with environments: test the connection, read what is there."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -76,7 +76,7 @@ CHECK = Schedulable(
     _state,
 )
 READING = Schedulable(
-    "Reads the lists of an environment, so that the inventory says what is there now.",
+    "Reads what is there now: the lists of an environment, and an export of what they say has changed.",
     EnvironmentParams,
     subjects,
     _read,

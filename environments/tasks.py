@@ -36,7 +36,7 @@ def check(ctx: JobContext, *, environment: str) -> dict[str, Any]:
 
 @job_kind(
     services.READING,
-    title="Read an inventory",
+    title="Read an environment",
     permission=Permission.ENVIRONMENT_TEST,
     link=_link,
     schedulable=scheduling.READING,

@@ -13,6 +13,7 @@ from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from sstools.errors import Conflict, Invalid
+from sstools.jobs.models import Job
 from sstools.resources import resource_name
 from sstools.roles import policy
 from sstools.roles.permissions import Permission
@@ -25,9 +26,10 @@ from .canonical.documents import Kind
 from .certificates import Certificate, read_certificates
 from .filters import KINDS, AssetFilter, ordering
 from .forms import EnvironmentForm
-from .models import Asset, AuthKind, Environment
+from .models import Asset, AuthKind, Environment, Reading
 
 PAGE_SIZE = 50
+READINGS_SHOWN = 10  # newest first; REST has all that are kept
 NEWEST = "-changed"  # the order of the inventory if none is asked for, as in Superset's own lists
 NEW_MIGRATION = ("migrations_app:create", "migrations_app:new")  # takes ?asset=<slug>:<kind>:<uuid>, repeated
 
@@ -195,11 +197,22 @@ def _state(request: HttpRequest, environment: Environment) -> dict[str, Any]:
         "report": report,
         "counts": _counts(environment) if environment.inventory_at else [],
         "databases": _databases(environment) if sees_assets else None,
+        "readings": _readings(request, environment),
         "can_test": policy.can(request.user, Permission.ENVIRONMENT_TEST, environment),
         "live_text": ""
         if at_work or not wants_fragment(request)
         else f"{environment.name}: {environment.state_word}.",
     }
+
+
+def _readings(request: HttpRequest, environment: Environment) -> list[Reading]:
+    """The newest ones, each with its job where that is kept and may be seen."""
+    rows = list(environment.readings.all()[:READINGS_SHOWN])
+    wanted = [row.job for row in rows if row.job]
+    known = set(Job.objects.visible_to(request.user).filter(uuid__in=wanted).values_list("uuid", flat=True))
+    for row in rows:
+        row.job = row.job if row.job in known else None
+    return rows
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from environments.lab.errors import LabError, ToolMissing
 from environments.lab.install import Installer
 from environments.lab.instance import RunningSuperset
 from environments.lab.lab import holder_of
+from environments.lab.large import Sizes, build_large_estate
 from environments.lab.places import Places
 from environments.lab.progress import Progress
 from environments.lab.server import serve, shared_run
@@ -65,6 +66,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.set_defaults(function=_start)
 
+    command = commands.add_parser("fill", help="fill a Superset that `start` started with a large estate")
+    command.add_argument("name", help="started with --contents prod, as the datasets stand on its connection")
+    command.add_argument("--charts", type=int, default=Sizes.charts)
+    command.add_argument("--dashboards", type=int, default=Sizes.dashboards)
+    command.add_argument("--datasets", type=int, default=Sizes.datasets)
+    command.set_defaults(function=_fill)
+
     command = commands.add_parser("stop", help="end what `start` started, and its databases")
     command.set_defaults(function=_stop)
 
@@ -99,6 +107,17 @@ def _start(options: argparse.Namespace) -> None:
         )
         lab.keep()
     _show(progress, running)
+
+
+def _fill(options: argparse.Namespace) -> None:
+    progress = Progress()
+    with LabClient() as lab:
+        running = next((one for one in lab.status() if one.name == options.name), None)
+    if running is None:
+        raise LabError(f"There is no {options.name}.", f"python -m environments.lab start {options.name}")
+    sizes = Sizes(options.charts, options.dashboards, options.datasets)
+    with progress.step(f"Filling {options.name}", f"{options.name} holds {sizes.total} more assets"):
+        build_large_estate(running, sizes)
 
 
 def _stop(options: argparse.Namespace) -> None:

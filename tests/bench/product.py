@@ -58,13 +58,12 @@ def peak_mib() -> float:
     return int(found[1]) / 1024 if found else 0.0
 
 
-def setup(source_url: str, target_url: str) -> dict[str, Any]:
-    """Not timed: what is done once in the life of an installation."""
+def setup_installation(source_url: str, target_url: str, *, read: bool = True) -> tuple[Any, Any, Any]:
+    """An installation with its administrator and the environments dev and prod, tested and (with `read`) read."""
     from django.contrib.auth import get_user_model
     from django.core.management import call_command
 
     from environments import services as environments
-    from migrations_app import services
 
     call_command("migrate", verbosity=0)
     admin = get_user_model().objects.create_superuser("bench", password="a long password 1")
@@ -73,9 +72,17 @@ def setup(source_url: str, target_url: str) -> dict[str, Any]:
         data = {"name": name, "slug": name, "tag": name, "url": url, "username": USER, "secret": PASSWORD}
         environment = environments.register_environment(data, actor=admin)
         environments.run_check(environment)
-        environments.run_reading(environment)
+        if read:
+            environments.run_reading(environment)
         made.append(environment)
-    source, target = made
+    return made[0], made[1], admin
+
+
+def setup(source_url: str, target_url: str) -> dict[str, Any]:
+    """Not timed: what is done once in the life of an installation."""
+    from migrations_app import services
+
+    source, target, admin = setup_installation(source_url, target_url)
     databases = {
         row.uuid: target.assets.get(kind="database").uuid for row in source.assets.filter(kind="database")
     }
@@ -92,13 +99,13 @@ def move(*, verify: bool) -> dict[str, Any]:
     migration = services.create_migration(
         source, target, selection=naming.all_assets(source), actor=admin, verify=verify
     )
-    planning = _timed(lambda: services.request_plan(migration, actor=admin))
+    planning = timed(lambda: services.request_plan(migration, actor=admin))
     migration.refresh_from_db()
     plan = migration.plan
     assert plan is not None
     if plan.blocked_count or plan.errors:
         raise SystemExit(f"The plan is not clean: {plan.counts} {plan.errors[:3]}")
-    applying = _timed(lambda: services.request_apply(migration, plan_hash=plan.hash, actor=admin))
+    applying = timed(lambda: services.request_apply(migration, plan_hash=plan.hash, actor=admin))
     run = Run.objects.get(migration=migration)
     return {
         "plan_seconds": planning,
@@ -130,7 +137,7 @@ def replan() -> dict[str, Any]:
     def plan() -> tuple[float, Any]:
         selection = naming.all_assets(source)
         migration = services.create_migration(source, target, selection=selection, actor=admin)
-        seconds = _timed(lambda: services.request_plan(migration, actor=admin))
+        seconds = timed(lambda: services.request_plan(migration, actor=admin))
         migration.refresh_from_db()
         return seconds, migration.plan
 
@@ -162,7 +169,7 @@ def _known() -> tuple[Any, Any, Any]:
     )
 
 
-def _timed(ask: Any) -> float:
+def timed(ask: Any) -> float:
     """Seconds from asking for a job to its end, done here as a worker does it."""
     from sstools.jobs.runner import run_job
 

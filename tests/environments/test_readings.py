@@ -8,7 +8,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.test import Client
 from django.utils import timezone
+from rest_framework.test import APIClient
 
 from environments import events, readings, services
 from environments import reading as reading_module
@@ -24,7 +26,7 @@ from environments.models import (
     Snapshot,
 )
 from environments.store import get_documents, latest_complete, load_snapshot
-from environments.superset.errors import SupersetUnreachable
+from environments.superset.errors import SupersetRefused, SupersetUnreachable
 from tests.fakes.superset import FakeSuperset
 
 from .conftest import fill
@@ -258,3 +260,36 @@ def test_snapshots_and_documents_do_not_grow_without_bound(
     readings.forget_readings()
     assert environment.readings.count() == 4
     assert Snapshot.objects.filter(pk__in=[one.pk for one in kept if one]).count() == 4
+
+
+def test_the_page_and_rest_show_what_readings_cost(
+    environment: Environment,
+    superset: FakeSuperset,
+    owner: Any,
+    signed_in: Callable[[Any], Client],
+    api: Callable[[Any], APIClient],
+    run_jobs: Callable[[], int],
+) -> None:
+    job = services.request_reading(environment, actor=owner)
+    run_jobs()
+    environment.refresh_from_db()
+    services.run_reading(environment)
+    superset.users = {}
+    superset.expire_tokens()
+    with pytest.raises(SupersetRefused):
+        services.run_reading(environment)
+    text = signed_in(owner).get(f"/environments/{environment.slug}/").content.decode()
+    card = text[text.index('id="readings-title"') :]
+    assert card.count("<tr>") == 4
+    assert "first reading" in card
+    assert f"/jobs/{job.uuid}/" in card
+    assert "4 lists, 1 export" in card
+    assert "4 lists, no exports" in card
+    assert "nothing changed" in card
+    assert "Nothing was changed here." in card
+    rows = api(owner).get(f"/api/v1/environments/{environment.uuid}/readings/").json()["results"]
+    assert [row["state"] for row in rows] == ["failed", "done", "done"]
+    assert rows[0]["error"]["code"] == "unauthorized"
+    assert rows[1]["requests"] == {"list": 4, "export": 0, "sweep": 0, "other": 0}
+    assert rows[2]["job"] == str(job.uuid)
+    assert rows[2]["found"]["chart"] == {"added": 6, "changed": 0, "gone": 0, "same": 0}

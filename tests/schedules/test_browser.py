@@ -82,7 +82,7 @@ def test_a_schedule_from_nothing_to_its_first_run(
     page = open_page(author, "/schedules/", viewport=WIDE, timezone_id="Asia/Kolkata")
     picture(page, "empty")
     page.click("main .empty >> text=New schedule")
-    page.click("text=Read an inventory")
+    page.click("text=Read an environment")
     page.wait_for_selector("#id_cron")
     picture(page, "new")
     page.select_option("#id_params-environment", label="Dev")
