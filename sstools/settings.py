@@ -339,6 +339,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {  # several things have a `state`
         "AnswerEnum": ["take", "keep", "leave_out", "adopt", "rename"],
         "ComparedStateEnum": "migrations_app.comparing.listing.STATES",
+        "DriftStateEnum": "migrations_app.drift.models.FindingState",
         "JobStateEnum": "sstools.jobs.models.State",
         "OriginEnum": "sstools.roles.models.Source",
         "SourceEnum": "sstools.jobs.models.Source",
