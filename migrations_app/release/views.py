@@ -14,7 +14,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from environments.models import Environment
 from migrations_app import services as migrations
 from migrations_app.models import MigrationState
-from migrations_app.views.common import find_migration, page_context
+from migrations_app.views.common import find_migration, page_context, right
 from sstools.errors import Invalid, SSToolsError
 from sstools.roles import policy
 from sstools.roles.permissions import Permission
@@ -101,7 +101,9 @@ def ask(request: HttpRequest, number: int) -> HttpResponse:
 def route_list(request: HttpRequest) -> HttpResponse:
     policy.require_anywhere(request.user, Permission.MIGRATION_VIEW)
     routes = Route.objects.visible_to(request.user).select_related("source", "target")
-    context = {"routes": routes, "can_add": policy.can_anywhere(request.user, Permission.ROUTE_EDIT)}
+    can_add = policy.can_anywhere(request.user, Permission.ROUTE_EDIT)
+    why_not = "" if can_add else policy.explain(request.user, Permission.ROUTE_EDIT).sentence
+    context = {"routes": routes, "can_add": can_add, "why_not": why_not}
     return render_page(request, "release/routes.html", None, context)
 
 
@@ -122,8 +124,8 @@ def route_detail(request: HttpRequest, slug: str) -> HttpResponse:
         "route": route,
         "uses": uses,
         "protection": gate.protection_of(route.target),
-        "can_edit": policy.can(request.user, Permission.ROUTE_EDIT, route.target),
-        "can_plan": policy.can(request.user, Permission.MIGRATION_PLAN, route.target),
+        "can_edit": right(request.user, Permission.ROUTE_EDIT, route.target),
+        "can_plan": right(request.user, Permission.MIGRATION_PLAN, route.target),
     }
     return render_page(request, "release/route.html", None, context)
 

@@ -20,7 +20,7 @@ def state_of(job: Job, user: Any) -> dict[str, Any]:
     page = pages.page_of(job, user)
     lines = steps.step_lines(job)
     place = waiting.places([job], user).get(job.pk)
-    may_drive = services.may_drive(job, user)
+    may_drive, may_cancel = services.may_drive(job, user), services.may_cancel(job, user)
     kind = registry.find(job.kind)
     held = list(job.held_locks.values_list("resource", flat=True))
     silence = waiting.silence(job, now)
@@ -46,7 +46,7 @@ def state_of(job: Job, user: Any) -> dict[str, Any]:
         else [],
         "no_worker": not job.is_finished and waiting.nobody_works(now),
         "link": services.link_of(job),
-        "may_cancel": _can_be_cancelled(job) and services.may_cancel(job, user),
+        "may_cancel": _can_be_cancelled(job) and may_cancel,
         "cancel_asks": bool(kind and kind.cancel_choices) and job.attempt > 0,
         # The page has the dialog as it was made with; where that no longer fits, the button leads to a page of its own.
         "cancel_dialog": "cancel-dialog-choices" if page.cancel_choices else "cancel-dialog",
@@ -54,6 +54,7 @@ def state_of(job: Job, user: Any) -> dict[str, Any]:
         "may_answer": job.state == State.NEEDS_INPUT and may_drive,
         "chain": _chain(user, job),
         "result": [] if page.headline else [_result(*item) for item in (job.result or {}).items()],
+        **_why_not(job, kind, may_drive, may_cancel),
         "live_text": f"{job} {ENDED[State(job.state)]}." if job.is_finished else _said(job),
     }
 
@@ -62,6 +63,17 @@ def _can_be_cancelled(job: Job) -> bool:
     """Not while it asks which cancel is meant: the answer is the cancel."""
     asks = job.state == State.NEEDS_INPUT and (job.question or {}).get("code") == services.CANCEL_CHOICE
     return not job.is_finished and not asks
+
+
+def _why_not(job: Job, kind: registry.Kind | None, may_drive: bool, may_cancel: bool) -> dict[str, str]:
+    """What the reader may not do although the job allows it, in words."""
+    cancel = "Other people's jobs are ended with the right job:cancel."
+    needed = f"the right {kind.permission}" if kind and kind.permission else "having asked for it"
+    can_retry = job.can_be_retried and bool(kind and kind.can_retry)
+    return {
+        "why_no_cancel": cancel if _can_be_cancelled(job) and not may_cancel else "",
+        "why_no_retry": f"Trying it again needs {needed}." if can_retry and not may_drive else "",
+    }
 
 
 def _said(job: Job) -> str:

@@ -45,6 +45,14 @@ def kinds_of(user: Any) -> list[registry.Kind]:
     return [kind for kind in kinds() if kind.permission is None or policy.can_anywhere(user, kind.permission)]
 
 
+def why_no_new(user: Any) -> str:
+    """Why somebody may make no schedule, "" where they may."""
+    if kinds_of(user):
+        return ""
+    why = policy.explain(user, Permission.SCHEDULE_EDIT)
+    return "Your roles allow nothing that could be scheduled." if why.allowed else f"{why.sentence}"
+
+
 def _is_for_people(kind: registry.Kind) -> bool:
     return kind.schedulable is not None and kind.schedulable.builtin is None
 

@@ -47,6 +47,7 @@ def schedule_list(request: HttpRequest) -> HttpResponse:
         "filtered": any(request.GET.get(name) for name in found.form.fields),
         "page": page,
         "can_add": bool(services.kinds_of(request.user)),
+        "why_not": services.why_no_new(request.user),
         "live_text": f"{total} schedule{'' if total == 1 else 's'}" if wants_fragment(request) else "",
     }
     return render_page(request, "schedules/list.html", "schedules/_table.html", context)

@@ -268,3 +268,33 @@ def test_an_author_of_dev_learns_nothing_of_prod(
     ):
         assert rest.get(path).status_code == 404, path
     assert rest.get("/api/v1/routes/").json()["results"] == []
+
+
+def test_who_may_not_sees_the_buttons_of_rules_and_routes_disabled_and_why(
+    pair: FakePair, admin: Any, viewer: Any, signed_in: Any
+) -> None:
+    now = timezone.now()
+    services.add_freeze(
+        pair.target, actor=admin, since=now, until=now + timedelta(days=1), reason="year's end"
+    )
+    values = {"name": "To prod", "source": pair.source, "target": pair.target}
+    reader = signed_in(viewer)
+    empty = text_of(reader.get("/routes/"))
+    assert "No routes that you may see" in empty
+    assert 'href="/routes/new/"' not in empty
+    route = services.save_route(None, values, actor=admin)
+    for url, labels in (
+        ("/routes/", ["New route"]),
+        (route.get_absolute_url(), ["Edit", "Delete…", "New migration"]),
+        ("/environments/prod/rules/", ["Save the rules", "End it", "Freeze it"]),
+    ):
+        page = text_of(reader.get(url))
+        for label in labels:
+            button = re.search(
+                rf'<button[^>]* disabled aria-describedby="([^"]+)">(?:<svg.*?</svg>)?{label}<', page
+            )
+            assert button is not None, (url, label)
+            assert f'id="{button[1]}"' in page, (url, label)
+    assert "route:edit" in text_of(reader.get(route.get_absolute_url()))
+    services.save_route(route, {"is_enabled": False}, actor=admin)
+    assert "It is switched off" in text_of(signed_in(admin).get(route.get_absolute_url()))
