@@ -1,6 +1,6 @@
 """Asset rows: what was there when we last looked."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -90,10 +90,9 @@ def record(
     """Make the inventory say what the lists say: all four kinds, complete. Unchanged rows are not rewritten."""
     seen_at = seen_at or timezone.now()
     wanted = {(asset.kind, asset.uuid): asset for asset in _assets(environment, rows, seen_at)}
-    known = {
-        (asset.kind, asset.uuid): asset
-        for asset in environment.assets.defer("search_text").iterator(chunk_size=2000)
-    }
+    # Values and not rows: an object for each of ten thousand would take as long as all the rest.
+    columns = environment.assets.values_list("kind", "uuid", "pk", *COMPARED).iterator(chunk_size=2000)
+    known = {(kind, uuid): (pk, values) for kind, uuid, pk, *values in columns}
     new, changed = [], []
     altered: set[Key] = set()
     touched: set[Key] = set()
@@ -101,16 +100,23 @@ def record(
         old = known.get(key)
         if old is None:
             new.append(asset)
-        elif moved := {name for name in COMPARED if getattr(old, name) != getattr(asset, name)}:
+        elif old[1] != [getattr(asset, name) for name in COMPARED]:
+            moved = {
+                name for name, then in zip(COMPARED, old[1], strict=True) if getattr(asset, name) != then
+            }
             (touched if moved <= TIMES else altered).add(key)
             changed.append(asset)
-    gone = {key: old for key, old in known.items() if key not in wanted}
+    gone = {key: pk for key, (pk, _values) in known.items() if key not in wanted}
     counts = {kind.value: len(rows[kind]) for kind in Kind}
     with transaction.atomic():
-        _remember(environment, gone.values(), [(asset.kind, asset.uuid) for asset in new], seen_at)
-        lost = [old.pk for old in gone.values()]
+        _forget_gone(environment, [asset.uuid for asset in new])
+        lost = list(gone.values())
         for start in range(0, len(lost), 500):
-            Asset.objects.filter(pk__in=lost[start : start + 500]).delete()
+            rows_gone = Asset.objects.filter(pk__in=lost[start : start + 500])
+            _remember(
+                environment, rows_gone.only("kind", "uuid", "title", "document_id", "last_seen_at"), seen_at
+            )
+            rows_gone.delete()
         # Upserts: two readings of one environment may end at the same time, and both are right.
         Asset.objects.bulk_create(
             [*new, *changed],
@@ -128,13 +134,14 @@ def record(
     return Difference(counts, added, frozenset(altered), frozenset(touched), frozenset(gone))
 
 
-def _remember(
-    environment: Environment, gone: Collection[Asset], back: Sequence[Key], gone_at: datetime
-) -> None:
-    """What is gone leaves a row with what it was last; what is there again loses it."""
+def _forget_gone(environment: Environment, back: Sequence[str]) -> None:
+    """What is there again is not gone."""
     for start in range(0, len(back), 500):
-        uuids = [uuid for _kind, uuid in back[start : start + 500]]
-        environment.gone_assets.filter(uuid__in=uuids).delete()
+        environment.gone_assets.filter(uuid__in=back[start : start + 500]).delete()
+
+
+def _remember(environment: Environment, gone: Iterable[Asset], gone_at: datetime) -> None:
+    """What is gone leaves a row with what it was last."""
     rows = [
         GoneAsset(
             environment=environment,

