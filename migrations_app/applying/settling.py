@@ -80,6 +80,9 @@ def send(attempt: Attempt, row: RunStep, request: Callable[[], object]) -> None:
                 attempt.ctx.log("info", "It was carried out although its answer never came.")
                 return
             if over or last:
+                if outcome == Outcome.NOT_DONE and error.written is None:
+                    error.written = False
+                    error.message += " Read since, the target shows that it was not carried out."
                 raise
             attempt.ctx.log(
                 "warning",

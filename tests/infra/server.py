@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
 import tempfile
+import time
 import uuid
 from pathlib import Path
 
@@ -45,6 +47,15 @@ class OwnPostgres:
         self._pg_ctl("-m", mode, "stop")
 
     def start(self) -> None:
+        """The package gives `pg_ctl start` ten seconds, in which a busy machine has not replayed the log."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._server.ensure_postgres_running()
+            return
+        end = time.monotonic() + 120
+        while not self.is_running:
+            if time.monotonic() > end:
+                raise AssertionError("PostgreSQL does not start")
+            time.sleep(0.5)
         self._server.ensure_postgres_running()
 
     def restart(self, mode: str = "fast") -> None:
