@@ -21,8 +21,8 @@ from django.utils.http import urlsafe_base64_encode
 
 from environments.models import Environment
 from migrations_app.comparing.models import UploadedBundle
-from migrations_app.models import Pairing
 from migrations_app.drift.models import Finding
+from migrations_app.models import Pairing
 from migrations_app.release import services as release
 from migrations_app.release.models import FreezePeriod
 from sstools.audit import services as audit
@@ -90,6 +90,8 @@ ARGUMENTS: list[tuple[str, dict[str, Any]]] = [
     (r"assets:pairing", {"kind": lambda t: "dashboard", "uuid": lambda t: t["sales"].uuid}),
     (r"assets:.*", {"kind": lambda t: "dashboard", "uuid": lambda t: t["asset"].uuid}),
     (r"environments:.*", {"slug": lambda t: "zebra"}),
+    (r"estate:remove_view", {"pk": lambda t: 0}),  # one's own alone; there is none
+    (r"estate:.*", {"slug": lambda t: "zebra"}),
     (r"comparing:file.*|api:comparison-file", {"uuid": lambda t: t["upload"].uuid}),
     (
         r"comparing:.*|api:comparison-asset",
@@ -145,6 +147,7 @@ def _schedule(things: dict[str, Any]) -> dict[str, Any]:
 
 #: What is sent, where an empty body would be answered before anybody asks for the right; a function of the things.
 BODIES: dict[str, Body] = {
+    "POST estate:save_view": {"page": "web:home", "name": "Mine", "query": ""},
     "POST api:migrations": {"source": "dev", "target": "zebra", "all": True},
     "POST api:migration-answers": lambda t: {"answers": {str(t["item"].uuid): "keep"}},
     "POST api:migration-apply": {"plan_hash": "0" * 64},

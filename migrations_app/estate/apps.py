@@ -9,8 +9,10 @@ class EstateConfig(AppConfig):
     def ready(self) -> None:
         from environments import events
         from migrations_app import pairings
+        from sstools.web import home
 
-        from . import services, states
+        from . import overview, services, states
 
         events.after_reading(states.refresh)
         pairings.after_change(services.pairing_changed)
+        home.register(overview)

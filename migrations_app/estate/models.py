@@ -90,12 +90,16 @@ class SyncState(models.Model):
             models.Index(
                 fields=["source", "kind", "row", "target", "attention", "sort_key"], name="states_by_row"
             ),
-            models.Index(fields=["source", "target", "state"], name="states_by_pair"),
+            models.Index(fields=["source", "target", "state", "attention"], name="states_of_pair"),
             models.Index(fields=["target", "target_uuid"], name="states_by_target_uuid"),
         ]
 
     def __str__(self) -> str:
         return f"{self.title}: {self.state}"
+
+    @property
+    def needs_attention(self) -> bool:
+        return self.attention >= NEEDS_ATTENTION
 
 
 class Pair(models.Model):

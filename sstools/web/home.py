@@ -2,7 +2,7 @@
 
 In an app's ready(): `home.register(my_module)`, any object with some of these functions, each taking the user:
 
-    facts(user) -> Iterable[Fact]                    up to four numbers at the top
+    facts(user) -> Iterable[Fact]                    numbers for the top, where the first four by `order` stand
     done_steps(user) -> Collection[str]              which of the START steps are behind them
     sections(user) -> Iterable[Section]              cards below
     alerts(user) -> Iterable[str]                    what is wrong: shows in the icon of every tab
@@ -10,7 +10,9 @@ In an app's ready(): `home.register(my_module)`, any object with some of these f
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
+
+from django.http import HttpRequest
 
 from .navigation import first_url
 
@@ -22,6 +24,7 @@ class Fact:
     note: str = ""
     url: str = ""
     state: str = ""  # shown as a pill, see states.py
+    order: int = 50  # the lowest come first
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,18 @@ class Section:
     template: str
     context: dict[str, Any] = field(default_factory=dict)
     is_urgent: bool = False  # stands above everything else
+
+
+@dataclass(frozen=True)
+class Main:
+    """`partial`: what htmx gets when it asks for a piece. `sub`: what stands below the heading. `context` becomes part
+    of the page's own.
+    """
+
+    template: str
+    partial: str
+    sub: str
+    context: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -72,6 +87,8 @@ START = (
     ),
 )
 
+MOST_FACTS = 4
+
 _sources: list[Any] = []
 
 
@@ -88,7 +105,15 @@ def _ask(name: str, user: Any) -> Iterable[Any]:
 
 
 def facts(user: Any) -> list[Fact]:
-    return list(_ask("facts", user))
+    return sorted(_ask("facts", user), key=lambda fact: fact.order)[:MOST_FACTS]
+
+
+def main(request: HttpRequest) -> Main | None:
+    """What the first package that has something to show has to show."""
+    for source in _sources:
+        if (function := getattr(source, "main", None)) and (found := function(request)) is not None:
+            return cast(Main, found)
+    return None
 
 
 def sections(user: Any) -> list[Section]:

@@ -16,7 +16,7 @@ from . import home as overview
 from . import search as everywhere
 from . import styleguide as samples
 from .forms import PreferenceForm
-from .htmx import go_to, render_page
+from .htmx import go_to, render_page, wants_fragment
 from .models import Preference
 from .navigation import first_url
 
@@ -24,15 +24,25 @@ from .navigation import first_url
 @require_safe
 @login_required
 def home(request: HttpRequest) -> HttpResponse:
+    return show_overview(request)
+
+
+def show_overview(request: HttpRequest, status: int = 200) -> HttpResponse:
+    """The overview as `request.GET` asks for it; also the answer to what was asked for on it and could not be done."""
     is_stranger = not policy.has_role(request.user)
+    main = None if is_stranger else overview.main(request)
+    if main is not None and wants_fragment(request):
+        return render_page(request, "web/home.html", main.partial, main.context, status=status)
     context = {
+        **(main.context if main is not None else {}),
+        "main": main,
         "facts": overview.facts(request.user),
         "steps": [] if is_stranger else overview.start_steps(request.user),
         "sections": overview.sections(request.user),
         "new_migration_url": "" if is_stranger else first_url(*overview.START[-1].names),
         "is_stranger": is_stranger,
     }
-    return render_page(request, "web/home.html", None, context)
+    return render_page(request, "web/home.html", None, context, status=status)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -50,12 +60,6 @@ def me(request: HttpRequest) -> HttpResponse:
     return render_page(request, "web/me.html", None, {"form": form})
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
-def styleguide(request: HttpRequest) -> HttpResponse:
-    """Every component with its markup. For those who write pages: while debugging, and for staff."""
-    if not (settings.DEBUG or getattr(request.user, "is_staff", False)):
-        raise Http404
-    return render_page(request, "web/styleguide.html", None, samples.context(request))
 @require_safe
 @login_required
 def search(request: HttpRequest) -> HttpResponse:
@@ -86,3 +90,9 @@ def palette(request: HttpRequest) -> HttpResponse:
     return response
 
 
+@require_http_methods(["GET", "HEAD", "POST"])
+def styleguide(request: HttpRequest) -> HttpResponse:
+    """Every component with its markup. For those who write pages: while debugging, and for staff."""
+    if not (settings.DEBUG or getattr(request.user, "is_staff", False)):
+        raise Http404
+    return render_page(request, "web/styleguide.html", None, samples.context(request))

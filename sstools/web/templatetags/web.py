@@ -35,18 +35,20 @@ def icon(name: str, label: str = "", cls: str = "") -> SafeString:
 
 
 @register.simple_tag
-def pill(state: Any, count: int | None = None, text: str = "", href: str = "", label: str = "") -> SafeString:
+def pill(
+    state: Any, count: int | None = None, text: str = "", href: str = "", label: str = "", hint: str = ""
+) -> SafeString:
     """{% pill "behind" 3 %}. The states are in sstools/web/states.py.
 
     `label` says what it is the state of, for a link that stands alone in a cell: label="Sales overview on Prod"
-    makes its accessible name "Sales overview on Prod: drifted 1".
+    makes its accessible name "Sales overview on Prod: drifted 1". `hint` is shown instead of what the state means.
     """
     if state is None or state == "":
         return mark_safe("")
     look = states.look(state)
     classes = f"pill tone-{look.tone} {look.extra}".strip()
     number = format_html(" <b>{}</b>", intcomma(count)) if count is not None else ""
-    title = format_html(' title="{}"', look.help) if look.help else ""
+    title = format_html(' title="{}"', hint or look.help) if hint or look.help else ""
     said = f"{label}: {text or look.word}{'' if count is None else f' {intcomma(count)}'}"
     name = format_html(' aria-label="{}"', said) if label else ""
     inner = format_html("{}<span>{}{}</span>", icon(look.icon), text or look.word, number)
