@@ -6,8 +6,10 @@ import django_filters
 from django import forms
 from django.db.models import F, OrderBy, QuerySet
 
+from . import extras
 from .canonical.documents import Kind
 from .models import Asset, CheckState, Environment, Position
+from .usage import USE_CHOICES, narrow_to_unused
 from .words import fold
 
 KINDS = [(kind.value, f"{kind.plural}") for kind in reversed(Kind)]
@@ -17,6 +19,7 @@ SORTS = {
     "env": "environment__name",
     "owner": "owner_text",
     "changed": "changed_on",
+    "seen": "first_seen_at",
 }
 SORT_CHOICES = [(f"{sign}{name}", f"{sign}{name}") for name in SORTS for sign in ("", "-")]
 
@@ -24,7 +27,8 @@ SORT_CHOICES = [(f"{sign}{name}", f"{sign}{name}") for name in SORTS for sign in
 class AssetFilter(django_filters.FilterSet):  # type: ignore[misc]
     """?type=dashboard&env=prod&owner=words&q=words in title, slug, uuid, owner&sort=-changed, and by what is used.
 
-    `dataset`, `database`: uuid of what it stands on; `dashboard`: uuid of a dashboard that the chart is on.
+    `use=orphan`: nothing uses it; `use=unused`: no dashboard shows it (usage.py). `state=differing`, if states are
+    known (extras.py). `dataset`, `database`: uuid of what it stands on; `dashboard`: of one that the chart is on.
     """
 
     q = django_filters.CharFilter(
@@ -35,6 +39,13 @@ class AssetFilter(django_filters.FilterSet):  # type: ignore[misc]
     type = django_filters.ChoiceFilter(field_name="kind", choices=KINDS, label="Type", empty_label="all")
     env = django_filters.CharFilter(field_name="environment__slug", label="Environment")
     owner = django_filters.CharFilter(method="by_owner", label="Owner")
+    use = django_filters.ChoiceFilter(choices=USE_CHOICES, method="by_use", label="Use", empty_label="all")
+    state = django_filters.ChoiceFilter(
+        choices=lambda: states.STATE_CHOICES if (states := extras.states()) else [],
+        method="by_state",
+        label="State",
+        empty_label="all",
+    )
     dataset = django_filters.CharFilter(field_name="dataset_uuid", label="Dataset", widget=forms.HiddenInput)
     database = django_filters.CharFilter(
         field_name="database_uuid", label="Database", widget=forms.HiddenInput
@@ -55,6 +66,13 @@ class AssetFilter(django_filters.FilterSet):  # type: ignore[misc]
 
     def by_owner(self, rows: QuerySet[Asset], name: str, value: str) -> QuerySet[Asset]:
         return rows.filter(owner_text__contains=fold(value))
+
+    def by_use(self, rows: QuerySet[Asset], name: str, value: str) -> QuerySet[Asset]:
+        return narrow_to_unused(rows, value)
+
+    def by_state(self, rows: QuerySet[Asset], name: str, value: str) -> QuerySet[Asset]:
+        states = extras.states()
+        return states.narrow(rows, value, getattr(self.request, "user", None)) if states else rows
 
     def by_dashboard(self, rows: QuerySet[Asset], name: str, value: Any) -> QuerySet[Asset]:
         return rows.filter(dashboard_uuids__icontains=str(value))

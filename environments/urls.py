@@ -1,10 +1,11 @@
 from django.urls import path
 
 from . import views
+from .asset_list import asset_list
 
 app_name = "environments"
 urlpatterns = [
-    path("assets/", views.asset_list, name="assets"),
+    path("assets/", asset_list, name="assets"),
     path("environments/", views.environment_list, name="list"),
     path("environments/new/", views.environment_create, name="create"),
     path("environments/<slug:slug>/", views.environment_detail, name="detail"),

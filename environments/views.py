@@ -3,12 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-from django import forms
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.core.paginator import Paginator
-from django.db.models import Count, Q, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
+from django.db.models import Count, Q
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -19,19 +17,15 @@ from sstools.roles import policy
 from sstools.roles.permissions import Permission
 from sstools.schedules.models import Schedule
 from sstools.web.htmx import go_to, render_page, wants_fragment
-from sstools.web.navigation import first_url
 
 from . import services
 from .canonical.documents import Kind
 from .certificates import Certificate, read_certificates
-from .filters import KINDS, AssetFilter, ordering
+from .filters import KINDS
 from .forms import EnvironmentForm
 from .models import Asset, AuthKind, Environment, Reading
 
-PAGE_SIZE = 50
 READINGS_SHOWN = 10  # newest first; REST has all that are kept
-NEWEST = "-changed"  # the order of the inventory if none is asked for, as in Superset's own lists
-NEW_MIGRATION = ("migrations_app:create", "migrations_app:new")  # takes ?asset=<slug>:<kind>:<uuid>, repeated
 
 
 def _find(request: HttpRequest, slug: str) -> Environment:
@@ -274,58 +268,6 @@ def _certificates(environment: Environment) -> list[Certificate]:
 
 
 # --- Assets ---------------------------------------------------------------------------------------------------
-
-
-@require_safe
-@login_required
-def asset_list(request: HttpRequest) -> HttpResponse:
-    rows = (
-        Asset.objects.visible_to(request.user)
-        .select_related("environment")
-        .defer("search_text", "dashboard_uuids")
-    )
-    environments = list(Environment.objects.visible_to(request.user).in_order())
-    found = AssetFilter(request.GET, queryset=rows, request=request)
-    choices = [("", "all"), *((row.slug, row.name) for row in environments)]
-    found.form.fields["env"].widget = forms.Select(choices=choices)
-    page = Paginator(_ordered(found.qs, found), PAGE_SIZE).get_page(request.GET.get("page"))
-    total = page.paginator.count
-    context = {
-        "filter": found,
-        "page": page,
-        "chips": _chips(request, found, environments),
-        "environments": environments,
-        "read_any": any(row.inventory_at for row in environments),
-        "new_migration_url": first_url(*NEW_MIGRATION),
-        "can_plan": policy.can_anywhere(request.user, Permission.MIGRATION_PLAN),
-        "can_add": policy.can(request.user, Permission.ENVIRONMENT_EDIT),
-        "sort": request.GET.get("sort", ""),
-        "default_sort": NEWEST,
-        "live_text": f"{total} asset{'' if total == 1 else 's'}" if wants_fragment(request) else "",
-    }
-    return render_page(request, "environments/assets.html", "environments/_assets.html", context)
-
-
-def _ordered(rows: QuerySet[Asset], found: AssetFilter) -> QuerySet[Asset]:
-    is_sorted = found.form.is_valid() and found.form.cleaned_data.get("sort")
-    return rows if is_sorted else rows.order_by(*ordering(NEWEST))
-
-
-def _chips(request: HttpRequest, found: AssetFilter, environments: list[Environment]) -> list[dict[str, str]]:
-    """The filters that are on, each with the address without it."""
-    names = {row.slug: row.name for row in environments}
-    words = {"type": dict(KINDS), "env": names}
-    chips = []
-    for name, field in found.form.fields.items():
-        value = request.GET.get(name, "").strip()
-        if name == "sort" or not value:
-            continue
-        rest: QueryDict = request.GET.copy()
-        rest.pop(name, None)
-        rest.pop("page", None)
-        shown = words.get(name, {}).get(value, value)
-        chips.append({"label": f"{field.label}: {shown}", "remove_url": f"?{rest.urlencode()}"})
-    return chips
 
 
 @require_safe

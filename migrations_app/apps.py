@@ -7,14 +7,17 @@ class MigrationsAppConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from environments import extras
         from sstools.jobs import hooks, pages, periodic, tidying
         from sstools.web import home, search
 
         from . import applying, finding, leftovers, overview, promoting, promotions, run_page, telling
+        from .assets import inventory
         from .comparing import uploads
         from .services import APPLY
 
         home.register(overview)
+        extras.provide_states(inventory)
         search.register(finding)
         hooks.ended.append(telling.job_ended)
         tidying.register("uploaded exports", uploads.forget_uploads)
