@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from environments import services
-from environments.models import Environment
+from environments.models import Environment, Reading
 from tests.factories import make_asset, make_environment, make_estate
 from tests.fakes.superset import FakeSuperset
 
@@ -27,7 +27,13 @@ def estate(owner: Any) -> None:
         environment.inventory_at = environment.created_at
         environment.asset_counts = {"dashboard": 3, "chart": 90, "dataset": 3, "database": 1}
         environment.save()
-    make_asset(Environment.objects.get(slug="dev"), "chart", "A title that is long, " * 12)
+    dev = Environment.objects.get(slug="dev")
+    make_asset(dev, "chart", "A title that is long, " * 12)
+    cost = {"list": 5, "export": 2, "sweep": 1, "other": 3}
+    found = {"chart": {"added": 3, "changed": 12, "gone": 1, "same": 74}}
+    Reading.objects.create(environment=dev, state="done", mode="first", requests=cost, found=found, swept=40)
+    error = {"code": "timeout", "message": "http://dev.test did not answer within 60 seconds.", "remedy": ""}
+    Reading.objects.create(environment=dev, state="failed", requests={"other": 7}, error=error)
 
 
 def rows(page: Any) -> list[str]:
