@@ -1,14 +1,15 @@
-"""Django's admin: for looking. What may be changed here goes through the same service as everywhere else."""
+"""Environments in Django's admin, changed by the services as everywhere else; what is read from them, to look at."""
 
 from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from sstools.errors import Invalid
 from sstools.roles import policy
 from sstools.roles.permissions import Permission
+from sstools.web.by_service import SOURCE, ByService, ServiceForm
 
 from . import services, validation
 from .models import Asset, Document, Environment, Snapshot, SnapshotEntry
@@ -29,7 +30,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):
         return False
 
 
-class EnvironmentAdminForm(forms.ModelForm):
+class EnvironmentAdminForm(ServiceForm):
     """The model's form with a write-only secret, judged by the same rules as the page."""
 
     secret = forms.CharField(
@@ -49,31 +50,22 @@ class EnvironmentAdminForm(forms.ModelForm):
         for name in ("slug", "tag"):
             self.fields[name].required = False
 
-    def _post_clean(self) -> None:
-        """The service validates and saves; a ModelForm would put values into the instance before that."""
-        if self.errors:
-            return
-        try:
-            if self.instance.pk:
-                saved = services.update_environment(self.instance, self.values(), actor=self.actor)
-            else:
-                saved = services.register_environment(self.values(), actor=self.actor)
-        except Invalid as exc:
-            for name, messages in exc.errors.items():
-                for message in messages:
-                    self.add_error(name if name in self.fields else None, message)
-        else:
-            self.instance = saved
+    def apply(self) -> Environment:
+        if self.instance.pk:
+            # A fresh row: the form must not hand down what the service then refuses.
+            row = Environment.objects.get(pk=self.instance.pk)
+            return services.update_environment(row, self.values(), actor=self.actor, source=SOURCE)
+        return services.register_environment(self.values(), actor=self.actor, source=SOURCE)
 
     def values(self) -> dict[str, Any]:
         return {name: value for name, value in self.cleaned_data.items() if name != "slug" or value}
 
-    actor: Any = None
-
 
 @admin.register(Environment)
-class EnvironmentAdmin(admin.ModelAdmin):
-    """Changes go through the service: permission, validation and audit are those of the page. No deleting here."""
+class EnvironmentAdmin(ByService, admin.ModelAdmin):
+    """Changes go through the service: permission, validation and audit are those of the page, and so is the slug that
+    is typed to remove one.
+    """
 
     form = EnvironmentAdminForm
     list_display = [
@@ -86,8 +78,9 @@ class EnvironmentAdmin(admin.ModelAdmin):
         "check_state",
         "last_checked_at",
     ]
-    list_filter = ["position", "protected", "check_state"]
-    search_fields = ["name", "slug", "url"]
+    list_filter = ["position", "protected", "check_state", "auth_kind", "version"]
+    search_fields = ["name", "slug", "tag", "url", "uuid"]
+    actions = ["test_connection", "read_inventory"]
     readonly_fields = [
         "uuid",
         "version",
@@ -120,10 +113,6 @@ class EnvironmentAdmin(admin.ModelAdmin):
             ("What was seen", {"fields": self.readonly_fields}),
         ]
 
-    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        form = super().get_form(request, obj, change=change, **kwargs)
-        return type("EnvironmentAdminFormOfActor", (form,), {"actor": request.user})
-
     def has_add_permission(self, request: HttpRequest) -> bool:
         return policy.can(request.user, Permission.ENVIRONMENT_EDIT)
 
@@ -134,10 +123,36 @@ class EnvironmentAdmin(admin.ModelAdmin):
         return policy.can(request.user, Permission.ENVIRONMENT_VIEW, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False  # with the typed name, on its own page
+        return self.has_change_permission(request, obj)
 
-    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        """Saved already, by the service."""
+    def get_actions(self, request: HttpRequest) -> Any:
+        """Without Django's way to delete many: each asks for its own slug."""
+        found = super().get_actions(request)
+        found.pop("delete_selected", None)
+        return found
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """What it has goes with it, though nobody deletes that by itself; whether it may, the service says."""
+        _, counts, _, _ = super().get_deleted_objects(objs, request)
+        return [str(obj) for obj in objs], counts, set(), []
+
+    def remove(self, obj: Environment, request: HttpRequest) -> None:
+        confirm = request.POST.get("confirm", "")
+        services.remove_environment(obj, actor=request.user, confirm=confirm, source=SOURCE)
+
+    @admin.action(description="Test the connection")
+    def test_connection(self, request: HttpRequest, rows: QuerySet[Environment]) -> None:
+        self._ask(request, rows, services.request_check)
+
+    @admin.action(description="Read the inventory")
+    def read_inventory(self, request: HttpRequest, rows: QuerySet[Environment]) -> None:
+        self._ask(request, rows, services.request_reading)
+
+    def _ask(self, request: HttpRequest, rows: QuerySet[Environment], service: Any) -> None:
+        def ask(row: Environment) -> str:
+            return f"job {service(row, actor=request.user, source=SOURCE).uuid}"
+
+        self.each(request, rows, ask)
 
 
 @admin.register(Asset)

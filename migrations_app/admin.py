@@ -8,7 +8,7 @@ from django.http import HttpRequest
 
 from sstools.audit import services as audit
 
-from .models import Baseline, Mapping, Migration, Pairing, Plan, PlanItem, Run, RunStep, Verdict
+from .models import Baseline, Bystander, Mapping, Migration, Pairing, Plan, PlanItem, Run, RunStep, Verdict
 
 
 class ReadOnly:
@@ -115,6 +115,14 @@ class VerdictAdmin(ReadOnly, admin.ModelAdmin):
     search_fields = ["title", "uuid", "reason"]
 
 
+@admin.register(Bystander)
+class BystanderAdmin(ReadOnly, admin.ModelAdmin):
+    list_display = ["run", "title", "viz_type", "status", "reason"]
+    list_filter = ["status", "viz_type"]
+    list_select_related = ["run"]
+    search_fields = ["title", "uuid", "reason"]
+
+
 @admin.register(Mapping)
 class MappingAdmin(ReadOnly, admin.ModelAdmin):
     list_display = ["source", "target", "updated_by", "updated_at"]
@@ -135,7 +143,7 @@ class PairingAdmin(ReadOnly, admin.ModelAdmin):
 
     def delete_model(self, request: HttpRequest, obj: Pairing) -> None:
         data = {"source": obj.source.slug, "source_uuid": obj.source_uuid, "target_uuid": obj.target_uuid}
-        audit.record("pairing:remove", obj.target, actor=request.user, data=data, source="page")
+        audit.record("pairing:remove", obj.target, actor=request.user, data=data, source="admin")
         super().delete_model(request, obj)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Pairing]) -> None:

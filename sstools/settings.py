@@ -352,6 +352,8 @@ SPECTACULAR_SETTINGS = {
 }
 
 # --- Logs ---------------------------------------------------------------------------------------------------------
+DEFAULT_EXCEPTION_REPORTER = "sstools.web.reporting.Reporter"  # the page of an error with SSTOOLS_DEBUG
+DEFAULT_EXCEPTION_REPORTER_FILTER = "sstools.web.reporting.Filter"
 LOG_LEVEL = env_str("SSTOOLS_LOG_LEVEL", "INFO", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
 LOG_FORMAT = env_str("SSTOOLS_LOG_FORMAT", "text", choices=("text", "json"))
 LOGGING = {

@@ -26,6 +26,11 @@ _TEXT_RULES: tuple[tuple[re.Pattern[str], str], ...] = (
 )
 
 
+def is_secret_name(name: str) -> bool:
+    """Whether what stands under this name is a credential, as far as one can tell."""
+    return bool(_SECRET_NAME.search(name))
+
+
 def _plain(text: str) -> str:
     return text.replace("\0", "").encode("utf-8", "replace").decode()
 

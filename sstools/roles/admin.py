@@ -8,11 +8,11 @@ from django.contrib.admin.widgets import FilteredSelectMultiple
 from django.contrib.auth import admin as auth_admin  # noqa: F401  registers what is replaced here
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group as DjangoGroup
-from django.db import transaction
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 
-from sstools.errors import Invalid, SSToolsError
+from sstools.errors import SSToolsError
+from sstools.web.by_service import SOURCE, ByService, ServiceForm
 
 from . import accounts, places, policy, services, tokens
 from .models import Account, ApiToken, CustomRole, Grant, Group, Source
@@ -21,7 +21,6 @@ from .permissions import Permission
 User = get_user_model()
 admin.site.unregister(User)
 admin.site.unregister(DjangoGroup)  # ours hold roles; Django's, and its permissions, decide nothing here
-SOURCE = "admin"
 
 
 class ForSuperusers:
@@ -45,56 +44,21 @@ class ForSuperusers:
         return policy.is_superuser(request.user)
 
 
-class ByService(ForSuperusers):
-    """The form's `apply(actor)` saves through a service; deleting goes through `remove(obj, actor)`."""
-
-    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        form = super().get_form(request, obj, change=change, **kwargs)  # type: ignore[misc]
-        return type("FormOfActor", (form,), {"actor": request.user, "seen": places.seen_by(request.user)})
-
-    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        """Saved already, by the service."""
-
-    def remove(self, obj: Any, actor: Any) -> None:
-        raise NotImplementedError
-
-    def delete_model(self, request: HttpRequest, obj: Any) -> None:
-        self.remove(obj, request.user)
-
-    @transaction.atomic
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        for obj in queryset:
-            self.remove(obj, request.user)
+class ForSuperusersByService(ByService, ForSuperusers):
+    def for_form(self, request: HttpRequest) -> dict[str, Any]:
+        return {"seen": places.seen_by(request.user)}
 
 
-class ServiceForm(forms.ModelForm):
-    """Judged and saved by a service: a ModelForm would put values into the instance before that."""
+class PlacesForm(ServiceForm):
+    """`seen`: on what a role can be given."""
 
-    actor: Any = None
     seen: list[places.Place] = []
-
-    def apply(self) -> Any:
-        """Call the service with `cleaned_data`. Returns the row."""
-        raise NotImplementedError
-
-    def _post_clean(self) -> None:
-        if self.errors:
-            return
-        try:
-            with transaction.atomic():
-                self.instance = self.apply()
-        except Invalid as exc:
-            for name, texts in exc.errors.items() or {"": [exc.message]}.items():
-                for text in texts:
-                    self.add_error(name if name in self.fields else None, text)
-        except SSToolsError as exc:
-            self.add_error(None, str(exc))
 
 
 # --- Grants -----------------------------------------------------------------------------------------------------------
 
 
-class GrantForm(ServiceForm):
+class GrantForm(PlacesForm):
     role = forms.ChoiceField()
     scope = forms.ChoiceField(label="On")
 
@@ -151,7 +115,7 @@ class RoleFilter(admin.SimpleListFilter):
 
 
 @admin.register(Grant)
-class GrantAdmin(ByService, admin.ModelAdmin):
+class GrantAdmin(ForSuperusersByService, admin.ModelAdmin):
     form = GrantForm
     list_display = ["holder", "role", "scope", "expires_at", "reason", "created_at", "created_by"]
     list_filter = [RoleFilter, StateFilter, ("group", admin.RelatedOnlyFieldListFilter)]
@@ -164,8 +128,8 @@ class GrantAdmin(ByService, admin.ModelAdmin):
         fixed = ["created_at", "created_by"]
         return ["user", "group", "role", "scope", *fixed] if obj else fixed
 
-    def remove(self, obj: Grant, actor: Any) -> None:
-        services.revoke(obj, actor=actor, source=SOURCE)
+    def remove(self, obj: Grant, request: HttpRequest) -> None:
+        services.revoke(obj, actor=request.user, source=SOURCE)
 
 
 # --- Roles and groups -------------------------------------------------------------------------------------------------
@@ -188,7 +152,7 @@ class CustomRoleForm(ServiceForm):
 
 
 @admin.register(CustomRole)
-class CustomRoleAdmin(ByService, admin.ModelAdmin):
+class CustomRoleAdmin(ForSuperusersByService, admin.ModelAdmin):
     """The built-in roles are code, and not here."""
 
     form = CustomRoleForm
@@ -197,8 +161,8 @@ class CustomRoleAdmin(ByService, admin.ModelAdmin):
     search_fields = ["name", "key", "description"]
     readonly_fields = ["key", "created_at", "created_by"]
 
-    def remove(self, obj: CustomRole, actor: Any) -> None:
-        services.delete_role(obj, actor=actor, source=SOURCE)
+    def remove(self, obj: CustomRole, request: HttpRequest) -> None:
+        services.delete_role(obj, actor=request.user, source=SOURCE)
 
 
 class GroupForm(ServiceForm):
@@ -235,7 +199,7 @@ class GroupForm(ServiceForm):
 
 
 @admin.register(Group)
-class GroupAdmin(ByService, admin.ModelAdmin):
+class GroupAdmin(ForSuperusersByService, admin.ModelAdmin):
     form = GroupForm
     list_display = ["name", "source", "member_count", "description", "seen_at"]
     list_filter = ["source"]
@@ -252,8 +216,8 @@ class GroupAdmin(ByService, admin.ModelAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         return ["name", "source", "description", "seen_at"] if obj else ["seen_at"]
 
-    def remove(self, obj: Group, actor: Any) -> None:
-        services.delete_group(obj, actor=actor, source=SOURCE)
+    def remove(self, obj: Group, request: HttpRequest) -> None:
+        services.delete_group(obj, actor=request.user, source=SOURCE)
 
 
 # --- People -----------------------------------------------------------------------------------------------------------
@@ -279,7 +243,7 @@ class UserForm(ServiceForm):
 
 
 @admin.register(User)
-class UserAdmin(ByService, admin.ModelAdmin):
+class UserAdmin(ForSuperusersByService, admin.ModelAdmin):
     """No password is set here: the link for choosing one is an action of the list. So is signing out: sessions have no
     pages, as their keys would stand in the addresses.
     """
@@ -309,8 +273,8 @@ class UserAdmin(ByService, admin.ModelAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         return ["username", "last_login", "date_joined"] if obj else []
 
-    def remove(self, obj: Any, actor: Any) -> None:
-        accounts.delete_user(obj, actor=actor, source=SOURCE)
+    def remove(self, obj: Any, request: HttpRequest) -> None:
+        accounts.delete_user(obj, actor=request.user, source=SOURCE)
 
     @admin.action(description="Switch off")
     def switch_off(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:

@@ -3,24 +3,19 @@
 from typing import Any
 
 from django import forms
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from sstools.errors import Invalid, SSToolsError
-from sstools.jobs.models import Source
 from sstools.roles import policy
 from sstools.roles.permissions import Permission
+from sstools.web.by_service import SOURCE, ByService, ServiceForm
 
 from . import services
 from .models import Firing, Schedule
 
-SOURCE = Source.PAGE
 
-
-class ScheduleAdminForm(forms.ModelForm):
-    actor: Any = None
-
+class ScheduleAdminForm(ServiceForm):
     class Meta:
         model = Schedule
         fields = ["kind", "params", *services.PLAIN]
@@ -33,34 +28,20 @@ class ScheduleAdminForm(forms.ModelForm):
         if "params" in self.fields:
             self.fields["params"].help_text = 'JSON of its kind: {"environment": "<uuid>"}'
 
-    def _post_clean(self) -> None:
-        """The service validates and saves; a ModelForm would put values into the instance before that."""
-        if self.errors:
-            return
-        try:
-            if self.instance.pk:
-                data = {name: self.cleaned_data[name] for name in self.changed_data}
-                saved = services.update_schedule(self.instance, data, actor=self.actor, source=SOURCE)
-            else:
-                saved = services.create_schedule(self.cleaned_data, actor=self.actor, source=SOURCE)
-        except Invalid as exc:
-            for name, texts in exc.errors.items():
-                own = name.partition(".")[0]
-                for text in texts:
-                    self.add_error(own if own in self.fields else None, text)
-        except SSToolsError as exc:
-            self.add_error(None, str(exc))
-        else:
-            self.instance = saved
+    def apply(self) -> Schedule:
+        if self.instance.pk:
+            data = {name: self.cleaned_data[name] for name in self.changed_data}
+            return services.update_schedule(self.instance, data, actor=self.actor, source=SOURCE)
+        return services.create_schedule(self.cleaned_data, actor=self.actor, source=SOURCE)
 
 
 @admin.register(Schedule)
-class ScheduleAdmin(admin.ModelAdmin):
+class ScheduleAdmin(ByService, admin.ModelAdmin):
     form = ScheduleAdminForm
     list_display = ["name", "kind", "cron", "time_zone", "owner", "paused_at", "next_due_at"]
-    list_filter = ["kind", "paused_at"]
+    list_filter = ["kind", ("paused_at", admin.EmptyFieldListFilter), "missed"]
     list_select_related = ["owner"]
-    search_fields = ["name", "kind", "uuid"]
+    search_fields = ["name", "kind", "uuid", "owner__username"]
     actions = ["pause", "resume", "run", "take_over"]
     readonly_fields = [
         "uuid",
@@ -88,10 +69,6 @@ class ScheduleAdmin(admin.ModelAdmin):
         fixed = ["kind"] if obj else []
         return [*self.readonly_fields, *fixed, *(["name", "params"] if obj and obj.is_builtin else [])]
 
-    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        form = super().get_form(request, obj, change=change, **kwargs)
-        return type("ScheduleAdminFormOfActor", (form,), {"actor": request.user})
-
     def has_add_permission(self, request: HttpRequest) -> bool:
         return policy.can_anywhere(request.user, Permission.SCHEDULE_EDIT)
 
@@ -109,21 +86,12 @@ class ScheduleAdmin(admin.ModelAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Schedule]:
         return Schedule.objects.visible_to(request.user)
 
-    def get_actions(self, request: HttpRequest) -> Any:
-        """Without Django's own way to delete many: it would go past the service."""
-        found = super().get_actions(request)
-        found.pop("delete_selected", None)
-        return found
-
-    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        """Saved already, by the service."""
-
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """Its history goes with it, though nobody deletes that by itself."""
         deleted, counts, _, protected = super().get_deleted_objects(objs, request)
         return deleted, counts, set(), protected
 
-    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+    def remove(self, obj: Schedule, request: HttpRequest) -> None:
         services.delete_schedule(obj, actor=request.user, source=SOURCE)
 
     @admin.action(description="Pause the selected schedules")
@@ -143,13 +111,7 @@ class ScheduleAdmin(admin.ModelAdmin):
         self._each(request, rows, services.take_over)
 
     def _each(self, request: HttpRequest, rows: QuerySet[Schedule], service: Any) -> None:
-        for schedule in rows:
-            try:
-                service(schedule, actor=request.user, source=SOURCE)
-            except SSToolsError as exc:
-                self.message_user(request, f"{schedule}: {exc}", messages.ERROR)
-            else:
-                self.message_user(request, f"{schedule}: done", messages.SUCCESS)
+        self.each(request, rows, lambda row: service(row, actor=request.user, source=SOURCE))
 
 
 @admin.register(Firing)
@@ -157,6 +119,8 @@ class FiringAdmin(admin.ModelAdmin):
     list_display = ["schedule", "due_at", "outcome", "result", "text", "at"]
     list_filter = ["outcome", "result"]
     list_select_related = ["schedule"]
+    search_fields = ["schedule__name", "text"]
+    date_hierarchy = "at"
     show_full_result_count = False
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
