@@ -15,6 +15,7 @@ from environments.models import Environment
 from migrations_app import services as migrations
 from migrations_app.engine.drift import How
 from migrations_app.errors import NotReady
+from migrations_app.estate.services import request_comparison
 from migrations_app.models import Baseline, Migration, Run, RunState
 from migrations_app.models import Mapping as PairMapping
 from migrations_app.places import applied_documents
@@ -183,7 +184,7 @@ def accept(
                 "changed_by": row.changed_by,
             },
         )
-    _tell_of_bases(rows)
+    _states_follow(rows[0].target)
     return rows
 
 
@@ -319,9 +320,7 @@ def _inverse(names: Mapping[str, str]) -> dict[str, str]:
     return {value: key for key, value in names.items() if list(values).count(value) == 1}
 
 
-def _tell_of_bases(rows: Sequence[Finding]) -> None:
-    """Whoever computes with baselines does so anew."""
-    from environments.events import was_read
-
-    target, changed = rows[0].target, frozenset((row.kind, row.asset_uuid) for row in rows)
-    transaction.on_commit(lambda: was_read(target, changed))
+def _states_follow(target: Environment) -> None:
+    """What a matrix says of the target's assets stands on what was last applied there."""
+    for source in Environment.objects.filter(routes_from__target=target).distinct():
+        request_comparison(source, target, actor=None)

@@ -125,6 +125,8 @@ def _busy(target: Environment) -> set[str]:
 
 def _known(target: Environment, uuids: Collection[str]) -> set[str]:
     """Those of `uuids` that were there before the first run, or for which nothing tells when they came."""
+    if not uuids:
+        return set()
     first = (
         Run.objects.filter(migration__target=target, restore_point__isnull=False).order_by("number").first()
     )

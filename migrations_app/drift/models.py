@@ -147,6 +147,11 @@ class Finding(models.Model):
         return HOW_LOOKS[How(self.how)]
 
     @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The changes with their paths as people read them."""
+        return [{**change, "path": " › ".join(change["path"])} for change in self.changes]
+
+    @property
     def sentences(self) -> list[str]:
         return [str(change["sentence"]) for change in self.changes]
 
