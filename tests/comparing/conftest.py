@@ -124,7 +124,9 @@ def target_documents() -> list[Document]:
         ),
         chart_document("Revenue", "SUM(amount)", dataset_uuid=uuid_for("sales_fact"), query_context={"a": 1}),
         chart_document(
-            "Margin", dataset_uuid=uuid_for("sales_fact"), params={**LONG, "row_limit": 100, "zoom": 2}
+            "Margin",
+            dataset_uuid=uuid_for("sales_fact"),
+            params={**LONG, "row_limit": 100, "setting_20": 99, "zoom": 2},
         ),
         chart_document("Legacy", dataset_uuid=uuid_for("sales_fact")),
         dashboard("Sales", "Revenue"),
