@@ -1,14 +1,31 @@
-"""{% load estate %}: cells and sparklines of the matrix."""
+"""{% load estate %}: cells and sparklines of the matrix, and a card for the page of an environment."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from django import template
+from django.db.models import Count
 from django.utils.safestring import SafeString, mark_safe
 
+from environments.models import Environment
+from migrations_app.engine.sync import Sync
+from migrations_app.estate import matrix, overview
 from migrations_app.estate.matrix import Cell, Row
+from migrations_app.estate.models import SyncState
+from sstools.web import states
 from sstools.web.templatetags.web import pill, spark
 
 register = template.Library()
+ORDER = (
+    Sync.IN_SYNC,
+    Sync.BEHIND,
+    Sync.DRIFTED,
+    Sync.DIVERGED,
+    Sync.DIFFERS,
+    Sync.ABSENT,
+    Sync.ONLY_HERE,
+    Sync.UNKNOWN,
+)
 
 
 @register.simple_tag
@@ -29,3 +46,33 @@ def weeks_spark(weeks: Sequence[int]) -> SafeString:
     """How often something new was seen of an asset, week by week."""
     total = sum(weeks)
     return spark(weeks, f"New contents seen in {len(weeks)} weeks: {total}, in the last week {weeks[-1]}")
+
+
+@register.inclusion_tag("estate/_compared.html", takes_context=True)
+def compared_with(context: Any, environment: Environment) -> dict[str, Any]:
+    """The card of an environment's page: how it stands against the others, those before it on the way first."""
+    user = context["request"].user
+    others = [item for item in overview.visible_environments(user) if item != environment]
+    counts: dict[int, dict[str, int]] = {}
+    found = SyncState.objects.visible_to(user).filter(target=environment, source__in=others).order_by()
+    for source, state, number in found.values_list("source", "state").annotate(number=Count("pk")):
+        counts.setdefault(source, {})[state] = number
+    rows = []
+    for other in others:
+        if of_other := counts.get(other.pk):
+            parts = [(state.value, of_other[state]) for state in ORDER if of_other.get(state)]
+            rows.append(
+                {
+                    "environment": other,
+                    "parts": [
+                        (state, number, _list_of(other, environment, state)) for state, number in parts
+                    ],
+                    "shares": parts,
+                    "sentence": ", ".join(f"{number} {states.look(state).word}" for state, number in parts),
+                }
+            )
+    return {"environment": environment, "compared": rows}
+
+
+def _list_of(source: Environment, target: Environment, state: str) -> str:
+    return matrix.overview_url(ref=source.slug, env=target.slug, type="all", state=state)
