@@ -457,4 +457,28 @@ class Verdict(models.Model):
         return f"{self.status} {self.title}"
 
 
+class Bystander(models.Model):
+    """A chart of the target outside the plan that stands on what a run changes: asked before and after it.
+
+    `before`, `after`: {"status": ok, failed or not_checkable, "reason", "columns" of each query, "seconds"}. `status`
+    is the verdict, "" until it was asked again.
+    """
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="bystanders")
+    uuid = models.CharField(max_length=UUID_LENGTH)
+    title = models.CharField(max_length=TITLE_LENGTH)
+    viz_type = models.CharField(max_length=250, blank=True)
+    before = models.JSONField(default=dict)
+    after = models.JSONField(default=dict, blank=True)
+    status = models.CharField(max_length=20, blank=True)  # ok, failed, was_broken, not_checkable
+    reason = models.CharField(max_length=2000, blank=True)
+
+    class Meta:
+        ordering = ["title", "uuid"]
+        constraints = [models.UniqueConstraint(fields=["run", "uuid"], name="one_row_per_bystander")]
+
+    def __str__(self) -> str:
+        return f"{self.status or 'asked'} {self.title}"
+
+
 from .comparing import models as _comparing  # noqa: E402, F401  Django finds the models of this app from here

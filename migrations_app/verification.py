@@ -11,9 +11,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from environments.canonical.charts import render_chart
-from environments.canonical.context import RenderContext
-from environments.canonical.documents import Document, Kind
+from environments.canonical.documents import Kind
 from environments.connections import connect
 from environments.store import EnvironmentReading
 from environments.superset.client import SupersetClient
@@ -21,35 +19,17 @@ from environments.superset.errors import SupersetError
 from environments.superset.rows import QueryResult
 from sstools.jobs.runner import JobContext
 
+from . import bystanders
+from .asking_charts import PARALLEL, Side, build, side_of
 from .engine import queries
 from .engine.plan import Action
 from .errors import NotReady
 from .models import PlanItem, Run, Verdict
 
-#: Charts asked at the same time. Each asks the source, then the target, so with three both sides are kept busy
-#: and neither is asked more than two or three things at once (superset-api.md 15: more gains nothing on a
-#: one-worker Superset).
-PARALLEL = 3
-#: Rows that one query asks for at most; counts and sums beyond that are compared by a query of their own.
-ROW_CAP = 1_000
-
 
 def is_red(status: str) -> bool:
     """A chart that works on the source and fails on the target."""
     return status == "failed"
-
-
-@dataclass(frozen=True)
-class Side:
-    """One environment's view of one chart."""
-
-    name: str
-    client: SupersetClient
-    reading: EnvironmentReading
-    reading_url: str
-    chart: Document
-    dataset: Document
-    dataset_id: int
 
 
 @dataclass(frozen=True)
@@ -133,9 +113,10 @@ def verify_again(run: Run, ctx: JobContext) -> dict[str, Any]:
         source_reading = fresh_reading(source, migration.source, source_ids)
         target_reading = fresh_reading(target, migration.target, target_ids)
         counts = verify_run(run, ctx, source, source_reading, target, target_reading)
+        outside = bystanders.verify(run, ctx, target, target_reading, inventory_ids)
     with ctx.fenced():
         Run.objects.filter(pk=run.pk).update(verdict_counts=counts)
-    return counts
+    return {**counts, **({"outside": outside} if outside else {})}
 
 
 def _checks(
@@ -148,23 +129,12 @@ def _checks(
 ) -> Iterator[Check]:
     skipped = (Action.LEAVE_OUT.value, Action.BLOCKED.value, Action.REMOVE.value)
     for item in run.plan.items.filter(kind=Kind.CHART.value).exclude(action__in=skipped):
-        one = _side(names[0], source, source_reading, item.uuid)
-        other = _side(names[1], target, target_reading, item.target_uuid)
+        one = side_of(names[0], source, source_reading, item.uuid)
+        other = side_of(names[1], target, target_reading, item.target_uuid)
         problem = one if isinstance(one, str) else other if isinstance(other, str) else ""
         yield Check(
             item, one if isinstance(one, Side) else None, other if isinstance(other, Side) else None, problem
         )
-
-
-def _side(name: str, client: SupersetClient, reading: EnvironmentReading, uuid: str) -> Side | str:
-    chart = reading.documents.get(uuid)
-    if chart is None:
-        return "The chart could not be read."
-    dataset = reading.documents.get(str(chart.body.get("dataset_uuid")))
-    number = reading.ids.id_of(Kind.DATASET, dataset.uuid) if dataset else None
-    if dataset is None or number is None:
-        return "The dataset of the chart could not be read."
-    return Side(name, client, reading, "", chart, dataset, number)
 
 
 def _checked(check: Check, now: datetime) -> Outcome:
@@ -172,8 +142,8 @@ def _checked(check: Check, now: datetime) -> Outcome:
     if check.source is None or check.target is None:
         return Outcome(check, "not_checkable", check.problem, {}, None, None)
     ranges: dict[str, str] = {}
-    one = _built(check.source, now, ranges)
-    other = _built(check.target, now, ranges)
+    one = build(check.source, now, ranges)
+    other = build(check.target, now, ranges)
     for built in (one, other):
         if isinstance(built, queries.NotCheckable):
             return Outcome(check, "not_checkable", built.reason, {}, None, None)
@@ -216,33 +186,6 @@ def _dropped_filters(source: list[QueryResult], target: list[QueryResult]) -> li
     """Filters that the target ignores and the source does not: a chart that answers with rows it should not show."""
     on_source = {column for result in source for column in result.rejected_filters}
     return sorted({column for result in target for column in result.rejected_filters} - on_source)
-
-
-def _built(side: Side, now: datetime, ranges: dict[str, str]) -> queries.Built | queries.NotCheckable:
-    """The request of one side. Time expressions that only Superset can read are asked for once, for both sides."""
-    rendered = render_chart(side.chart.body, RenderContext(side.reading.ids, side.reading_url))
-    form_data = {**rendered["params"], "viz_type": side.chart.body.get("viz_type")}
-    facts = queries.DatasetFacts.from_mapping(side.dataset.body)
-
-    def build() -> queries.Built | queries.NotCheckable:
-        return queries.build_queries(
-            form_data,
-            facts,
-            now=now,
-            row_limit_cap=ROW_CAP,
-            query_context=rendered["query_context"],
-            time_ranges=ranges,
-        )
-
-    built = build()
-    if isinstance(built, queries.NotCheckable) or not (new := set(built.unresolved_times) - set(ranges)):
-        return built
-    for expression in sorted(new):
-        try:
-            ranges[expression] = side.client.time_range(expression)
-        except SupersetError:
-            return built
-    return build()
 
 
 def _keep(run: Run, outcome: Outcome) -> None:

@@ -14,7 +14,7 @@ from migrations_app import services
 from migrations_app.engine.checks import Severity
 from migrations_app.engine.plan import Action, Answer
 from migrations_app.filters import find_environments
-from migrations_app.models import Mapping, Migration, Plan, PlanItem, Run, RunStep, Verdict
+from migrations_app.models import Bystander, Mapping, Migration, Plan, PlanItem, Run, RunStep, Verdict
 from sstools.jobs.api import JobSerializer
 
 HASH_LENGTH = 12  # of a plan's hash that name it well enough for an apply
@@ -651,6 +651,23 @@ class RunStepSerializer(serializers.ModelSerializer[RunStep]):
         read_only_fields = fields
 
 
+class BystanderSerializer(serializers.ModelSerializer[Bystander]):
+    """A chart of the target outside the plan that stands on what the run changed."""
+
+    status = serializers.ChoiceField(
+        choices=["", "ok", "failed", "was_broken", "not_checkable"],
+        read_only=True,
+        help_text="held against how it ran before the run; empty: not asked again",
+    )
+    before = serializers.DictField(read_only=True, help_text="status, reason, columns, seconds; no data rows")
+    after = serializers.DictField(read_only=True, help_text="the same after the run")
+
+    class Meta:
+        model = Bystander
+        fields = ["uuid", "title", "viz_type", "status", "reason", "before", "after"]
+        read_only_fields = fields
+
+
 class VerdictSerializer(serializers.ModelSerializer[Verdict]):
     status = serializers.ChoiceField(choices=["ok", "differs", "failed", "not_checkable"], read_only=True)
     details = serializers.DictField(read_only=True, help_text="what was compared; no data rows")
@@ -694,6 +711,7 @@ class RunDetailSerializer(RunSerializer):
         slug_field="uuid", many=True, read_only=True, help_text="migrations that put it back"
     )
     verdicts = VerdictSerializer(many=True, read_only=True)
+    bystanders = BystanderSerializer(many=True, read_only=True)
 
     class Meta(RunSerializer.Meta):
         fields = [
@@ -707,5 +725,6 @@ class RunDetailSerializer(RunSerializer):
             "restore_point",
             "rollbacks",
             "verdicts",
+            "bystanders",
         ]
         read_only_fields = fields

@@ -408,7 +408,9 @@ class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.Gene
         )
         if self.action == "list":
             return rows.defer("written", "unwritten", "created", *(f"plan__{name}" for name in HEAVY))
-        return rows.prefetch_related("steps", "verdicts", "rollbacks") if self.action == "retrieve" else rows
+        if self.action == "retrieve":
+            return rows.prefetch_related("steps", "verdicts", "bystanders", "rollbacks")
+        return rows
 
     def get_serializer_class(self) -> type[serializers.BaseSerializer[Run]]:
         return RunSerializer if self.action == "list" else RunDetailSerializer

@@ -14,6 +14,7 @@ from migrations_app.verification import is_red, verify_run
 from sstools.errors import JobCancelled
 from sstools.jobs.runner import JobContext, NeedsInput
 
+from .around import ask_bystanders, ask_bystanders_again
 from .attempt import FINISH, ROLL_BACK, Attempt
 from .checking import check, take_restore_point
 from .ending import NOT_VERIFIED, finish, stopped, undo
@@ -52,6 +53,7 @@ def _execute(attempt: Attempt) -> dict[str, Any]:
             attempt.after = attempt.before  # what is otherwise by now, somebody edited after it was proven
         else:
             take_restore_point(attempt)
+            ask_bystanders(attempt)
             write(attempt)
             remove(attempt)
             read_back(attempt)
@@ -94,11 +96,7 @@ def _verified(attempt: Attempt) -> dict[str, Any]:
         )
         return attempt.summary()
     if red and attempt.migration.roll_back_when_red:
-        failure = RunFailed(
-            f"{red} charts fail on {attempt.migration.target.name} that work on the source.",
-            code="verification_red",
-        )
-        return undo(attempt, failure)
+        return undo(attempt, RunFailed(_why_red(attempt, red), code="verification_red"))
     if attempt.may_have_written and _wanted(attempt) == ROLL_BACK:
         return undo(attempt, RollBackWanted())
     finish(attempt, None)
@@ -111,12 +109,26 @@ def _wanted(attempt: Attempt) -> str:
     return attempt.ctx.cancel_choice if wants_end else ""
 
 
-def _verify(attempt: Attempt) -> int:
-    """Number of charts that are red: they work on the source and fail on the target. Raises JobCancelled, which ends
-    no more than the verification.
+def _why_red(attempt: Attempt, red: tuple[int, int]) -> str:
+    target, (planned, outside) = attempt.migration.target.name, red
+    parts = [
+        f"{planned} {_charts(planned)} on {target} that work on the source" if planned else "",
+        f"{outside} {_charts(outside)} outside the plan that ran on {target} before" if outside else "",
+    ]
+    return " and ".join(part for part in parts if part) + "."
+
+
+def _charts(number: int) -> str:
+    return "chart fails" if number == 1 else "charts fail"
+
+
+def _verify(attempt: Attempt) -> tuple[int, int] | None:
+    """Numbers of charts that are red, None if there are none: of the plan, which work on the source and fail on the
+    target; and outside of it, which ran on the target before. Raises JobCancelled, which ends no more than the
+    verification.
     """
     if not attempt.migration.verify or attempt.migration.maps_nothing:
-        return 0
+        return None
     assert attempt.after is not None
     attempt.enter(RunState.VERIFYING, MigrationState.VERIFYING)
     ctx = attempt.ctx.without_cancel() if _wanted(attempt) == FINISH else attempt.ctx
@@ -134,4 +146,10 @@ def _verify(attempt: Attempt) -> int:
         )
         step.result |= counts
         attempt.save(verdict_counts=counts)
-        return sum(count for status, count in counts.items() if is_red(status))
+        outside = ask_bystanders_again(attempt)
+        if outside:
+            step.result |= {"outside": outside}
+        red, red_outside = (
+            sum(number for status, number in found.items() if is_red(status)) for found in (counts, outside)
+        )
+        return (red, red_outside) if red or red_outside else None

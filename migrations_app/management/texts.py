@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from migrations_app.models import Migration, Plan, PlanItem, Run
@@ -94,16 +95,28 @@ def _run_lines(run: Run) -> Iterator[str]:
 
 
 def verdict_lines(run: Run) -> Iterator[str]:
-    if not run.verdict_counts:
-        return
-    counts = ", ".join(
-        f"{number} {status.replace('_', ' ')}" for status, number in sorted(run.verdict_counts.items())
-    )
-    yield f"  charts: {counts}"
-    for verdict in run.verdicts.exclude(status="ok").order_by("status", "title"):
-        yield f"    {verdict.status.replace('_', ' ')}: {verdict.title} ({verdict.viz_type}): {verdict.reason}"
+    if run.verdict_counts:
+        yield f"  charts: {_counted(run.verdict_counts)}"
+        yield from _bad(run.verdicts.exclude(status="ok").order_by("status", "title"))
+    outside = run.bystanders.exclude(status="")
+    if found := Counter(outside.values_list("status", flat=True)):
+        yield f"  charts outside the plan: {_counted(found)}"
+        yield from _bad(outside.exclude(status="ok").order_by("status", "title"))
 
 
-def red_count(counts: Mapping[str, Any], *, strict: bool) -> int:
-    """Charts that count as failed: those that fail on the target, with `strict` also those whose answers differ."""
-    return int(counts.get("failed", 0)) + (int(counts.get("differs", 0)) if strict else 0)
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{number} {status.replace('_', ' ')}" for status, number in sorted(counts.items()))
+
+
+def _bad(rows: Iterable[Any]) -> Iterator[str]:
+    for row in rows:
+        yield f"    {row.status.replace('_', ' ')}: {row.title} ({row.viz_type}): {row.reason}"
+
+
+def red_count(run: Run, *, strict: bool) -> int:
+    """Charts that count as failed: those that fail on the target, with `strict` also those whose answers differ; and
+    those outside the plan that ran there before.
+    """
+    counts = run.verdict_counts
+    outside = run.bystanders.filter(status="failed").count()
+    return int(counts.get("failed", 0)) + (int(counts.get("differs", 0)) if strict else 0) + outside

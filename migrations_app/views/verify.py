@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from migrations_app import leftovers, run_page, services
+from migrations_app import bystanders, leftovers, run_page, services
 from migrations_app.models import Migration, Run, RunState, StepState
 from sstools.errors import Conflict, Invalid
 from sstools.jobs.models import UNFINISHED, Job
@@ -70,7 +70,10 @@ def verify_page(
     }
     if run.is_finished:
         context |= (
-            _result(request, run) | _written(request, migration, run) | _verdicts(request, migration, run)
+            _result(request, run)
+            | _written(request, migration, run)
+            | _verdicts(request, migration, run)
+            | _bystanders(run)
         )
     return render_page(
         request, "migrations_app/verify.html", None, {**context, **(more or {})}, status=status
@@ -185,6 +188,24 @@ def _result(request: HttpRequest, run: Run) -> dict[str, Any]:
         "requests": [(label, run.requests[name]) for name, label in PURPOSES if run.requests.get(name)],
         "request_total": sum(value for value in run.requests.values() if isinstance(value, int)),
         "can_be_verified": run.state == RunState.APPLIED and not run.migration.maps_nothing,
+    }
+
+
+def _bystanders(run: Run) -> dict[str, Any]:
+    """Charts outside the plan, the red ones first; and how many more were not asked."""
+    rows = list(run.bystanders.all())
+    if not rows:
+        return {"bystanders": []}
+    order = [*VERDICTS, "was_broken", ""]
+    rows.sort(key=lambda row: (order.index(row.status), row.title.casefold()))
+    links = superset_links(run.migration.target, [row.uuid for row in rows])
+    for row in rows:
+        row.link = links.get(row.uuid, "")  # type: ignore[attr-defined]
+    return {
+        "bystanders": rows,
+        "red_count": run.verdict_counts.get("failed", 0) + sum(row.status == "failed" for row in rows),
+        "bystanders_left_out": max(0, len(bystanders.charts_of(run.plan)) - len(rows)),
+        "bystanders_most": bystanders.MOST,
     }
 
 

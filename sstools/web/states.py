@@ -43,6 +43,7 @@ LOOKS: dict[str, Look] = {
     "ok": Look("ok", "check", "added"),
     "failed": Look("failed", "x", "removed"),
     "failed_on_both": Look("fails on both", "not-equal", "plain", help="Broken before already."),
+    "was_broken": Look("was broken", "not-equal", "plain", help="Broken before the run already."),
     "not_checkable": Look("not checkable", "question", "plain", "dashed"),
     "slower": Look("slower", "clock", "changed"),
     # of a job

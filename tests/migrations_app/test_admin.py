@@ -8,7 +8,7 @@ from django.contrib import admin as django_admin
 from django.test import Client
 from django.urls import reverse
 
-from migrations_app.models import Baseline, Mapping, Pairing
+from migrations_app.models import Baseline, Bystander, Mapping, Pairing
 from sstools.audit.models import AuditEvent
 from tests.factories import make_migration, make_run, make_verdict, uuid_for
 
@@ -27,6 +27,7 @@ def rows(db: None) -> None:
     """One row of every model."""
     run = make_run(make_migration())
     make_verdict(run)
+    Bystander.objects.create(run=run, uuid=uuid_for("c"), title="Own", before={"status": "ok"})
     source, target = run.migration.source, run.migration.target
     Mapping.objects.create(source=source, target=target)
     uuids = {"source_uuid": uuid_for("a"), "target_uuid": uuid_for("b")}

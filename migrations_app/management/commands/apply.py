@@ -111,7 +111,7 @@ def outcome_of(run: Run, error: SSToolsError | None, *, strict: bool) -> Outcome
         return outcome
     if run.state != RunState.APPLIED:
         return Outcome(FAILED, str(run.state), text, data, described)
-    if red := red_count(run.verdict_counts, strict=strict):
+    if red := red_count(run, strict=strict):
         described = described or {
             "code": "verification_red",
             "message": f"Written, but {red} charts fail on {run.migration.target.name}.",

@@ -32,7 +32,7 @@ class Command(MigrationCommand):
             pk=run.pk
         )
         data = {"run": RunDetailSerializer(run).data}
-        if red := red_count(run.verdict_counts, strict=options["strict"]):
+        if red := red_count(run, strict=options["strict"]):
             words = f"{red} charts fail on {run.migration.target.name}."
             error = {
                 "code": "verification_red",
