@@ -337,6 +337,8 @@ class Asset(models.Model):
             models.Index(fields=["uuid"], name="assets_by_uuid"),
             models.Index(fields=["kind", "sort_key"], name="assets_by_title"),
             models.Index(fields=["environment", "kind", "superset_id"], name="assets_by_superset_id"),
+            models.Index(fields=["environment", "dataset_uuid"], name="assets_by_dataset"),
+            models.Index(fields=["environment", "kind", "database_uuid"], name="assets_by_database"),
         ]
 
     def __str__(self) -> str:
