@@ -5,7 +5,7 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest
 
-from .models import Finding, Watch
+from .models import Check, Finding, Watch
 
 
 class _ReadOnly(admin.ModelAdmin):
@@ -24,6 +24,12 @@ class FindingAdmin(_ReadOnly):
     list_display = ["title", "kind", "target", "how", "state", "changed_by", "changed_on", "updated_at"]
     list_filter = ["state", "how", "kind", "target"]
     search_fields = ["title", "asset_uuid", "changed_by"]
+    list_select_related = ["target"]
+
+
+@admin.register(Check)
+class CheckAdmin(_ReadOnly):
+    list_display = ["target", "at"]
     list_select_related = ["target"]
 
 

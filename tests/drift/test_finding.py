@@ -108,6 +108,7 @@ def test_what_an_unfinished_run_wrote_is_not_taken_for_an_edit(scene: Scene) -> 
     scene.edit("chart", "Revenue", description="by hand")
     migration = scene.promote()
     scene.product.answer(migration, {uuid_for("Revenue"): "take"})
+    assert migration.plan is not None
     run = migration.runs.create(plan=migration.plan, state=RunState.WRITING, started_at=timezone.now())
     scene.check()
     assert not scene.found()  # a run is at it: nothing is said yet

@@ -93,4 +93,4 @@ def test_an_edit_by_hand_is_found_taken_reverted_and_accepted(product: Product, 
     again = product.migrate(source, target, [dashboard], verify=False)
     assert again.plan is not None
     assert actions(again.plan) == {kept: "keep"}
-    assert "Prod has its own words" in again.plan.items.get(title=kept).conflict["text"]
+    assert "Prod has its own words" in (again.plan.items.get(title=kept).conflict or {})["text"]
