@@ -8,9 +8,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from django.db import connection
+from django.db import connection, transaction
 
 from .contents import Rank
+from .models import Entry
 from .words import BETWEEN, Term
 
 # PostgreSQL keeps no more of a word, and no position beyond: what stands later is found, only not side by side.
@@ -18,11 +19,14 @@ MOST_POSITIONS, LAST_POSITION = 100, 16_383
 COLUMNS = ("titles", "names", "texts")  # by Rank
 
 
-@dataclass(frozen=True)
-class Words:
-    """Those of one asset: what each rank adds."""
+ENTRY = ("asset_id", "environment_id", "kind", "uuid", "title_key", "document", "version")
 
-    asset: int
+
+@dataclass(frozen=True)
+class Indexed:
+    """An asset with its words: what each rank adds."""
+
+    entry: Entry
     titles: Sequence[str]
     names: Sequence[str]
     texts: Sequence[str]
@@ -39,7 +43,8 @@ class Scope:
         """(" AND …", parameters) for the table search_entry, called entry."""
         sql = ""
         values: list[Any] = []
-        for column, wanted in (("environment_id", self.environments), ("kind", self.kinds)):
+        # "+ 0": words are what an index is for; through that of environments, every asset of one would be looked at.
+        for column, wanted in (("environment_id + 0", self.environments), ("kind", self.kinds)):
             if wanted is not None:
                 marks = ", ".join(["%s"] * len(wanted)) or "NULL"
                 sql += f" AND entry.{column} IN ({marks})"
@@ -51,8 +56,11 @@ Row = tuple[int, str, str, str]  # asset, kind, uuid, title_key
 
 
 class Engine(Protocol):
-    def write(self, words: Sequence[Words]) -> None:
-        """Keep the words of assets that have an Entry, instead of those that were kept."""
+    def write(self, rows: Sequence[Indexed]) -> None:
+        """Keep assets with their words, instead of what was kept of them."""
+
+    def tidy(self) -> None:
+        """After much was written: leave nothing to those who search."""
 
     def with_words(self, terms: Sequence[Term], rank: Rank, scope: Scope, limit: int) -> list[Row]:
         """Assets with all of `terms` in texts of this rank or a better one: some `limit` of them."""
@@ -71,22 +79,36 @@ def _rows(sql: str, values: Sequence[Any]) -> list[Row]:
 
 
 class Postgres:
-    def write(self, words: Sequence[Words]) -> None:
-        columns = ", ".join(f"{column} = %s::tsvector" for column in COLUMNS)
-        sql = f"UPDATE search_entry SET {columns} WHERE asset_id = %s"  # noqa: S608  names of our own
-        rows = []
-        for one in words:
-            names = [*one.titles, *one.names]
-            vectors = (_vector(one.titles), _vector(names), _vector([*names, *one.texts]))
-            rows.append((*vectors, one.asset))
+    def write(self, rows: Sequence[Indexed]) -> None:
+        marks = ["%s"] * len(ENTRY) + ["%s::tsvector"] * len(COLUMNS)
+        kept = ", ".join(f"{name} = EXCLUDED.{name}" for name in (*ENTRY[1:], *COLUMNS))
+        sql = (
+            f"INSERT INTO search_entry ({', '.join((*ENTRY, *COLUMNS))}) VALUES ({', '.join(marks)})"  # noqa: S608
+            f" ON CONFLICT (asset_id) DO UPDATE SET {kept}"
+        )
+        values = []
+        for row in rows:
+            names = [*row.titles, *row.names]
+            vectors = (_vector(row.titles), _vector(names), _vector([*names, *row.texts]))
+            values.append((*(getattr(row.entry, name) for name in ENTRY), *vectors))
         with connection.cursor() as cursor:
-            cursor.executemany(sql, rows)
+            cursor.executemany(sql, values)
+
+    def tidy(self) -> None:
+        with (
+            connection.cursor() as cursor
+        ):  # what was written lately is in a list that each search goes through
+            for column in COLUMNS:
+                cursor.execute("SELECT gin_clean_pending_list(%s::regclass)", [f"search_entry_{column}"])
 
     def with_words(self, terms: Sequence[Term], rank: Rank, scope: Scope, limit: int) -> list[Row]:
         query = " & ".join(f"({_phrase(term)})" for term in terms)
         where, values = scope.where()
         sql = f"{_SELECT} search_entry entry WHERE entry.{COLUMNS[rank]} @@ %s::tsquery{where} LIMIT %s"
-        return _rows(sql, [query, *values, limit])
+        with transaction.atomic(), connection.cursor() as cursor:
+            # With a limit the planner hopes to meet enough rows soon, and unpacks the words of every row on its way.
+            cursor.execute("SET LOCAL enable_seqscan = off")
+            return _rows(sql, [query, *values, limit])
 
     def with_title(self, start: str, scope: Scope, limit: int) -> list[Row]:
         where, values = scope.where()
@@ -108,21 +130,33 @@ def _vector(words: Iterable[str]) -> str:
 
 
 def _phrase(term: Term) -> str:
-    words = [f"'{word}'" for word in term.words]
+    words = [f"'{word}'" for word in term.indexed]
     return " <-> ".join(words) + (":*" if term.is_prefix else "")
 
 
 class Sqlite:
-    def write(self, words: Sequence[Words]) -> None:
-        rows = [(one.asset, " ".join(one.titles), " ".join(one.names), " ".join(one.texts)) for one in words]
+    def write(self, rows: Sequence[Indexed]) -> None:
+        Entry.objects.bulk_create(
+            [row.entry for row in rows],
+            update_conflicts=True,
+            unique_fields=["asset"],
+            update_fields=["environment", "kind", "uuid", "title_key", "document", "version"],
+        )
+        values = [
+            (row.entry.asset_id, " ".join(row.titles), " ".join(row.names), " ".join(row.texts))
+            for row in rows
+        ]
         with connection.cursor() as cursor:
-            cursor.executemany("DELETE FROM search_words WHERE rowid = %s", [(one.asset,) for one in words])
+            cursor.executemany("DELETE FROM search_words WHERE rowid = %s", [value[:1] for value in values])
             cursor.executemany(
-                "INSERT INTO search_words (rowid, titles, names, texts) VALUES (%s, %s, %s, %s)", rows
+                "INSERT INTO search_words (rowid, titles, names, texts) VALUES (%s, %s, %s, %s)", values
             )
 
+    def tidy(self) -> None:
+        """FTS5 merges what it has as it goes."""
+
     def with_words(self, terms: Sequence[Term], rank: Rank, scope: Scope, limit: int) -> list[Row]:
-        quoted = " AND ".join(f'"{" ".join(term.words)}"{" *" if term.is_prefix else ""}' for term in terms)
+        quoted = " AND ".join(f'"{" ".join(term.indexed)}"{" *" if term.is_prefix else ""}' for term in terms)
         query = f"{{{' '.join(COLUMNS[: rank + 1])}}} : ({quoted})"
         where, values = scope.where()
         # CROSS JOIN keeps the order: first the words, then the rows.

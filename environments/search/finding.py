@@ -74,9 +74,10 @@ def search(
 ) -> Found:
     """Assets that `user` may see with every word of `text`: as the beginning of a word in any of their texts.
 
-    "In quotes", or joined by anything but spaces (dwh.sales_fact), words must stand side by side. `kinds`: none for
-    all. `environment`: a slug. `start`, `limit`: which of the hits get their details. Order: titles that begin with the
-    text, then titles, then names (columns, metrics, owners, slugs, uuids), then other texts; by title within each.
+    "In quotes" words must stand side by side; joined by anything but spaces (dwh.sales_fact), they must be so there.
+    `kinds`: none for all. `environment`: a slug. `start`, `limit`: which of the hits get their details. Order: titles
+    that begin with the text, then titles, then names (columns, metrics, owners, slugs, uuids), then other texts; by
+    title within each.
     """
     terms = terms_of(text)
     found = Found(terms)

@@ -13,9 +13,9 @@ from environments.events import Changed
 from environments.models import Asset, Document, Environment
 
 from .contents import VERSION, Rank, texts_of
-from .engines import Words, engine
+from .engines import Indexed, engine
 from .models import Entry
-from .words import BETWEEN, words_of
+from .words import indexed_words_of
 
 CHUNK = 200  # assets at a time: what memory holds of them, and how long a transaction lasts
 ROW = ("kind", "title", "slug", "uuid", "schema", "catalog", "viz_type", "backend", "owners")
@@ -63,6 +63,8 @@ def _index(pks: list[int]) -> int:
     for chunk in _chunks(pks):
         with transaction.atomic():
             count += _index_chunk(chunk)
+    if count:
+        engine().tidy()
     return count
 
 
@@ -70,33 +72,24 @@ def _index_chunk(pks: Collection[int]) -> int:
     # Locked: what a reading that ends just now takes away must not come back as an entry of nothing.
     rows = list(Asset.objects.select_for_update().filter(pk__in=pks).defer("search_text"))
     bodies = bodies_of(row.document_id for row in rows)
-    entries = [
-        Entry(
-            asset_id=row.pk,
-            environment_id=row.environment_id,
-            kind=row.kind,
-            uuid=row.uuid,
-            title_key=row.sort_key,
-            document=row.document_id or "",
-            version=VERSION,
-        )
-        for row in rows
-    ]
-    Entry.objects.bulk_create(
-        entries,
-        update_conflicts=True,
-        unique_fields=["asset"],
-        update_fields=["environment", "kind", "uuid", "title_key", "document", "version"],
-    )
-    engine().write([_words(row, bodies.get(row.document_id or "")) for row in rows])
+    engine().write([_indexed(row, bodies.get(row.document_id or "")) for row in rows])
     return len(rows)
 
 
-def _words(row: Asset, body: dict[str, Any] | None) -> Words:
+def _indexed(row: Asset, body: dict[str, Any] | None) -> Indexed:
     words: dict[Rank, list[str]] = {rank: [] for rank in Rank}
     for text in texts_of(row_of(row), body):
-        words[text.rank] += [*words_of(text.text), BETWEEN]
-    return Words(row.pk, words[Rank.TITLE], words[Rank.NAME], words[Rank.TEXT])
+        words[text.rank] += indexed_words_of(text.text)
+    entry = Entry(
+        asset_id=row.pk,
+        environment_id=row.environment_id,
+        kind=row.kind,
+        uuid=row.uuid,
+        title_key=row.sort_key,
+        document=row.document_id or "",
+        version=VERSION,
+    )
+    return Indexed(entry, words[Rank.TITLE], words[Rank.NAME], words[Rank.TEXT])
 
 
 def row_of(asset: Asset) -> dict[str, Any]:

@@ -75,7 +75,7 @@ def resolve(user: Any, text: str) -> Link | None:
 def page_of(asset: Asset) -> str:
     """The address of our page of an asset; the inventory, narrowed to it, where there is none."""
     try:
-        return reverse(f"assets:{asset.kind}", args=[asset.uuid])
+        return reverse("assets:detail", args=[f"{asset.kind}s", asset.uuid])
     except NoReverseMatch:
         return f"{reverse('environments:assets')}?{urlencode({'q': asset.uuid})}"
 

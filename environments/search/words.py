@@ -9,41 +9,75 @@ from environments.words import fold
 
 MAX_WORD = 64  # characters; a longer run of letters and digits is data
 MAX_TERMS = 12
-# Stands between two texts, so that no term spans both: SQLite takes it for a word, which nobody can ask for.
-BETWEEN = "\ue000"
+MAX_JOINED = 5  # words; a uuid has as many
+# Characters that SQLite takes for letters, and which nobody can type: between two texts, so that no term spans both,
+# and between the words of a name such as sales_fact, which is a word as well, so that names are found as fast as words.
+BETWEEN, JOINT = "\ue000", "\ue001"
 _WORD = re.compile(r"[^\W_]+")
+_JOINED = re.compile(r"[^\W_]+(?:(?:_|[^\w\s])+[^\W_]+)+")
 # What canonical texts have in place of ids; nobody types it.
 _TOKENS = re.compile(r"⟦[^⟧]*⟧")
 
 
 def words_of(text: str) -> list[str]:
     """The words of a text: runs of letters and digits, folded. `Sales_Fact.net` gives sales, fact, net."""
-    return [word[:MAX_WORD] for word in _WORD.findall(fold(_TOKENS.sub(" ", text)))]
+    return _words(fold(_TOKENS.sub(" ", text)))
+
+
+def _words(folded: str) -> list[str]:
+    return [word[:MAX_WORD] for word in _WORD.findall(folded)]
+
+
+def indexed_words_of(text: str) -> list[str]:
+    """The words of a text, and after them those that are joined by anything but spaces, from each of them on."""
+    folded = fold(_TOKENS.sub(" ", text))
+    joined: dict[str, None] = {}
+    for run in _JOINED.findall(folded):
+        words = _words(run)
+        for start in range(len(words) - 1):
+            joined[joined_word(words[start:])] = None
+    return [*_words(folded), BETWEEN, *joined, BETWEEN]
+
+
+def joined_word(words: Sequence[str]) -> str:
+    return JOINT.join(words[:MAX_JOINED])
 
 
 @dataclass(frozen=True)
 class Term:
-    """Words that stand side by side; the last one may go on, unless it is a single character."""
+    """Words that stand side by side; the last one may go on, unless it is a single character.
+
+    `is_joined`: with something between them that is no space.
+    """
 
     words: tuple[str, ...]
+    is_joined: bool = False
 
     @property
     def is_prefix(self) -> bool:
         return len(self.words[-1]) > 1
 
+    @property
+    def indexed(self) -> tuple[str, ...]:
+        """What the index has for it, side by side."""
+        return (joined_word(self.words),) if self.is_joined else self.words
+
     @cached_property
     def pattern(self) -> re.Pattern[str]:
         """Finds it in a text that was not folded."""
         spelled = (re.escape(word).replace("е", "[её]") for word in self.words)
+        between = r"(?:_|[^\w\s])+" if self.is_joined else r"[\W_]+"
         end = "" if self.is_prefix else r"(?![^\W_])"
-        return re.compile(r"(?<![^\W_])" + r"[\W_]+".join(spelled) + end, re.IGNORECASE)
+        return re.compile(r"(?<![^\W_])" + between.join(spelled) + end, re.IGNORECASE)
 
 
 def terms_of(text: str) -> list[Term]:
     """What is searched for: everything between spaces, or between quotes, is one term. Each must be there."""
     terms: list[Term] = []
     for quoted, plain in re.findall(r'"([^"]*)"|([^\s"]+)', text):
-        if (words := words_of(quoted or plain)) and (term := Term(tuple(words))) not in terms:
+        words = tuple(words_of(quoted or plain))
+        term = Term(words, is_joined=bool(plain) and len(words) > 1)
+        if words and term not in terms:
             terms.append(term)
     return terms[:MAX_TERMS]
 

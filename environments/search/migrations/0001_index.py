@@ -3,15 +3,16 @@ from typing import Any
 import django.db.models.deletion
 from django.db import migrations, models
 
+COLUMNS = ("titles", "names", "texts")
 POSTGRES = [
-    # Values stay out of the row where they are long, so that looking through rows stays fast.
-    "ALTER TABLE search_entry ADD COLUMN titles tsvector NOT NULL DEFAULT ''",
-    "ALTER TABLE search_entry ADD COLUMN names tsvector NOT NULL DEFAULT ''",
-    "ALTER TABLE search_entry ADD COLUMN texts tsvector NOT NULL DEFAULT ''",
-    # Without a pending list: it is searched row by row, and grows with each reading.
-    "CREATE INDEX search_entry_titles ON search_entry USING gin (titles) WITH (fastupdate = off)",
-    "CREATE INDEX search_entry_names ON search_entry USING gin (names) WITH (fastupdate = off)",
-    "CREATE INDEX search_entry_texts ON search_entry USING gin (texts) WITH (fastupdate = off)",
+    statement.format(column=column)
+    for column in COLUMNS
+    for statement in (
+        "ALTER TABLE search_entry ADD COLUMN {column} tsvector NOT NULL DEFAULT ''",
+        # Not packed: where words must stand side by side, each row that has them is looked at.
+        "ALTER TABLE search_entry ALTER COLUMN {column} SET STORAGE EXTERNAL",
+        "CREATE INDEX search_entry_{column} ON search_entry USING gin ({column})",
+    )
 ]
 SQLITE = [
     "CREATE VIRTUAL TABLE search_words USING fts5"
