@@ -187,8 +187,8 @@ def take_snapshot(
             SnapshotEntry.objects.bulk_create(_entries(snapshot, reading), batch_size=1000)
         if reading.complete:
             changed |= contents.link(environment, reading, get_documents)
-    if reading.complete:
-        events.was_read(environment, frozenset(changed))
+    if reading.complete and (changed or reason == Reason.READING):
+        events.was_read(environment, frozenset(changed))  # a plan that found nothing new has nothing to tell
     return snapshot
 
 
