@@ -57,10 +57,15 @@ def request_check(
     )
 
 
-def check(target: Environment, progress: Callable[[str, int, int], None] | None = None) -> dict[str, Any]:
-    """Read a target now and look for drift. Returns numbers: open, new, edited, closed. Raises SupersetError."""
+def check(
+    target: Environment, progress: Callable[[str, int, int], None] | None = None, **reading: Any
+) -> dict[str, Any]:
+    """Read a target now and look for drift. Returns numbers: open, new, edited, closed. Raises SupersetError.
+
+    reading: what else the reading takes, as of a job.
+    """
     began = timezone.now()
-    run_reading(target, progress)
+    run_reading(target, progress, **reading)
     target.refresh_from_db()
     look(target)  # most likely done by the reading itself; this one is sure
     found = Finding.objects.filter(target=target)

@@ -32,7 +32,16 @@ def _link(job: Job) -> tuple[str, str] | None:
 def check(ctx: JobContext, *, route: str) -> dict[str, Any]:
     """Safe to run again: it says what is there now."""
     target = find_route({"route": route}).target
-    counts = services.check(target, lambda what, done, total: ctx.step(what, done, total))
+
+    def still_mine(method: str, path: str) -> None:
+        ctx.still_mine()  # a worker that lost the job asks nothing more
+
+    counts = services.check(
+        target,
+        lambda what, done, total: ctx.step(what, done, total),
+        job=ctx.job.uuid,
+        before_request=still_mine,
+    )
     ctx.step("Done", cancellable=False)
     words = ", ".join(f"{number} {name}" for name, number in counts.items())
     ctx.log("info", f"{target.name}: {words}.")

@@ -87,6 +87,8 @@ def test_pages_show_it_everywhere_and_take_the_answers(scene: Scene, signed_in: 
     assert client.post("/routes/up/watch/", {"on": "1"}).status_code == 302
     assert "Do not watch" in text(client.get("/routes/up/"))
     assert client.post("/routes/up/check/").status_code == 302
+    form = text(client.get(f"/schedules/new/?kind=drift.check&route={scene.route.uuid}"))
+    assert f'value="{scene.route.uuid}" selected' in form
 
 
 def test_rest_has_the_same(scene: Scene, api: Any, make_user: Any) -> None:
