@@ -10,6 +10,7 @@ import smtplib
 import time
 from datetime import timedelta
 from typing import Any
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from django.conf import settings
 from django.core.mail import EmailMessage, get_connection
@@ -18,12 +19,12 @@ from django.urls import reverse
 from django.utils import timezone
 
 from sstools import outbound
-from sstools.audit.redact import redact_text
+from sstools.audit.redact import HIDDEN, redact_text
 from sstools.errors import SSToolsError
 from sstools.jobs import services as jobs
 from sstools.jobs.models import Priority
 
-from .models import Delivery, DeliveryState, Notice
+from .models import Delivery, DeliveryState, Notice, Webhook
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ LOOK_SECONDS = 10
 PAUSES = (1, 2, 5, 15, 60, 180, 600)
 AT_ONCE = 50  # deliveries of one job; the next job goes on
 KEEP_DAYS = 90
+SHORTEST_KEY = 6  # parts of an address that are shorter ("hook", "v1") are no keys
 
 
 def ask_for_sending() -> None:
@@ -105,8 +107,20 @@ def _call(delivery: Delivery) -> tuple[str, bool]:
     status, text = outbound.post(str(hook.url), body, headers)
     if 200 <= status < 300:
         return str(status), True
-    said = " ".join(text.split())[:100]
+    said = " ".join(_without_credentials(text, hook).split())[:100]
     return f"answered {status}{f': {said}' if said else ''}", False
+
+
+def _without_credentials(text: str, hook: Webhook) -> str:
+    """What the other side said, should it repeat the address (chat services have the key in it) or the secret."""
+    url = urlsplit(str(hook.url))
+    whole = [str(hook.url), url.path, url.query, url.netloc.rpartition("@")[0], str(hook.secret)]
+    parts = {*whole, *url.path.split("/"), *(value for _, value in parse_qsl(url.query))}
+    shapes = {shape for part in parts for shape in (part, quote(part), quote(part, safe=""), unquote(part))}
+    for shape in sorted(shapes, key=len, reverse=True):
+        if len(shape) >= SHORTEST_KEY:
+            text = text.replace(shape, HIDDEN)
+    return text
 
 
 def payload(notice: Notice) -> dict[str, Any]:

@@ -391,3 +391,16 @@ def test_a_run_tells_how_it_ended(mails: list[Any]) -> None:
         "code": "",
     }
     assert notice.path == run.get_absolute_url()
+
+
+@pytest.mark.parametrize("said", ["no {url}", "no {path}", "no team {key}", "bad signature with {secret}"])
+def test_what_a_receiver_repeats_of_the_address_or_the_secret_is_not_kept(said, monkeypatch):
+    key = "T024/B0/canary-of-a-chat"
+    url = f"https://chat.example/services/{key}?token=canary-token"
+    hook = Webhook.objects.create(name="Chat", url=url, secret=SECRET, host="chat.example")
+    delivery = Delivery(notice=Notice.objects.create(event="job.failed", title="It failed"), webhook=hook)
+    told = said.format(url=url, path=f"/services/{key}?token=canary-token", key=key, secret=SECRET)
+    monkeypatch.setattr(sending.outbound, "post", lambda *args: (404, told))
+    answer, is_sent = sending._attempt(delivery)
+    assert (answer.startswith("answered 404: "), is_sent) == (True, False)
+    assert "canary" not in answer
