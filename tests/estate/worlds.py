@@ -108,10 +108,10 @@ def _state(
     source: Environment, target: Environment, kind: str, title: str, n: int, i: int, j: int, now: Any
 ) -> SyncState:
     state = SPREAD[(n * 7 + min(i, j) * 13 + max(i, j) * 29) % len(SPREAD)]
+    if state == Sync.ONLY_HERE and min(i, j) == 0:
+        state = Sync.BEHIND  # the first one has everything: rows of the matrix are then known by their number
     if i > j:
         state = state.mirrored
-    if state == Sync.ONLY_HERE and i == 0:
-        state = Sync.BEHIND  # the first one has everything: rows of the matrix are then known by their number
     changes = 0 if state in (Sync.IN_SYNC, Sync.ABSENT, Sync.ONLY_HERE, Sync.UNKNOWN) else n % 5 + 1
     uuid = uuid_for(title)
     return SyncState(
