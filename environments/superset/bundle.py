@@ -102,15 +102,15 @@ class Bundle:
     # -- in ----------------------------------------------------------------------------------------
 
     @classmethod
-    def from_zip(cls, data: bytes, *, max_total_bytes: int = MAX_TOTAL_BYTES) -> Bundle:
-        """Read a ZIP of at most so many bytes unpacked.
+    def from_zip(cls, data: bytes, *, max_total_bytes: int | None = None) -> Bundle:
+        """Read a ZIP of at most so many bytes unpacked, None: MAX_TOTAL_BYTES.
 
         Raises SupersetRefused(bundle_invalid), `detail` by file, and never builds what it refuses.
         """
         bundle = cls()
         reader = YamlReader()
         with _opened(data) as archive:
-            for path, content in _files(archive, max_total_bytes):
+            for path, content in _files(archive, max_total_bytes or MAX_TOTAL_BYTES):
                 bundle._add_file(path, reader.read(content, path))
         if not bundle.metadata:
             raise invalid("metadata.yaml", "missing, or not directly inside the one root folder of the ZIP")
