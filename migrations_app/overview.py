@@ -28,7 +28,8 @@ def facts(user: Any) -> Iterable[Fact]:
     yield Fact("Migrations", len(states), note, reverse("migrations_app:list"), "failed" if needing else "")
     last = Run.objects.visible_to(user).exclude(verdict_counts={}).first()
     if last is not None:
-        failed = int(last.verdict_counts.get("failed", 0))
+        outside = last.bystanders.filter(status="failed").count()
+        failed = int(last.verdict_counts.get("failed", 0)) + outside
         ok = int(last.verdict_counts.get("ok", 0))
         url = reverse("migrations_app:verify", args=[last.migration_id])
         yield Fact(

@@ -132,10 +132,14 @@ def _what_would_change(job: Job) -> str:
 
 
 def _verdicts(job: Job) -> str:
-    counts = {
-        name: number for name, number in (job.result or {}).items() if isinstance(number, int) and number
-    }
-    return ", ".join(f"{number} {name.replace('_', ' ')}" for name, number in sorted(counts.items()))
+    result = job.result or {}
+    outside = result.get("outside", {}).get("failed", 0)
+    words = [
+        f"{number} {name.replace('_', ' ')}"
+        for name, number in sorted(result.items())
+        if isinstance(number, int) and number
+    ]
+    return ", ".join([*words, f"{outside} failed outside the plan"] if outside else words)
 
 
 PLAN = Schedulable(

@@ -13,6 +13,8 @@ from sstools.web.home import Fact
 
 from .models import Schedule, State
 
+URGENT = -10  # before all that is there on good days too: only so many facts are shown
+
 
 def facts(user: Any) -> Iterable[Fact]:
     if not policy.can_anywhere(user, Permission.SCHEDULE_VIEW):
@@ -21,7 +23,7 @@ def facts(user: Any) -> Iterable[Fact]:
         number = Schedule.objects.visible_to(user).in_state(state).count()
         if number:
             url = f"{reverse('schedules:list')}?state={state}"
-            yield Fact("Schedules", number, note, url, state)
+            yield Fact("Schedules", number, note, url, state, order=URGENT)
 
 
 def alerts(user: Any) -> Iterable[str]:

@@ -15,7 +15,7 @@ from environments.models import Environment
 from sstools.jobs import services as jobs
 from sstools.jobs.models import Job, State
 from sstools.roles.models import Grant
-from sstools.schedules import firing, services
+from sstools.schedules import firing, overview, services
 from sstools.schedules.models import Firing, Schedule
 from sstools.web.models import Preference
 from tests.factories import make_environment
@@ -416,6 +416,7 @@ def test_a_late_schedule_shows_on_the_overview_and_in_the_icon_of_every_tab(
     assert "favicon-alert" in page
     assert "should have started by now" in page
     assert "/schedules/?state=late" in page
+    assert next(iter(overview.facts(viewer))).order < 10  # before what is there on good days too
     assert "favicon-alert" not in signed_in(stranger).get("/").text  # who may not know of it
     services.pause(schedule, actor=author)
     assert "favicon-alert" not in reader.get("/jobs/").text
