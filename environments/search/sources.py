@@ -60,6 +60,7 @@ def _context(ask: Ask, found: Found, page: Any, kind: str, slug: str) -> dict[st
         "found": found,
         "page": page,
         "q": ask.text,
+        "said": f"{'more than ' if found.more else ''}{found.total} {'asset' if found.total == 1 else 'assets'}",
         "kind": kind,
         "env": slug,
         "kinds": [(one, Kind(one).plural) for one in KINDS],

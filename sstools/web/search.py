@@ -3,7 +3,8 @@
 In an app's ready(): `search.register(my_module)`, any object with some of these functions:
 
     find(ask) -> Iterable[Group]                 what fits the words of `ask`, a few of each; asked at every key
-    sections(ask, values) -> Iterable[Section]   the same in full for the page /search/, `values` from its address
+    sections(ask, values) -> Iterable[Section]   the same in full for the page /search/, `values` from its address;
+                                                 "said" in its context is read to those who cannot see it
     leads_to(ask) -> str                         the address that the text itself stands for, "" if it is none
     recall(user, paths) -> Mapping[str, Item]    what stands at addresses of ours, as far as the user may see it
 

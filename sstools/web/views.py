@@ -72,7 +72,8 @@ def search(request: HttpRequest) -> HttpResponse:
             return go_to(request, url)
         sections = everywhere.sections(ask, request.GET.dict())
         groups = [group for group in finding.groups(request, ask) if not group.is_in_full]
-        context |= {"sections": sections, "groups": groups}
+        said = [section.context["said"] for section in sections if "said" in section.context]
+        context |= {"sections": sections, "groups": groups, "live_text": ", ".join(said)}
     return render_page(request, "web/search.html", "web/_search.html", context)
 
 

@@ -155,6 +155,7 @@ def test_the_page_finds_the_same_without_javascript(open_page: Open, admin: Any,
     page.wait_for_selector("#found .list a >> text=Revenue 1.1")
     found = page.locator("#found .list a").all_inner_texts()
     assert page.evaluate("document.body.dataset.mark") == "same page"
+    assert page.inner_text("#live") == "9 assets"
     plain = open_page(admin, "/search/", viewport=WIDE, java_script_enabled=False)
     plain.fill("#id_q", "revenue")
     plain.press("#id_q", "Enter")
