@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from django.conf import settings
 from django.http import HttpRequest
+from django.utils.safestring import SafeString
 from django.views.debug import ExceptionReporter, SafeExceptionReporterFilter
 
 from sstools.audit.redact import HIDDEN, is_secret_name, redact, redact_text
@@ -55,13 +56,13 @@ class Filter(SafeExceptionReporterFilter):
 class Reporter(ExceptionReporter):
     """The report as Django makes it; what is known to be a credential is taken out of it wherever it stands."""
 
-    def get_traceback_html(self) -> str:
+    def get_traceback_html(self) -> SafeString:
         return self._without(super().get_traceback_html())
 
-    def get_traceback_text(self) -> str:
+    def get_traceback_text(self) -> SafeString:
         return self._without(super().get_traceback_text())
 
-    def _without(self, text: str) -> str:
+    def _without(self, text: str) -> SafeString:
         found = {one for one in self._credentials() if len(one) >= SHORTEST}
         for one in sorted(found, key=len, reverse=True):
             for shape in {
@@ -73,7 +74,7 @@ class Reporter(ExceptionReporter):
                 repr(one)[1:-1],
             }:
                 text = text.replace(shape, HIDDEN)
-        return redact_text(text)
+        return SafeString(redact_text(text))  # as safe as it was: hiding adds no markup
 
     def _credentials(self) -> Iterator[str]:
         for name in SETTINGS:
