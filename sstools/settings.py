@@ -383,6 +383,7 @@ LOGGING = {
         "django_auth_adfs": {"level": "WARNING"},  # it writes tokens and codes at DEBUG
         "httpx": {"level": "WARNING"},  # the Superset client keeps its own log, without query strings
         "httpcore": {"level": "WARNING"},
+        "django.db.backends": {"level": "INFO"},  # at DEBUG it writes values, and so sessions
         "django.template": {"level": "INFO"},  # at DEBUG it writes requests with their query strings
     },
 }
