@@ -25,7 +25,8 @@ def facts(user: Any) -> Iterable[Fact]:
     busy = sum(state in BUSY_STATES for state in states)
     waiting = sum(state in OPEN_STATES for state in states)
     note = f"{needing} need attention" if needing else f"{busy} at work, {waiting} not applied yet"
-    yield Fact("Migrations", len(states), note, reverse("migrations_app:list"), "failed" if needing else "")
+    url = reverse("migrations_app:list")
+    yield Fact("Migrations", len(states), note, url, "failed" if needing else "", order=30)
     last = Run.objects.visible_to(user).exclude(verdict_counts={}).first()
     if last is not None:
         outside = last.bystanders.filter(status="failed").count()

@@ -3,10 +3,12 @@
 from collections.abc import Iterable
 from typing import Any
 
+from django.urls import reverse
+
 from migrations_app.models import Migration, MigrationState
 from sstools.roles import policy
 from sstools.roles.permissions import Permission
-from sstools.web.home import Section
+from sstools.web.home import Fact, Section
 
 from . import gate
 from .models import Decision
@@ -45,6 +47,15 @@ def waiting_for(user: Any) -> list[Migration]:
         if len(found) == SHOWN:
             break
     return found
+
+
+def facts(user: Any) -> Iterable[Fact]:
+    """How many plans wait for this user; nothing for those who may approve none."""
+    if policy.can_anywhere(user, Permission.MIGRATION_APPROVE):
+        number = len(waiting_for(user))
+        shown = f"{number}+" if number == SHOWN else number
+        url = reverse("migrations_app:list") + "?state=planned"
+        yield Fact("To approve", shown, "by you" if number else "nothing waits for you", url, order=20)
 
 
 def sections(user: Any) -> Iterable[Section]:
