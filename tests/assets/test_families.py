@@ -17,7 +17,7 @@ from sstools.audit.models import AuditEvent
 from sstools.errors import Invalid, NotAllowed
 from tests.factories import make_asset, uuid_for
 
-from .conftest import World, chart_document
+from .conftest import FIRST, World, chart_document
 
 pytestmark = pytest.mark.django_db
 
@@ -130,8 +130,8 @@ def test_what_is_gone_is_still_known(world: World) -> None:
         kind="chart",
         uuid=gone,
         title="Long ago",
-        last_seen_at=world.prod.inventory_at,
-        gone_at=world.prod.inventory_at,
+        last_seen_at=FIRST,
+        gone_at=FIRST,
     )
     found = family(world, gone)
     assert found.is_gone
