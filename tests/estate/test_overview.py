@@ -21,7 +21,7 @@ from migrations_app.models import Migration
 from tests.estate.worlds import fill, make_way
 from tests.factories import make_environment, uuid_for
 
-Rows = list[tuple[str, str]]
+pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
 
 @pytest.fixture

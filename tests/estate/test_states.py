@@ -21,6 +21,9 @@ from tests.fakes.superset import FakeSuperset
 from tests.live.product import Product
 
 
+pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
+
+
 @pytest.fixture
 def pair(db: None) -> Iterator[FakePair]:
     with fake_pair() as made:
@@ -95,9 +98,7 @@ def test_an_edit_says_which_side_moved_who_did_it_and_what(brought: FakePair, pr
     assert behind.title == "Net revenue"
     drifted = state(brought, "Regions")
     assert (drifted.state, drifted.changes, drifted.changed_by) == ("drifted", 1, "J. Doe")
-    assert drifted.sentences == [
-        "description: nothing → by hand"
-    ]  # what was done there, not what would undo it
+    assert drifted.sentences == ["description: set to by hand"]  # what was done there, not what would undo it
     diverged = state(brought, "Sales")
     assert (diverged.state, diverged.changes, diverged.changed_by) == ("diverged", 2, "J. Doe")
     assert state(brought, "orders").state == "in_sync"
