@@ -13,8 +13,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from environments.models import Environment
-from migrations_app.models import Migration, MigrationState, Run
 from migrations_app.comparing.lines import compare_lines
+from migrations_app.models import Migration, MigrationState, Run
 from sstools.jobs.models import Job
 from sstools.resources import resource_name
 from tests.factories import (
