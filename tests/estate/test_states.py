@@ -20,7 +20,6 @@ from tests.fakes.pair import FakePair, fake_pair
 from tests.fakes.superset import FakeSuperset
 from tests.live.product import Product
 
-
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
 
