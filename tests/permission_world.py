@@ -212,7 +212,11 @@ BODIES: dict[str, Body] = {
     "POST api:migration-approval": lambda t: {"plan_hash": t["migration"].plan.hash, "verdict": "approved"},
     "POST api:drift-finding-accept": {"reason": "It may stay."},
     "POST drift:accept": {"reason": "It may stay."},
-    "POST drift:answer_many": lambda t: {"finding": str(t["finding"].uuid), "do": "accept", "reason": "Fine."},
+    "POST drift:answer_many": lambda t: {
+        "finding": str(t["finding"].uuid),
+        "do": "accept",
+        "reason": "Fine.",
+    },
     "PUT api:route-watch": {"is_watched": True},
     "POST api:routes": {"name": "New way", "source": "dev", "target": "zebra"},
     "PATCH api:route": {"approvals": 1},

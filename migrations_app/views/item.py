@@ -94,4 +94,3 @@ def _documents(request: HttpRequest, item: PlanItem) -> dict[str, Any]:
         "everything": everything,
         "too_long": changed > MOST_LINES and request.GET.get("lines") != "all",
     }
-
