@@ -31,7 +31,11 @@ class FindingSerializer(serializers.ModelSerializer[Finding]):
 
     target = serializers.CharField(source="target.slug", read_only=True, help_text="slug of the environment")
     source = serializers.CharField(  # type: ignore[assignment]
-        source="source.slug", read_only=True, default=None, help_text="where the last run had it from"
+        source="source.slug",
+        read_only=True,
+        default=None,
+        allow_null=True,
+        help_text="where the last run had it from",
     )
     sentences = serializers.ListField(
         child=serializers.CharField(), read_only=True, help_text="what changed, in words"
@@ -43,7 +47,10 @@ class FindingSerializer(serializers.ModelSerializer[Finding]):
         source="run_id", read_only=True, allow_null=True, help_text="the last one before"
     )
     migration = serializers.SerializerMethodField(help_text="uuid of the migration that answers it")
-    answered_by = serializers.CharField(source="answered_by.username", read_only=True, default=None)
+    answered_by = serializers.CharField(
+        source="answered_by.username", read_only=True, default=None, allow_null=True
+    )
+    answer = serializers.CharField(read_only=True, help_text="take or revert; empty: neither")
 
     class Meta:
         model = Finding
