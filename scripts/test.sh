@@ -43,7 +43,7 @@ trap 'exit 130' INT TERM
 
 if [[ " ${parts[*]} " == *" test-live "* || " ${parts[*]} " == *" test-faults "* ]]; then
     # Downloads for some minutes the first time; the other parts have no use for the network.
-    (.venv/bin/python -m environments.lab install 6.1.0 && .venv/bin/python -m environments.lab install 4.1.4) \
+    (for version in 6.1.0 4.1.4 6.0.0; do .venv/bin/python -m environments.lab install "$version" || exit 1; done) \
         >"$logs/lab" 2>&1 </dev/null &
     lab=$!
 fi
