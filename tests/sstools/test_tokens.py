@@ -152,6 +152,7 @@ def test_by_page(make_user: Any, admin: Any, author: Any, signed_in: Any) -> Non
     url = f"/access/users/{robot.pk}/tokens/"
     scope = f"environment:{dev.uuid}"
     client.post(url, {"name": "ci", "days": "30", "permissions": ["environment:view"], "scopes": [scope]})
+    assert "sst_" not in str(dict(client.session))  # a row of the database until it is shown
     first = client.get(url).content.decode()
     assert "sst_" in first
     text = first.split("<code>sst_")[1].split("<")[0]

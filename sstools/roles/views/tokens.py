@@ -12,7 +12,7 @@ from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_http_methods, require_POST
 
 from sstools.errors import Invalid, NotFoundError
-from sstools.roles import accounts, places, tokens
+from sstools.roles import accounts, places, shown_once, tokens
 from sstools.roles.forms import ServiceForm
 from sstools.roles.models import ApiToken, Source
 from sstools.roles.permissions import MEANING, Permission
@@ -20,7 +20,7 @@ from sstools.web.htmx import go_to
 
 from .common import User, for_editors, page
 
-SHOWN_ONCE = "roles_token"  # in the session, until it was shown
+NEW_ONE = "roles_token"
 LIVES = [("7", "a week"), ("30", "30 days"), ("90", "90 days"), ("365", "a year"), ("", "for ever")]
 
 
@@ -81,15 +81,15 @@ def _tokens(request: HttpRequest, person: Any, tab: str, name: str, *args: Any) 
         except Invalid as error:
             form.add_invalid(error)
         else:
-            # The page after the redirect shows it once: an address or a log would keep it.
-            request.session[SHOWN_ONCE] = {"id": row.pk, "text": text}
+            shown_once.keep(request, NEW_ONE, row.pk, text)
             return go_to(request, name, *args)
     labels = {place.resource_name: place.label for place in places.seen_by(request.user)}
     rows: list[Any] = list(ApiToken.objects.filter(user=person, revoked_at=None).select_related("created_by"))
     for row in rows:
         row.places = [labels.get(scope, scope) for scope in row.scopes]
-    kept = request.session.pop(SHOWN_ONCE, None) or {}
-    shown = kept.get("text", "") if any(row.pk == kept.get("id") for row in rows) else ""
+    kept_for = shown_once.peek(request, NEW_ONE)
+    text = shown_once.take(request, NEW_ONE)
+    shown = text if any(row.pk == kept_for for row in rows) else ""
     context = {
         "person": person,
         "is_mine": person.pk == request.user.pk,

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from sstools.audit import services as audit
 from sstools.errors import Conflict, Invalid
 from sstools.resources import EVERYTHING
-from sstools.roles import accounts, policy
+from sstools.roles import accounts, policy, shown_once
 from sstools.roles.forms import NamesForm, NewUserForm, UserFilterForm, people_like
 from sstools.roles.holdings import Holding, holdings
 from sstools.roles.models import Account, Grant, Membership, Source
@@ -37,7 +37,7 @@ from .common import (
 )
 
 MOST_SESSIONS = 20
-LINK = "roles_password_link"  # in the session, until it was shown
+LINK = "roles_password_link"
 
 
 def _find(pk: int) -> Any:
@@ -108,7 +108,7 @@ def user_detail(request: HttpRequest, pk: int) -> HttpResponse:
         "groups": holding.groups,
         "shown": shown,
         "rights": rights_table(person, shown),
-        "link": _shown_once(request, person),
+        "link": shown_once.take(request, LINK) if shown_once.peek(request, LINK) == person.pk else "",
         "is_mine": is_mine,
         "stands_above": stands_above,
         "may_give": bool(editable(request)),
@@ -117,18 +117,9 @@ def user_detail(request: HttpRequest, pk: int) -> HttpResponse:
     return page(request, "roles/user.html", "users", context)
 
 
-def _shown_once(request: HttpRequest, person: Any) -> str:
-    kept: dict[str, Any] = request.session.get(LINK) or {}
-    if kept.get("user") != person.pk:
-        return ""
-    del request.session[LINK]
-    return str(kept["url"])
-
-
 def _keep_link(request: HttpRequest, person: Any) -> None:
-    """The page after the redirect shows it once: an address or a log would keep it."""
     path = accounts.password_link(person, actor=request.user)
-    request.session[LINK] = {"user": person.pk, "url": request.build_absolute_uri(path)}
+    shown_once.keep(request, LINK, person.pk, request.build_absolute_uri(path))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
