@@ -6,8 +6,8 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from sstools.audit import services as audit
-
+from . import pairings
+from .comparing.models import UploadedAsset, UploadedBundle, Viewed
 from .models import Baseline, Bystander, Mapping, Migration, Pairing, Plan, PlanItem, Run, RunStep, Verdict
 
 
@@ -139,12 +139,12 @@ class PairingAdmin(ReadOnly, admin.ModelAdmin):
     search_fields = ["source_uuid", "target_uuid"]
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return bool(admin.ModelAdmin.has_delete_permission(self, request, obj))
+        if not admin.ModelAdmin.has_delete_permission(self, request, obj):
+            return False
+        return obj is None or pairings.right_to_pair(request.user, obj.source, obj.target).allowed
 
     def delete_model(self, request: HttpRequest, obj: Pairing) -> None:
-        data = {"source": obj.source.slug, "source_uuid": obj.source_uuid, "target_uuid": obj.target_uuid}
-        audit.record("pairing:remove", obj.target, actor=request.user, data=data, source="admin")
-        super().delete_model(request, obj)
+        pairings.unpair(obj, actor=request.user, via="admin")
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Pairing]) -> None:
         for row in queryset.select_related("source", "target"):
@@ -157,3 +157,26 @@ class BaselineAdmin(ReadOnly, admin.ModelAdmin):
     list_filter = ["target"]
     list_select_related = ["target", "run"]
     search_fields = ["uuid"]
+
+
+@admin.register(UploadedBundle)
+class UploadedBundleAdmin(ReadOnly, admin.ModelAdmin):
+    list_display = ["name", "origin", "uploaded_by", "uploaded_at", "expires_at", "size"]
+    list_filter = ["origin"]
+    list_select_related = ["origin", "uploaded_by"]
+    search_fields = ["name", "sha256", "uuid"]
+
+
+@admin.register(UploadedAsset)
+class UploadedAssetAdmin(ReadOnly, admin.ModelAdmin):
+    list_display = ["uuid", "kind", "bundle"]
+    list_filter = ["kind"]
+    list_select_related = ["bundle"]
+    search_fields = ["uuid", "bundle__name"]
+
+
+@admin.register(Viewed)
+class ViewedAdmin(ReadOnly, admin.ModelAdmin):
+    list_display = ["uuid", "user", "left", "right", "at"]
+    list_select_related = ["user"]
+    search_fields = ["uuid", "left", "right"]

@@ -5,9 +5,13 @@ from typing import Any
 import pytest
 from django.apps import apps
 from django.contrib import admin as django_admin
+from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
+from environments.models import Document
+from migrations_app.comparing.models import UploadedAsset, UploadedBundle, Viewed
 from migrations_app.models import Baseline, Bystander, Mapping, Pairing
 from sstools.audit.models import AuditEvent
 from tests.factories import make_migration, make_run, make_verdict, uuid_for
@@ -23,7 +27,7 @@ def root(make_user: Any) -> Client:
 
 
 @pytest.fixture
-def rows(db: None) -> None:
+def rows(root: Client) -> None:
     """One row of every model."""
     run = make_run(make_migration())
     make_verdict(run)
@@ -33,6 +37,19 @@ def rows(db: None) -> None:
     uuids = {"source_uuid": uuid_for("a"), "target_uuid": uuid_for("b")}
     Pairing.objects.create(source=source, target=target, kind="chart", **uuids)
     Baseline.objects.create(target=target, uuid=uuid_for("b"), wanted="0" * 64, present="0" * 64, run=run)
+    bundle = UploadedBundle.objects.create(
+        name="x",
+        sha256="0" * 64,
+        size=1,
+        uploaded_by=User.objects.get(username="root"),
+        expires_at=timezone.now(),
+    )
+    document = Document.objects.create(
+        sha256="0" * 64, kind="chart", uuid=uuid_for("c"), title="x", body=b"", size=0
+    )
+    UploadedAsset.objects.create(bundle=bundle, kind="chart", uuid=uuid_for("c"), document=document)
+    sides = {"left": "env:dev", "right": "env:prod"}
+    Viewed.objects.create(user=bundle.uploaded_by, uuid=uuid_for("c"), stamp="x", **sides)
 
 
 def page_of(name: str, row: Any) -> str:
@@ -59,7 +76,9 @@ def test_every_model_is_there_to_look_at(root: Client, rows: None, model: Any) -
     if model is Pairing:
         assert removal.status_code == 302
         assert not Pairing.objects.exists()
-        assert AuditEvent.objects.get(action="pairing:remove").data["source_uuid"] == uuid_for("a")
+        assert AuditEvent.objects.get(action="pairing:remove").data["before"][0]["source_uuid"] == uuid_for(
+            "a"
+        )
     else:
         assert removal.status_code == 403
         assert model.objects.filter(pk=row.pk).exists()
