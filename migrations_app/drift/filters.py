@@ -49,8 +49,14 @@ class FindingFilter(django_filters.FilterSet):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         if self.request is not None:
             routes = Route.objects.visible_to(self.request.user).values_list("slug", "name")
-            self.filters["route"].extra["choices"] = list(routes)
-            self.filters["target"].extra["choices"] = _targets(self.request)
+            self._offer("route", list(routes))
+            self._offer("target", _targets(self.request))
+
+    def _offer(self, name: str, choices: Any) -> None:
+        found = self.filters[name]
+        found.extra["choices"] = choices
+        # A filter keeps its form field once somebody looked at it, as whoever writes the schema does; copies have it too.
+        found.__dict__.pop("_field", None)
 
     def filter_queryset(self, queryset: QuerySet[Finding]) -> QuerySet[Finding]:
         found: QuerySet[Finding] = super().filter_queryset(queryset)

@@ -289,6 +289,7 @@ def test_a_run_is_verified_again(make_schedule: Make, author: Any) -> None:
 def test_every_schedulable_kind_says_what_it_is_good_for() -> None:
     names = {kind.name for kind in services.kinds()}
     assert names == {
+        "drift.check",
         "environments.check",
         "environments.read_inventory",
         "migrations_app.make_plan",
