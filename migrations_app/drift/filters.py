@@ -55,7 +55,7 @@ class FindingFilter(django_filters.FilterSet):  # type: ignore[misc]
     def _offer(self, name: str, choices: Any) -> None:
         found = self.filters[name]
         found.extra["choices"] = choices
-        # A filter keeps its form field once somebody looked at it, as whoever writes the schema does; copies have it too.
+        # A filter keeps its form field once somebody looked at it, as whoever writes the schema does.
         found.__dict__.pop("_field", None)
 
     def filter_queryset(self, queryset: QuerySet[Finding]) -> QuerySet[Finding]:
