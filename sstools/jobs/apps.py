@@ -17,6 +17,7 @@ class JobsConfig(AppConfig):
 
         from . import (
             checks,  # noqa: F401  registers itself
+            ending,
             finding,
             overview,
             periodic,
@@ -25,6 +26,7 @@ class JobsConfig(AppConfig):
             tidying,
         )
 
+        ending.end_in_any_case()
         post_spawn.connect(_load_everything, dispatch_uid="load everything")
         home.register(overview)
         search.register(finding)

@@ -287,7 +287,7 @@ def test_nothing_is_left_when_the_supervisor_is_killed(tmp_path: Path) -> None:
         processes = installation.processes()
         assert installation.process is not None
         installation.process.kill()
-        wait_for(lambda: not any(map(works, processes)), 45)
+        wait_for(lambda: not any(map(works, processes)), 60)
     finally:
         installation.stop()
 
