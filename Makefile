@@ -10,6 +10,8 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && { command -v $$p; break; }; done)
 PY := .venv/bin/python
 WORKERS ?= 2
+# Many of the quick tests wait for processes of their own, one after the other in each group.
+QUICK_WORKERS ?= 3
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t16
@@ -35,7 +37,7 @@ test: .venv/.dev ## everything that CI runs, with the time of each part
 	scripts/test.sh
 
 test-quick: .venv/.dev ## without Superset, on SQLite
-	@$(PY) -m pytest -q -n $(WORKERS) --dist loadgroup
+	@$(PY) -m pytest -q -n $(QUICK_WORKERS) --dist loadgroup
 
 test-postgres: .venv/.dev ## what depends on the database, on PostgreSQL 16
 	@SSTOOLS_TEST_DATABASE=postgres $(PY) -m pytest -q -n $(WORKERS) --dist loadgroup -m "both_databases and not live and not browser"
