@@ -9,14 +9,16 @@ from django.contrib.auth import admin as auth_admin  # noqa: F401  registers wha
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group as DjangoGroup
 from django.db.models import Count, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
 
 from sstools.errors import SSToolsError
 from sstools.web.by_service import SOURCE, ByService, ServiceForm
 
-from . import accounts, places, policy, services, tokens
+from . import accounts, places, policy, services, shown_once, tokens
 from .models import Account, ApiToken, CustomRole, Grant, Group, Source
-from .permissions import Permission
+from .permissions import MEANING, Permission
+from .tokens import LIVES
 
 User = get_user_model()
 admin.site.unregister(User)
@@ -319,16 +321,60 @@ class UserAdmin(ForSuperusersByService, admin.ModelAdmin):
                 messages.error(request, f"{user}: {exc}")
 
 
+class ApiTokenForm(ServiceForm):
+    days = forms.ChoiceField(choices=LIVES, initial="90", required=False, label="It lives")
+    permissions = forms.MultipleChoiceField(
+        required=False,
+        choices=[(str(one), f"{one} – {MEANING[one]}") for one in Permission],
+        help_text="Nothing chosen: whatever its user may.",
+    )
+    scopes = forms.MultipleChoiceField(required=False, help_text="Nothing chosen: wherever its user may.")
+
+    class Meta:
+        model = ApiToken
+        fields = ("user", "name")
+        help_texts = {"user": "A service account, or yourself."}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        field = self.fields["scopes"]
+        assert isinstance(field, forms.MultipleChoiceField)
+        field.choices = [(place.resource_name, place.label) for place in places.seen_by(self.actor)]
+
+    def apply(self) -> ApiToken:
+        given = self.cleaned_data
+        row, self.text = tokens.create_token(
+            given["user"],
+            name=given["name"],
+            days=int(given["days"]) if given["days"] else None,
+            permissions=given["permissions"],
+            scopes=given["scopes"],
+            actor=self.actor,
+            source=SOURCE,
+        )
+        return row
+
+
 @admin.register(ApiToken)
-class ApiTokenAdmin(ForSuperusers, admin.ModelAdmin):
+class ApiTokenAdmin(ByService, ForSuperusers, admin.ModelAdmin):
+    """Made here, shown once on the page of the user's tokens, ended here."""
+
+    form = ApiTokenForm
     list_display = ["name", "user", "prefix", "created_at", "last_used_at", "expires_at", "revoked_at"]
     list_select_related = ["user"]
     search_fields = ["name", "user__username", "prefix"]
     exclude = ["hash"]
     actions = ["end_tokens"]
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
+    def save_model(self, request: HttpRequest, obj: ApiToken, form: Any, change: bool) -> None:
+        shown_once.keep(request, shown_once.NEW_TOKEN, obj.pk, form.text)
+
+    def response_add(
+        self, request: HttpRequest, obj: ApiToken, post_url_continue: Any = None
+    ) -> HttpResponse:
+        if obj.user_id == request.user.pk:
+            return HttpResponseRedirect(reverse("roles:own_tokens"))
+        return HttpResponseRedirect(reverse("roles:user_tokens", args=[obj.user_id]))
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False

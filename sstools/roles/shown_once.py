@@ -9,6 +9,8 @@ from django.http import HttpRequest
 
 from sstools.secrets import SecretUnreadable, decrypt, encrypt
 
+NEW_TOKEN = "roles_token"  # noqa: S105  the name it is kept under
+
 
 def keep(request: HttpRequest, name: str, pk: int, text: str) -> None:
     """Keep `text`, which belongs to the row `pk`, for the next page that asks for `name`."""

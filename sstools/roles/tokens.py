@@ -22,6 +22,10 @@ TOKEN_MARK = "sst_"  # noqa: S105  what our tokens begin with: secret scanners c
 LAST_USED_STEP = timedelta(minutes=1)  # `last_used_at` is written at most this often
 
 
+#: What forms offer: days and words.
+LIVES = [("7", "a week"), ("30", "30 days"), ("90", "90 days"), ("365", "a year"), ("", "for ever")]
+
+
 @transaction.atomic
 def create_token(
     user: Any,

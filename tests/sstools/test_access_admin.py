@@ -9,7 +9,8 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group as DjangoGroup
 
 from sstools.audit.models import AuditEvent
-from sstools.roles.models import CustomRole, Grant, Group, Source
+from sstools.roles import tokens
+from sstools.roles.models import ApiToken, CustomRole, Grant, Group, Source
 from tests.factories import make_environment
 
 pytestmark = pytest.mark.django_db
@@ -167,3 +168,34 @@ def test_actions_of_the_list(browser, make_user):
 )
 def test_every_list_can_be_searched_and_filtered(browser, model):
     assert browser.get(f"/admin/{model}/?q=x").status_code == 200
+
+
+def test_a_token_is_made_by_the_service_shown_once_and_ended(browser, make_user):
+    prod, ann = make_environment("prod"), make_user("ann")
+    root = User.objects.get(username="root")
+    data = {
+        "name": "ci",
+        "days": "30",
+        "permissions": ["environment:view"],
+        "scopes": [f"environment:{prod.uuid}"],
+    }
+    refused = browser.post("/admin/roles/apitoken/add/", {**data, "user": ann.pk})
+    assert refused.status_code == 200  # nobody makes tokens for other people
+    assert not ApiToken.objects.exists()
+    assert browser.get("/admin/roles/apitoken/add/").status_code == 200
+    made = browser.post("/admin/roles/apitoken/add/", {**data, "user": root.pk})
+    assert (made.status_code, made["Location"]) == (302, "/access/tokens/")
+    row = ApiToken.objects.get()
+    assert (row.user, row.permissions, row.scopes) == (root, data["permissions"], data["scopes"])
+    assert ("token:create", "admin") in actions()
+    assert "sst_" not in str(dict(browser.session))
+    shown = [
+        re.search(r">(sst_[\w-]{20,})<", browser.get("/access/tokens/").content.decode()) for _ in range(2)
+    ]
+    assert shown[0]
+    assert tokens.token_for(shown[0][1]) == row
+    assert shown[1] is None
+    assert browser.post(f"/admin/roles/apitoken/{row.pk}/change/", data).status_code == 403
+    browser.post("/admin/roles/apitoken/", {"action": "end_tokens", "_selected_action": [row.pk]})
+    row.refresh_from_db()
+    assert row.revoked_at is not None

@@ -20,13 +20,10 @@ from sstools.web.htmx import go_to
 
 from .common import User, for_editors, page
 
-NEW_ONE = "roles_token"
-LIVES = [("7", "a week"), ("30", "30 days"), ("90", "90 days"), ("365", "a year"), ("", "for ever")]
-
 
 class TokenForm(ServiceForm):
     name = forms.CharField(max_length=100, help_text="What uses it: you will want to know when you end it.")
-    days = forms.ChoiceField(choices=LIVES, initial="90", required=False, label="It lives")
+    days = forms.ChoiceField(choices=tokens.LIVES, initial="90", required=False, label="It lives")
     permissions = forms.MultipleChoiceField(
         required=False,
         choices=[(str(one), f"{one} – {MEANING[one]}") for one in Permission],
@@ -81,14 +78,14 @@ def _tokens(request: HttpRequest, person: Any, tab: str, name: str, *args: Any) 
         except Invalid as error:
             form.add_invalid(error)
         else:
-            shown_once.keep(request, NEW_ONE, row.pk, text)
+            shown_once.keep(request, shown_once.NEW_TOKEN, row.pk, text)
             return go_to(request, name, *args)
     labels = {place.resource_name: place.label for place in places.seen_by(request.user)}
     rows: list[Any] = list(ApiToken.objects.filter(user=person, revoked_at=None).select_related("created_by"))
     for row in rows:
         row.places = [labels.get(scope, scope) for scope in row.scopes]
-    kept_for = shown_once.peek(request, NEW_ONE)
-    text = shown_once.take(request, NEW_ONE)
+    kept_for = shown_once.peek(request, shown_once.NEW_TOKEN)
+    text = shown_once.take(request, shown_once.NEW_TOKEN)
     shown = text if any(row.pk == kept_for for row in rows) else ""
     context = {
         "person": person,
