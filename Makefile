@@ -10,8 +10,8 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && { command -v $$p; break; }; done)
 PY := .venv/bin/python
 WORKERS ?= 2
-# Many of the quick tests wait for processes of their own, one after the other in each group.
-QUICK_WORKERS ?= 3
+# Where many tests wait: for processes of their own, one after the other in each group, or for what never comes.
+WAITING_WORKERS ?= 3
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t16
@@ -37,7 +37,7 @@ test: .venv/.dev ## everything that CI runs, with the time of each part
 	scripts/test.sh
 
 test-quick: .venv/.dev ## without Superset, on SQLite
-	@$(PY) -m pytest -q -n $(QUICK_WORKERS) --dist loadgroup
+	@$(PY) -m pytest -q -n $(WAITING_WORKERS) --dist loadgroup
 
 test-postgres: .venv/.dev ## what depends on the database, on PostgreSQL 16
 	@SSTOOLS_TEST_DATABASE=postgres $(PY) -m pytest -q -n $(WORKERS) --dist loadgroup -m "both_databases and not live and not browser"
@@ -49,7 +49,7 @@ test-live: .venv/.dev ## against real Supersets, which the tests start themselve
 	@$(PY) -m pytest -q -n $(WORKERS) --dist loadgroup -m "live and not faults"
 
 test-faults: .venv/.dev ## one dashboard, with a fault at every request and every step of its migration
-	@$(PY) -m pytest -q -n $(WORKERS) --dist loadgroup -m faults tests/faults
+	@$(PY) -m pytest -q -n $(WAITING_WORKERS) --dist loadgroup -m faults tests/faults
 
 faults: .venv/.dev ## every fault everywhere, over the nine example dashboards; hours. ARGS="--stop-after 60 --resume"
 	@$(PY) -m tests.faults $(ARGS)
