@@ -284,6 +284,23 @@ class SnapshotEntry(models.Model):
         return f"{self.kind} {self.uuid}"
 
 
+class SnapshotCompanion(models.Model):
+    """What a snapshot holds beside its assets: owners, roles, rules, layers and whatever else is in no export."""
+
+    snapshot = models.ForeignKey(Snapshot, on_delete=models.CASCADE, related_name="companions")
+    kind = models.CharField(max_length=20)  # canonical.companions.CompanionKind
+    uuid = models.CharField(max_length=UUID_LENGTH)
+    document = models.ForeignKey(Document, on_delete=models.PROTECT, related_name="+")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["snapshot", "uuid"], name="a_companion_is_once_in_a_snapshot")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.uuid}"
+
+
 class AssetQuerySet(models.QuerySet["Asset"]):
     def visible_to(self, user: Any) -> Self:
         """Assets of the environments on which `user` has `asset:view`."""

@@ -29,7 +29,8 @@ class Mapping(models.Model):
     target}}; the empty text
     stands for "not set". `substitutions`: [{"find", "replace", "is_pattern"}], applied to SQL in order.
     `renames`: source uuid ->
-    {field: value}, from answers to conflicts.
+    {field: value}, from answers to conflicts. `people`: e-mail address or user name on the source -> user name on the
+    target; `roles`: name -> name; the empty text: nobody, none. What they do not name is matched by e-mail and name.
     """
 
     source = models.ForeignKey(Environment, on_delete=models.CASCADE, related_name="mappings_from")
@@ -37,6 +38,8 @@ class Mapping(models.Model):
     databases = models.JSONField(default=dict, blank=True)
     substitutions = models.JSONField(default=list, blank=True)
     renames = models.JSONField(default=dict, blank=True)
+    people = models.JSONField(default=dict, blank=True)
+    roles = models.JSONField(default=dict, blank=True)
     updated_at = models.DateTimeField(auto_now=True)
     updated_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
@@ -139,8 +142,9 @@ class Migration(models.Model):
 
     `source_place` says where the assets come from: `env:<slug>`, `run:<number>:before` for a roll back, or
     `applied:<slug>` for what was last applied to the target.
-    `selection` and `left_out` are uuids of the source. `answers`: uuid -> {"answer", "value"}. `continues`: the run
-    whose rest it writes.
+    `selection` and `left_out` are uuids of the source. `answers`: uuid -> {"answer", "value"}. `carrying`: what comes
+    along beside the assets, where it is not the default (`engine.companions.OPTIONS`). `continues`: the run whose rest
+    it writes.
     """
 
     number = models.BigAutoField(primary_key=True)
@@ -162,6 +166,7 @@ class Migration(models.Model):
     with_dependencies = models.BooleanField(default=True)
     left_out = models.JSONField(default=list, blank=True)
     answers = models.JSONField(default=dict, blank=True)
+    carrying = models.JSONField(default=dict, blank=True)
     override_reason = models.CharField(
         max_length=500, blank=True
     )  # why failed checks do not stop it; empty: they do
@@ -219,18 +224,23 @@ class Migration(models.Model):
         return self.source.name if self.source is not None else "last applied"
 
 
+#: Actions of a plan that change the target.
+WRITES = ("create", "update", "remove")
+
+
 class Plan(models.Model):
     """What one plan says. Never changed: another answer is another plan with another hash.
 
     `problems`, `losses`, `affected`: as the engine's dataclasses, in JSON. `databases`: for each source
     database the datasets that need it, its target, and suggestions. `mapping`: what was mapped how, as used.
-    `hash` binds an apply to this plan.
+    `hash` binds an apply to this plan. `companion_counts`: action -> number of `companions`.
     """
 
     uuid = models.UUIDField(unique=True, default=uuid_module.uuid4, editable=False)
     migration = models.ForeignKey(Migration, on_delete=models.CASCADE, related_name="plans")
     hash = models.CharField(max_length=64)
     counts = models.JSONField(default=dict)
+    companion_counts = models.JSONField(default=dict)
     problems = models.JSONField(default=list)
     losses = models.JSONField(default=list)
     affected = models.JSONField(default=list)
@@ -261,7 +271,9 @@ class Plan(models.Model):
 
     @property
     def write_count(self) -> int:
-        return sum(int(self.counts.get(action, 0)) for action in ("create", "update", "remove"))
+        """Number of all that it writes, companions included."""
+        counts = (self.counts, self.companion_counts)
+        return sum(int(found.get(action, 0)) for found in counts for action in WRITES)
 
     @property
     def errors(self) -> list[dict[str, Any]]:
@@ -294,6 +306,36 @@ class PlanItem(models.Model):
     class Meta:
         ordering = ["position"]
         constraints = [models.UniqueConstraint(fields=["plan", "uuid"], name="an_asset_is_once_in_a_plan")]
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.kind} {self.title}"
+
+
+class PlanCompanion(models.Model):
+    """What goes with the assets of a plan and is in no export: `uuid` of the source's, `target_uuid` of the target's
+    (made of its kind and natural key). `asset_uuid`: the item of the plan whose facet it is, "" for an object of its
+    own. `reason`: why it is left out or blocked. `changes`: sentences.
+    """
+
+    plan = models.ForeignKey(Plan, on_delete=models.CASCADE, related_name="companions")
+    position = models.PositiveIntegerField()
+    kind = models.CharField(max_length=20)  # canonical.companions.CompanionKind
+    uuid = models.CharField(max_length=UUID_LENGTH)
+    target_uuid = models.CharField(max_length=UUID_LENGTH)
+    asset_uuid = models.CharField(max_length=UUID_LENGTH, blank=True)
+    title = models.CharField(max_length=TITLE_LENGTH)
+    action = models.CharField(max_length=20)  # engine.plan.Action
+    reason = models.CharField(max_length=1000, blank=True)
+    changes = models.JSONField(default=list)
+    wanted = models.ForeignKey(Document, null=True, on_delete=models.PROTECT, related_name="+")
+    present = models.ForeignKey(Document, null=True, on_delete=models.PROTECT, related_name="+")
+    source_sha256 = models.CharField(max_length=64, blank=True)
+
+    class Meta:
+        ordering = ["position"]
+        constraints = [
+            models.UniqueConstraint(fields=["plan", "target_uuid"], name="a_companion_is_once_in_a_plan")
+        ]
 
     def __str__(self) -> str:
         return f"{self.action} {self.kind} {self.title}"
@@ -406,10 +448,11 @@ class RunStep(models.Model):
     """One step of a run. `intent` is written before the step does anything, `result` after: what a successor works
     from.
 
-    Of a step that writes: `intent` has `what` (import, connection, members, remove), the target uuids it is for,
-    `sent_at` and `request` of the request once it left, and `open`: uuid -> comparison fingerprint before it, of what
-    it does not complete alone (`members`: of these a PUT of the layout does). `result["settled"]`: what became of a
-    write without an answer (`done`, `not_done`, `partly`), or that it was `refused`.
+    Of a step that writes: `intent` has `what` (import, connection, members, remove, companion, remove_companion), the
+    target uuids it is for, `sent_at` and `request` of the request once it left, and `open`: uuid -> comparison
+    fingerprint before it, of what it does not complete alone (`members`: of these a PUT of the layout does).
+    `result["settled"]`: what became of a write without an answer (`done`, `not_done`, `partly`), or that it was
+    `refused`.
     """
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="steps")

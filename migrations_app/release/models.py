@@ -57,6 +57,7 @@ class Route(Approvers):
     target = models.ForeignKey(Environment, on_delete=models.PROTECT, related_name="routes_to")
     verify = models.BooleanField(default=True)
     roll_back_when_red = models.BooleanField(default=False)
+    carrying = models.JSONField(default=dict, blank=True)  # as of a migration: what comes along with the assets
     webhooks: Any = models.ManyToManyField(Webhook, blank=True, related_name="+")
     is_enabled = models.BooleanField(default=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
