@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import posixpath
 import re
-import stat
 import unicodedata
 import zipfile
 import zlib
@@ -19,6 +18,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from .archives import MAX_ENTRIES, MAX_RATIO, MAX_TOTAL_BYTES, RATIO_FREE_BYTES, check_entry
 from .errors import SupersetRefused
 from .yaml_text import YamlReader, invalid, write_yaml
 
@@ -45,14 +45,6 @@ _TITLES = {
     "database": "database_name",
     "theme": "theme_name",
 }
-
-MAX_ENTRIES = 60_000  # files in one ZIP; a full export of 10,000 charts has 11,345
-MAX_TOTAL_BYTES = 128 * 2**20  # unpacked; that full export has 35 MB
-MAX_RATIO = (
-    200  # unpacked by packed: Superset's own ZIP_FILE_MAX_COMPRESS_RATIO, beyond which it would refuse too
-)
-RATIO_FREE_BYTES = 2**20  # a megabyte of anything is harmless, and short repetitive files do pack that well
-MAX_NAME = 1_000  # characters of a path; table names go into them
 
 _EPOCH = (
     1980,
@@ -372,7 +364,7 @@ def _checked_entries(archive: zipfile.ZipFile, max_total_bytes: int) -> Iterator
     seen: set[str] = set()
     for entry in entries:
         name = entry.filename
-        _check_name(entry)
+        check_entry(entry)
         if entry.is_dir():
             continue
         root, _, path = name.partition("/")
@@ -394,21 +386,3 @@ def _checked_entries(archive: zipfile.ZipFile, max_total_bytes: int) -> Iterator
         raise SupersetRefused("The bundle has more than one root folder.", code="bundle_invalid")
     if not seen:
         raise SupersetRefused("The bundle holds no YAML file.", code="bundle_invalid")
-
-
-def _check_name(entry: zipfile.ZipInfo) -> None:
-    name = (
-        entry.orig_filename
-    )  # zipfile cuts `filename` at a NUL and turns the platform's separators into slashes
-    shown = name[:100].encode("unicode_escape").decode("ascii")
-    if len(name) > MAX_NAME:
-        raise invalid(shown, "has a name too long to be meant")
-    if "\\" in name or any(ord(character) < 32 for character in name):
-        raise invalid(shown, "has a name with backslashes or control characters")
-    parts = name.rstrip("/").split("/")
-    if name.startswith("/") or ":" in parts[0] or any(part in ("", ".", "..") for part in parts):
-        raise invalid(shown, "points outside of the bundle")
-    if entry.flag_bits & 0x1:
-        raise invalid(shown, "is encrypted")
-    if stat.S_ISLNK(entry.external_attr >> 16):
-        raise invalid(shown, "is a symbolic link")
