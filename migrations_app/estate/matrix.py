@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
-from urllib.parse import urlencode
+from typing import Any, NamedTuple
+from urllib.parse import quote, urlencode
 
 from django.core.paginator import Page, Paginator
 from django.db.models import Count, Q, QuerySet
@@ -46,20 +46,35 @@ class Column:
         return bool(self.state)
 
 
-@dataclass(frozen=True)
+class CellState(NamedTuple):
+    """What a cell shows of a SyncState. No instance of the model: there are a thousand on a page of 250 rows."""
+
+    kind: str
+    row: str
+    target_id: int
+    title: str
+    state: str
+    attention: int
+    is_settled: bool
+    changes: int
+    sentences: list[str]
+    changed_by: str
+
+    @property
+    def needs_attention(self) -> bool:
+        return self.attention >= NEEDS_ATTENTION
+
+
+@dataclass(frozen=True, slots=True)
 class Cell:
     column: Column
-    state: SyncState | None = None
+    state: CellState | None = None
     url: str = ""
 
     @property
     def count(self) -> int | None:
         """The number that stands beside the word: of changes, where there are any."""
         return (self.state.changes or None) if self.state is not None else None
-
-    @property
-    def is_urgent(self) -> bool:
-        return self.state is not None and self.state.needs_attention
 
 
 @dataclass
@@ -74,6 +89,7 @@ class Row:
     charts: int | None = None
     weeks: list[int] = field(default_factory=list)
     is_chosen: bool = False
+    url: str = ""
 
     @property
     def uuid(self) -> str:
@@ -87,10 +103,6 @@ class Row:
     def key(self) -> str:
         """How a selection names it."""
         return f"{self.kind}:{self.uuid}"
-
-    @property
-    def url(self) -> str:
-        return asset_url(self.kind, self.uuid)
 
 
 @dataclass
@@ -205,13 +217,9 @@ def _rows(
 ) -> list[Row]:
     rows = [Row(item["kind"], item["row"]) for item in page.object_list]
     names, kinds = [row.row for row in rows], {row.kind for row in rows}  # with the kinds an index finds them
-    cells: dict[tuple[str, str], dict[int, SyncState]] = {}
-    slim = (
-        everything.filter(kind__in=kinds, row__in=names)
-        .order_by()
-        .defer("wanted", "present", "source_document")
-    )
-    for state in slim:
+    cells: dict[tuple[str, str], dict[int, CellState]] = {}
+    states = everything.filter(kind__in=kinds, row__in=names).order_by()
+    for state in map(CellState._make, states.values_list(*CellState._fields)):
         cells.setdefault((state.kind, state.row), {})[state.target_id] = state
     assets = {
         (asset.kind, asset.uuid): asset
@@ -221,7 +229,18 @@ def _rows(
     }
     charts = _charts(reference, names)
     weeks = _weeks([row.uuid for row in rows])
+    sides = {
+        column.environment.pk: _sides(reference, column.environment)
+        for column in columns
+        if column.environment != reference
+    }
+    addresses = {
+        kind: (_addresses("comparing:asset", kind), _addresses("assets:detail", f"{kind}s")) for kind in kinds
+    }
     for row in rows:
+        compared, detail = addresses[row.kind]
+        row.url = detail(row.uuid)
+        address = compared(row.uuid)
         of_row = cells.get((row.kind, row.row), {})
         row.asset = assets.get((row.kind, row.row))
         any_state = next(iter(of_row.values()), None)
@@ -230,7 +249,7 @@ def _rows(
         row.weeks = weeks.get(row.uuid, [])
         for column in columns:
             cell = of_row.get(column.environment.pk)
-            url = comparison_url(row.kind, row.uuid, reference, column.environment) if cell else ""
+            url = _with(address, sides[column.environment.pk]) if cell else ""
             row.cells.append(Cell(column, cell, url))
     return rows
 
@@ -254,19 +273,22 @@ def _weeks(uuids: list[str]) -> dict[str, list[int]]:
 
 
 # --- Addresses ------------------------------------------------------------------------------------------------------
-def comparison_url(kind: str, uuid: str, left: Environment, right: Environment) -> str:
-    """The comparison behind a cell. `uuid` is that of the left side, or of the right where the left has none."""
-    query = urlencode({"left": f"env:{left.slug}", "right": f"env:{right.slug}"}, safe=":")
-    return _with(_address("comparing:asset", kind, uuid), query)
-
-
-def asset_url(kind: str, uuid: str) -> str:
-    return _address("assets:detail", f"{kind}s", uuid)
+def _sides(left: Environment, right: Environment) -> str:
+    return urlencode({"left": f"env:{left.slug}", "right": f"env:{right.slug}"}, safe=":")
 
 
 def overview_url(**query: Any) -> str:
     """The overview with these filters; what is empty is left out."""
     return _with(reverse("web:home"), urlencode({name: value for name, value in query.items() if value}))
+
+
+ANY_UUID = "00000000-0000-4000-8000-000000000000"
+
+
+def _addresses(name: str, kind: str) -> Callable[[str], str]:
+    """The addresses of many assets, for one look at the routes."""
+    pattern = _address(name, kind, ANY_UUID)
+    return lambda uuid: pattern.replace(ANY_UUID, quote(uuid, safe=""))
 
 
 def _address(name: str, *args: str) -> str:

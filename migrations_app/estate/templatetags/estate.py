@@ -5,6 +5,7 @@ from typing import Any
 
 from django import template
 from django.db.models import Count
+from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 
 from environments.models import Environment
@@ -16,6 +17,7 @@ from sstools.web import states
 from sstools.web.templatetags.web import pill, spark
 
 register = template.Library()
+MUTED = {word: f'<span class="muted">{word}</span>' for word in ("source", "not here", "not read")}
 ORDER = (
     Sync.IN_SYNC,
     Sync.BEHIND,
@@ -29,6 +31,28 @@ ORDER = (
 
 
 @register.simple_tag
+def matrix_cells(row: Row) -> SafeString:
+    """The cells of a row, one for each environment. Not a template: there may be a thousand on a page."""
+    return mark_safe("".join(_cell(row, cell) for cell in row.cells))  # noqa: S308  escaped
+
+
+def _cell(row: Row, cell: Cell) -> str:
+    column, state = cell.column, cell.state
+    note = ""
+    if column.is_reference:
+        inner = MUTED["source" if row.is_on_reference else "not here"]
+    elif state is None:
+        inner = MUTED["not here" if column.environment.inventory_at else "not read"]
+    else:
+        inner = cell_pill(row, cell)
+        if state.needs_attention and state.changed_by:
+            note = f'<span class="sub">{escape(state.changed_by)}</span>'
+        elif state.is_settled:
+            note = '<span class="sub">as decided</span>'
+    old = ' class="is-old"' if column.is_old else ""
+    return f"<td{old}>{inner}{note}</td>"
+
+
 def cell_pill(row: Row, cell: Cell) -> SafeString:
     """The state of a cell, as a link to the comparison behind it: "Sales overview on Prod: drifted 1"."""
     state = cell.state

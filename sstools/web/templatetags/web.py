@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -10,6 +11,7 @@ from django import template
 from django.contrib.humanize.templatetags.humanize import intcomma
 from django.core.paginator import Paginator
 from django.templatetags.static import static
+from django.urls import get_script_prefix
 from django.utils import timezone
 from django.utils.html import escape, format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
@@ -24,6 +26,11 @@ Context = dict[str, Any]
 @register.simple_tag
 def icon(name: str, label: str = "", cls: str = "") -> SafeString:
     """{% icon "check" %}, or {% icon "lock" label="protected" %} where no text beside it says the same."""
+    return _icon(get_script_prefix(), name, label, cls)
+
+
+@lru_cache(maxsize=1024)  # a list has hundreds, of a few kinds; the prefix is in the sprite's address
+def _icon(prefix: str, name: str, label: str, cls: str) -> SafeString:
     aria = format_html('role="img" aria-label="{}"', label) if label else mark_safe('aria-hidden="true"')
     return format_html(
         '<svg class="icon{}" width="16" height="16" {}><use href="{}#{}"></use></svg>',
@@ -46,15 +53,18 @@ def pill(
     if state is None or state == "":
         return mark_safe("")
     look = states.look(state)
-    classes = f"pill tone-{look.tone} {look.extra}".strip()
-    number = format_html(" <b>{}</b>", intcomma(count)) if count is not None else ""
-    title = format_html(' title="{}"', hint or look.help) if hint or look.help else ""
-    said = f"{label}: {text or look.word}{'' if count is None else f' {intcomma(count)}'}"
-    name = format_html(' aria-label="{}"', said) if label else ""
-    inner = format_html("{}<span>{}{}</span>", icon(look.icon), text or look.word, number)
-    if href:
-        return format_html('<a class="{}" href="{}"{}{}>{}</a>', classes, href, title, name, inner)
-    return format_html('<span class="{}"{}>{}</span>', classes, title, inner)
+    said = text or look.word
+    number = "" if count is None else escape(intcomma(count))
+    # Put together by hand: a matrix has a thousand of these.
+    title = f' title="{escape(hint or look.help)}"' if hint or look.help else ""
+    bold = f" <b>{number}</b>" if number else ""
+    inner = f"{icon(look.icon)}<span>{escape(said)}{bold}</span>"
+    classes = escape(f"pill tone-{look.tone} {look.extra}".strip())
+    if not href:
+        return mark_safe(f'<span class="{classes}"{title}>{inner}</span>')  # noqa: S308  escaped
+    spoken = f"{label}: {said} {number}".strip()
+    name = f' aria-label="{escape(spoken)}"' if label else ""
+    return mark_safe(f'<a class="{classes}" href="{escape(href)}"{title}{name}>{inner}</a>')  # noqa: S308  escaped
 
 
 @register.simple_tag
@@ -286,6 +296,11 @@ def before_after(before: Any, after: Any) -> tuple[SafeString, SafeString]:
 @register.simple_tag
 def spark(values: Sequence[float], sentence: str) -> SafeString:
     """A line of the last values, 96 x 24; `sentence` says the same to those who do not see it."""
+    return _spark(tuple(values), sentence)
+
+
+@lru_cache(maxsize=1024)  # most are alike
+def _spark(values: tuple[float, ...], sentence: str) -> SafeString:
     top = max([*values, 1])
     step = 96 / max(len(values) - 1, 1)
     points = " ".join(f"{i * step:.1f},{22 - 20 * value / top:.1f}" for i, value in enumerate(values))
