@@ -81,6 +81,7 @@ def retry_rest(run: Run, *, actor: Any) -> Migration:
         with_dependencies=False,
         verify=first.verify,
         roll_back_when_red=first.roll_back_when_red,
+        copy_terms=first.copy_terms,
     )
     migration.continues = run
     migration.answers = {uuid: answer for uuid, answer in first.answers.items() if uuid in uuids}

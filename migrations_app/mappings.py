@@ -19,7 +19,9 @@ from environments.canonical.documents import Document, Documents, Kind
 from environments.models import Environment
 from sstools.errors import Invalid
 
+from .engine.copies import Copy, copy_mapping, database_entries
 from .engine.mapping import AssetMapping, DatabaseTarget, Substitution
+from .errors import NotReady
 from .models import Mapping as PairMapping
 from .pairings import pairs_between
 
@@ -169,31 +171,52 @@ def cpu_limit(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGVTALRM, before)
 
 
-def asset_mapping(source: Environment, target: Environment, target_documents: Documents) -> AssetMapping:
+def asset_mapping(
+    source: Environment,
+    target: Environment,
+    target_documents: Documents,
+    copy: Copy | None = None,
+    members: Documents | None = None,
+) -> AssetMapping:
     """The engine's mapping for a pair. Entries whose connection the target no longer has are left out:
     they count as unmapped.
+
+    copy, members: a copy of these documents of the source. Raises NotReady("connection_missing") where it names a
+    connection that the target does not have.
     """
     pair = PairMapping.objects.between(source, target)
+    entries: Mapping[str, Mapping[str, Any]] = pair.databases
+    if copy is not None:
+        same = source.pk == target.pk
+        entries, missing = database_entries(
+            entries, members or {}, target_documents, copy, is_same_environment=same
+        )
+        if missing:
+            names = ", ".join(f"“{name}”" for name in missing[:5])
+            raise NotReady(
+                f"{target.name} has no connection {names}, which the copy “{copy.key}” is to use.",
+                code="connection_missing",
+                remedy="Mend the name in the table of copies, or make the connection in Superset.",
+            )
     there = {uuid for uuid, document in target_documents.items() if document.kind == Kind.DATABASE}
     databases = {
         uuid: database_target(entry["target"], entry, target_documents)
-        for uuid, entry in pair.databases.items()
+        for uuid, entry in entries.items()
         if entry["target"] in there
     }
     pairs = pairs_between(source, target)
     left = [PATTERN_SECONDS]
-    substitutions = tuple(
-        LimitedSubstitution(row["find"], row["replace"], True, left)
-        if row["is_pattern"]
-        else Substitution(row["find"], row["replace"])
-        for row in pair.substitutions
-    )
-    return AssetMapping(
+
+    def made(find: str, replace: str, is_pattern: bool) -> Substitution:
+        return LimitedSubstitution(find, replace, True, left) if is_pattern else Substitution(find, replace)
+
+    mapping = AssetMapping(
         databases,
-        substitutions,
+        tuple(made(row["find"], row["replace"], row["is_pattern"]) for row in pair.substitutions),
         {key: value for key, value in pairs.items() if value in target_documents},
         pair.renames,
     )
+    return mapping if copy is None else copy_mapping(mapping, members or {}, copy, made)
 
 
 def database_target(uuid: str, entry: Mapping[str, Any], target_documents: Documents) -> DatabaseTarget:

@@ -144,7 +144,7 @@ class Migration(models.Model):
     `applied:<slug>` for what was last applied to the target.
     `selection` and `left_out` are uuids of the source. `answers`: uuid -> {"answer", "value"}. `carrying`: what comes
     along beside the assets, where it is not the default (`engine.companions.OPTIONS`). `continues`: the run whose rest
-    it writes.
+    it writes. `copy_terms`: how it differs from the source, where it makes a copy (`engine.copies.Copy`, in JSON).
     """
 
     number = models.BigAutoField(primary_key=True)
@@ -167,6 +167,7 @@ class Migration(models.Model):
     left_out = models.JSONField(default=list, blank=True)
     answers = models.JSONField(default=dict, blank=True)
     carrying = models.JSONField(default=dict, blank=True)
+    copy_terms = models.JSONField(null=True, blank=True)
     override_reason = models.CharField(
         max_length=500, blank=True
     )  # why failed checks do not stop it; empty: they do

@@ -12,6 +12,7 @@ from typing import Any
 
 from environments.canonical.comparison import comparison_fingerprint
 from environments.canonical.documents import Document, Documents, Kind
+from environments.canonical.references import closure
 from environments.connections import connect
 from environments.models import Environment, Snapshot
 from environments.store import EnvironmentReading, put_documents
@@ -25,6 +26,7 @@ from .dialects import dialect_of
 from .engine import plan as engine
 from .engine.checks import GENERAL_LOSSES, Problem, needed_tables, warehouse_problems
 from .engine.conflicts import ConflictCode
+from .engine.copies import Copy, placeholder_notes
 from .engine.mapping import AssetMapping, DatabaseTarget
 from .engine.sentences import sentence
 from .errors import NotReady
@@ -118,7 +120,7 @@ def _asked(migration: Migration) -> list[Any]:
     """What decides how a plan comes out, as it is now; the migration then has it. Whoever changes it while a
     plan is being made joins that plan's job, and must not get a plan of what was asked for before.
     """
-    fields = ["selection", "left_out", "with_dependencies", "answers"]
+    fields = ["selection", "left_out", "with_dependencies", "answers", "copy_terms"]
     migration.refresh_from_db(fields=fields)
     asked: list[Any] = [getattr(migration, name) for name in fields]
     if migration.source is not None:
@@ -172,11 +174,34 @@ def plan_input(migration: Migration, source: SourceReading, target: TargetReadin
             with_dependencies=False,
             **common,
         )
+    if migration.copy_terms:
+        return _copy_input(migration, source, documents, common)
     return engine.PlanInput(
         source=source.documents,
         selection=migration.selection,
         mapping=asset_mapping(migration.source, migration.target, documents),
         source_notes=source.notes,
+        with_dependencies=migration.with_dependencies,
+        **common,
+    )
+
+
+def _copy_input(
+    migration: Migration, source: SourceReading, documents: Documents, common: dict[str, Any]
+) -> engine.PlanInput:
+    """A copy of the source, in its own terms. On the source's own environment what it shares is left alone."""
+    assert migration.source is not None
+    copy = Copy.from_json(migration.copy_terms or {})
+    of_the_template = closure({*copy.selection, *migration.selection}, source.documents)
+    members = {uuid: source.documents[uuid] for uuid in of_the_template}
+    if migration.source_id == migration.target_id:
+        shared = {uuid for uuid, item in members.items() if copy.uuid_of(item.kind, uuid) == uuid}
+        common = {**common, "left_out": sorted({*common["left_out"], *shared})}
+    return engine.PlanInput(
+        source=source.documents,
+        selection=migration.selection,
+        mapping=asset_mapping(migration.source, migration.target, documents, copy, members),
+        source_notes=(*source.notes, *placeholder_notes(source.documents, members, copy)),
         with_dependencies=migration.with_dependencies,
         **common,
     )

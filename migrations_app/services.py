@@ -53,8 +53,11 @@ def create_migration(
     verify: bool = True,
     roll_back_when_red: bool = False,
     uuid: UUID | None = None,
+    copy_terms: Mapping[str, Any] | None = None,
 ) -> Migration:
     """A draft that brings `selection` (uuids of dashboards, charts or datasets of `source`) to `target`.
+
+    `copy_terms`: as a copy under uuids of its own (`engine.copies.Copy.to_json`), which may stand beside its source.
 
     `uuid`: where a request that may be repeated decides it; raises IntegrityError if there is such a migration already.
     Raises NotAllowed; Invalid("same_environment"), Invalid for a selection that the inventory of the
@@ -62,7 +65,7 @@ def create_migration(
     """
     policy.require(actor, Permission.ENVIRONMENT_VIEW, source)
     policy.require(actor, Permission.MIGRATION_PLAN, target)
-    if source.pk == target.pk:
+    if source.pk == target.pk and not copy_terms:
         raise Invalid(
             "Source and target are the same environment.",
             code="same_environment",
@@ -80,13 +83,19 @@ def create_migration(
         with_dependencies=with_dependencies,
         verify=verify,
         roll_back_when_red=roll_back_when_red,
+        copy_terms=dict(copy_terms) if copy_terms else None,
         created_by=actor,
     )
     audit.record(
         "migration:create",
         migration,
         actor=actor,
-        data={"source": source.slug, "target": target.slug, "assets": len(chosen)},
+        data={
+            "source": source.slug,
+            "target": target.slug,
+            "assets": len(chosen),
+            **({"copy": copy_terms["key"]} if copy_terms else {}),
+        },
     )
     return migration
 

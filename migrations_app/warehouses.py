@@ -122,7 +122,7 @@ def expected_tables(migration: Migration) -> Mapping[int, Schemas]:
     the target does not have, by the target connection's id.
     """
     source, target = migration.source, migration.target
-    if source is None or migration.is_rollback:
+    if source is None or migration.is_rollback or migration.copy_terms:
         return {}
     datasets = Asset.objects.filter(environment=source, kind=Kind.DATASET.value, is_virtual=False)
     new = datasets.exclude(uuid__in=Asset.objects.filter(environment=target).values("uuid"))

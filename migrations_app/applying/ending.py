@@ -151,8 +151,8 @@ def keep_baselines(attempt: Attempt, after: EnvironmentReading, only: Collection
 def _keep_answers(attempt: Attempt) -> None:
     """Adopted and renamed assets stay so for the next plan of the same pair."""
     migration = attempt.migration
-    if migration.source is None or migration.is_rollback:
-        return
+    if migration.source is None or migration.is_rollback or migration.copy_terms:
+        return  # what was answered for a copy is the copy's, and not of all between the two
     for source_uuid, target_uuid in attempt.row.plan.mapping.get("pairs", {}).items():
         item = next((item for item in attempt.items if item.row.uuid == source_uuid), None)
         if item is not None and item.action != Action.LEAVE_OUT:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,13 +66,14 @@ class AssetMapping:
 
     `databases` by source uuid; `substitutions` in SQL, in order; `pairs` of assets that are the same under
     different uuids (source's uuid -> target's); `renames`: fields that are another on this target (source's
-    uuid -> field -> value).
+    uuid -> field -> value). `before`: what becomes of a source's document before all that (`copies`).
     """
 
     databases: Mapping[str, DatabaseTarget] = field(default_factory=dict)
     substitutions: tuple[Substitution, ...] = ()
     pairs: Mapping[str, str] = field(default_factory=dict)
     renames: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    before: Callable[[Document], Document] | None = None
 
     def unmapped(self, documents: Iterable[Document]) -> tuple[str, ...]:
         """The source databases that datasets among the documents need and that have no target."""
@@ -88,15 +89,11 @@ def in_target_terms(document: Document, mapping: AssetMapping) -> Document:
     """What the target should hold for a source's document: its own connection, catalog, schema and uuids;
     what no import keeps is gone.
     """
+    if mapping.before is not None:
+        document = mapping.before(document)
     if document.kind == Kind.DATASET:
-        document = _dataset(document, mapping)
-    elif document.kind == Kind.CHART and mapping.substitutions:
-        document = document.replace(
-            params=_free_sql(document.body["params"], mapping),
-            query_context=_free_sql(document.body.get("query_context"), mapping),
-        )
-    elif document.kind == Kind.DASHBOARD and mapping.substitutions:  # filters of filters hold SQL as well
-        document = document.replace(metadata=_free_sql(document.body["metadata"], mapping))
+        document = _placed(document, mapping)
+    document = with_substitutions(document, mapping.substitutions)
     if document.uuid in mapping.renames:
         document = document.replace(**mapping.renames[document.uuid])
     uuids = {**{uuid: target.uuid for uuid, target in mapping.databases.items()}, **mapping.pairs}
@@ -112,28 +109,46 @@ def all_in_target_terms(documents: Documents, mapping: AssetMapping) -> dict[str
     }
 
 
-def _dataset(document: Document, mapping: AssetMapping) -> Document:
+def with_substitutions(document: Document, substitutions: tuple[Substitution, ...]) -> Document:
+    """The document with replacements made in its SQL, and nowhere else."""
+    if not substitutions:
+        return document
     body = document.body
-    changes: dict[str, Any] = {}
-    target = mapping.databases.get(str(body.get("database_uuid")))
-    if target is not None:
-        changes["catalog"] = target.catalog(body.get("catalog"))
-        changes["schema"] = target.schema(body.get("schema"))
-    if mapping.substitutions:
-        for key in ("sql", "fetch_values_predicate"):
-            changes[key] = _substituted(body.get(key), mapping)
+    if document.kind == Kind.DATASET:
+        changes: dict[str, Any] = {
+            key: _substituted(body.get(key), substitutions) for key in ("sql", "fetch_values_predicate")
+        }
         for group in ("columns", "metrics"):
             changes[group] = [
-                {**item, "expression": _substituted(item.get("expression"), mapping)} for item in body[group]
+                {**item, "expression": _substituted(item.get("expression"), substitutions)}
+                for item in body[group]
             ]
-    return document.replace(**changes) if changes else document
+        return document.replace(**changes)
+    if document.kind == Kind.CHART:
+        return document.replace(
+            params=_free_sql(body["params"], substitutions),
+            query_context=_free_sql(body.get("query_context"), substitutions),
+        )
+    if document.kind == Kind.DASHBOARD:  # filters of filters hold SQL as well
+        return document.replace(metadata=_free_sql(body["metadata"], substitutions))
+    return document
 
 
-def _substituted(sql: Any, mapping: AssetMapping) -> Any:
+def _placed(document: Document, mapping: AssetMapping) -> Document:
+    body = document.body
+    target = mapping.databases.get(str(body.get("database_uuid")))
+    if target is None:
+        return document
+    return document.replace(
+        catalog=target.catalog(body.get("catalog")), schema=target.schema(body.get("schema"))
+    )
+
+
+def _substituted(sql: Any, substitutions: tuple[Substitution, ...]) -> Any:
     if not isinstance(sql, str):
         return sql
     hidden, tokens = hide_tokens(sql)
-    for substitution in mapping.substitutions:
+    for substitution in substitutions:
         hidden = substitution.apply(hidden)
     return show_tokens(hidden, tokens)
 
@@ -143,14 +158,14 @@ def _substituted(sql: Any, mapping: AssetMapping) -> Any:
 _SQL_KEYS = ("sqlExpression", "where", "having")
 
 
-def _free_sql(value: Any, mapping: AssetMapping) -> Any:
+def _free_sql(value: Any, substitutions: tuple[Substitution, ...]) -> Any:
     if isinstance(value, Mapping):
         return {
-            key: map_texts(item, lambda text: str(_substituted(text, mapping)))
+            key: map_texts(item, lambda text: str(_substituted(text, substitutions)))
             if key in _SQL_KEYS and isinstance(item, str)
-            else _free_sql(item, mapping)
+            else _free_sql(item, substitutions)
             for key, item in value.items()
         }
     if isinstance(value, list):
-        return [_free_sql(item, mapping) for item in value]
+        return [_free_sql(item, substitutions) for item in value]
     return value
