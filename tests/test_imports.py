@@ -27,7 +27,7 @@ class Pure:
 
 
 PURE = {
-    "environments/superset": Pure(frozenset({"httpx", "yaml", "certifi"}), (), True),
+    "environments/superset": Pure(frozenset({"httpx", "yaml", "certifi"}), ("environments.canonical",), True),
     "environments/canonical": Pure(frozenset(), (), False),
     "environments/lab": Pure(frozenset(), (), True),
     "migrations_app/engine": Pure(frozenset(), ("environments.canonical",), False),

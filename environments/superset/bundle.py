@@ -36,6 +36,7 @@ TYPES = {
     "dataset": "SqlaTable",
     "database": "Database",
     "theme": "Theme",
+    "saved_query": "SavedQuery",
     "assets": "assets",
 }
 _TITLES = {
@@ -118,7 +119,8 @@ class Bundle:
         *,
         timestamp: datetime | None = None,
     ) -> Bundle:
-        """A bundle for `kind_of_bundle` ("dashboard", "chart", "dataset", "database", "theme" or "assets").
+        """A bundle for `kind_of_bundle` ("dashboard", "chart", "dataset", "database", "theme",
+        "saved_query" or "assets").
 
         Takes RawAssets or (kind, uuid, data). File names are like Superset's, with the uuid in place of the id.
         Raises SupersetRefused(bundle_invalid) when one uuid comes twice.
@@ -229,7 +231,7 @@ class Bundle:
         elif folder in KINDS and folder != path:
             kind = KINDS[folder]
             uuid = _uuid_of(data.get("uuid"), path)
-            self._add(RawAsset(kind, uuid, path, data, _source_id(kind, path, data)))
+            self._add(RawAsset(kind, uuid, path, data, source_id_of(kind, path, data)))
         else:
             self.other[path] = data
 
@@ -302,7 +304,7 @@ def _path_for(asset: RawAsset, database_folders: dict[str, str]) -> str:
 _ID_AT_END = re.compile(r"(?:^|_)(\d{1,18})$")
 
 
-def _source_id(kind: str, path: str, data: dict[str, Any]) -> int | None:
+def source_id_of(kind: str, path: str, data: dict[str, Any]) -> int | None:
     """The exporting instance's id, from `<slug>_<id>.yaml` or `<id>.yaml` (superset/utils/file.py, 4.1.4 and 6.1.0).
 
     Before 6.0 dataset files have no id, and a table may be called sales_2024; comparing with the slug of the table's

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
-from urllib.parse import quote
 
 import httpx
 
@@ -16,22 +15,21 @@ from .bundle import Bundle, RawAsset, references
 from .connection import ConnectionReport, check_connection
 from .errors import SupersetRefused, SupersetUnreachable
 from .explain import unconfirmed
-from .listing import Page, read_all, read_newest
-from .questions import Questions
+from .listing import read_newest
+from .resources import Resources
 from .rows import ChartRow, DashboardRow, DatabaseRow, DatasetRow
 from .transport import READ_RETRIES, Pace
 from .versions import Capabilities, bootstrap_version, read_bootstrap
 
 # Ids per export request: 50 dashboards take 5 s and 2 MB, 100 charts under a second (superset-api.md 15), and the
 # query stays below the 4 KB that gunicorn and proxies accept.
-DELETE_CHUNK = 100  # ids in one request: far below any limit of URLs
 EXPORT_CHUNK = {"dashboard": 50, "chart": 100, "dataset": 100, "database": 100, "theme": 100}
 
 Row = TypeVar("Row")
 DRY_RUN = "00000000-0000-4000-8000-00000000d417"  # of the file that must not be valid
 
 
-class SupersetClient(Questions):
+class SupersetClient(Resources):
     """One Superset. A context manager; may be used from several threads; `log` holds a RequestRecord per request.
 
     Every call may raise SupersetUnreachable (later may help) or SupersetRefused (it will not); writes also
@@ -177,68 +175,7 @@ class SupersetClient(Questions):
         return self._page(kind, {"page": 0, "page_size": 1, "columns": ["id"]}).count
 
     def _list(self, kind: str) -> list[dict[str, Any]]:
-        return read_all(
-            lambda query: self._page(kind, query), rows.COLUMNS[kind], max_parallel=self._max_parallel
-        )
-
-    def _page(self, kind: str, query: Mapping[str, Any]) -> Page:
-        answer = self._request("GET", f"/api/v1/{kind}/", q={**query, "keys": ["none"]})
-        body = self._mapping(answer)
-        result, count = body.get("result"), body.get("count")
-        rows_are_rows = isinstance(result, list) and all(
-            isinstance(row, dict) and type(row.get("id")) is int and 0 <= row["id"] < 2**63 for row in result
-        )
-        if not rows_are_rows or type(count) is not int or count < 0:
-            raise self._not_superset(answer)
-        assert isinstance(result, list)
-        return Page(count, result)
-
-    # -- single assets -----------------------------------------------------------------------------
-
-    def get(self, kind: str, id: int | str) -> dict[str, Any]:
-        """The `result` of a single GET. Raises SupersetRefused(not_found)."""
-        return self._result(self._request("GET", f"/api/v1/{kind}/{quote(str(id), safe='')}"))
-
-    def update(self, kind: str, id: int, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """PUT these fields; what Superset answers as `result` (the fields it took)."""
-        path = f"/api/v1/{kind}/{id}"
-        answer = self._request("PUT", path, json=dict(fields))
-        if not isinstance(answer.json, dict):
-            raise self._cleaned(unconfirmed("PUT", path, self.url, answer))
-        result = answer.json.get("result")
-        return result if isinstance(result, dict) else {}
-
-    def delete(self, kind: str, id: int) -> None:
-        """Raises SupersetRefused: not_found, or invalid where something (a report) still uses it."""
-        path = f"/api/v1/{kind}/{id}"
-        answer = self._request("DELETE", path)
-        if not isinstance(answer.json, dict):
-            raise self._cleaned(unconfirmed("DELETE", path, self.url, answer))
-
-    def delete_many(self, kind: str, ids: Iterable[int]) -> None:
-        """Delete assets of one kind, in one transaction per hundred. One id that is gone already makes Superset refuse
-        all of its hundred (not_found); then they go one by one, and what is gone counts as deleted.
-        """
-        wanted = sorted(set(ids))
-        for start in range(0, len(wanted), DELETE_CHUNK):
-            chunk = wanted[start : start + DELETE_CHUNK]
-            path = f"/api/v1/{kind}/"
-            try:
-                answer = self._request("DELETE", path, q=chunk)
-                if not isinstance(answer.json, dict):
-                    raise self._cleaned(unconfirmed("DELETE", path, self.url, answer))
-            except SupersetRefused as exc:
-                if exc.code != "not_found":
-                    raise
-                for number in chunk:
-                    self._delete_if_there(kind, number)
-
-    def _delete_if_there(self, kind: str, number: int) -> None:
-        try:
-            self.delete(kind, number)
-        except SupersetRefused as exc:
-            if exc.code != "not_found":
-                raise
+        return self.list_rows(kind, rows.COLUMNS[kind])
 
     # -- export ------------------------------------------------------------------------------------
 
@@ -262,6 +199,10 @@ class SupersetClient(Questions):
     def export_databases(self, ids: Iterable[int]) -> Bundle:
         """Connections with all their datasets. From 6.1 on it may hold secure extras in clear text: treat as secret."""
         return self._export("database", ids)
+
+    def export_saved_query(self, id: int) -> Bundle:
+        """One saved query of the account's own, with its connection; it is in `other`, under queries/."""
+        return self._export_request("/api/v1/saved_query/export/", [id])
 
     def iter_exports(self, kind: str, ids: Iterable[int]) -> Iterator[Bundle]:
         """The same chunk by chunk, for readers of large instances: memory for one chunk at a time."""
@@ -380,6 +321,13 @@ class SupersetClient(Questions):
 
     def import_datasets(self, bundle: Bundle, overwrite: bool) -> None:
         self._import("/api/v1/dataset/import/", "formData", bundle, _overwrite(overwrite))
+
+    def import_themes(self, bundle: Bundle, overwrite: bool) -> None:
+        self._import("/api/v1/theme/import/", "formData", bundle, _overwrite(overwrite))
+
+    def import_saved_queries(self, bundle: Bundle, overwrite: bool) -> None:
+        """Saved queries of the bundle (in `other`); they become the account's own."""
+        self._import("/api/v1/saved_query/import/", "formData", bundle, _overwrite(overwrite))
 
     def validate(self, bundle: Bundle) -> dict[str, Any]:
         """What this Superset's import schemas object to: {file: {field: [messages]}}. Nothing is written.

@@ -186,6 +186,7 @@ class Door:
         self.url = origin + self._base_path
         self.auth = auth
         self.log: deque[RequestRecord] = deque(maxlen=LOG_LENGTH)
+        self.sent = 0  # requests, all of them
         self._where = urlsplit(origin).netloc
         self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
@@ -452,6 +453,7 @@ class Door:
                 elapsed = time.monotonic() - started
                 record = RequestRecord(method, shown, status, elapsed, size, sent_bytes, attempt, error)
                 self.log.append(record)
+                self.sent += 1
                 logger.debug("%s %s %s %.3fs %d B", method, shown, status or error, elapsed, size)
                 if self._on_request is not None:
                     self._on_request(record)
