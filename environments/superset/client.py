@@ -16,6 +16,7 @@ from .connection import ConnectionReport, check_connection
 from .errors import SupersetRefused, SupersetUnreachable
 from .explain import unconfirmed
 from .listing import read_newest
+from .resources import DELETE_CHUNK as DELETE_CHUNK
 from .resources import Resources
 from .rows import ChartRow, DashboardRow, DatabaseRow, DatasetRow
 from .transport import READ_RETRIES, Pace
