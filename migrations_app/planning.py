@@ -19,10 +19,11 @@ from environments.store import EnvironmentReading, put_documents
 from environments.superset.client import SupersetClient
 from environments.superset.errors import SupersetError
 from environments.superset.versions import Capabilities
+from environments.superset.viz_types import undrawable
 from environments.words import clean, cleaned
 from sstools.jobs.runner import JobContext
 
-from .dialects import dialect_of
+from .dialects import unknown_fields
 from .engine import plan as engine
 from .engine.checks import GENERAL_LOSSES, Problem, needed_tables, warehouse_problems
 from .engine.conflicts import ConflictCode
@@ -138,7 +139,7 @@ def plan_input(migration: Migration, source: SourceReading, target: TargetReadin
         uuid: engine.Given(engine.Answer(entry["answer"]), entry.get("value", ""))
         for uuid, entry in migration.answers.items()
     }
-    dialect = dialect_of(target.capabilities)
+    puts_back = migration.maps_nothing
     common: dict[str, Any] = {
         "target": documents,
         "left_out": migration.left_out,
@@ -147,7 +148,9 @@ def plan_input(migration: Migration, source: SourceReading, target: TargetReadin
         "target_edits": _edits_of(target.reading),
         "target_complete": target.reading.complete,
         "unreadable_target": target.reading.unreadable,
-        "unknown_fields": dialect.unknown_fields,
+        "unknown_fields": unknown_fields(target.capabilities, with_metadata=not puts_back),
+        "undrawable": {} if puts_back else undrawable(target.capabilities),
+        "version": target.capabilities.version,
         "target_ids": target.reading.ids,
         "target_url": migration.target.url.rstrip("/"),
     }

@@ -63,6 +63,14 @@ def has_written(run: Run) -> bool:
     return any(may_have_written(step) for step in run.steps.all())
 
 
+def converted(run: Run) -> list[dict[str, Any]]:
+    """Charts that Superset turned into another type when it imported them: uuid on the target, title, from, to, and the
+    fields that it changed.
+    """
+    read = [step for step in run.steps.all() if step.name == "read_back" and step.state == StepState.DONE]
+    return list(read[-1].result.get("converted", [])) if read else []
+
+
 # --- Steps ----------------------------------------------------------------------------------------------------------
 def run_steps(run: Run) -> list[Step]:
     """What was begun, and while the run is at work what is still to come."""

@@ -1,6 +1,8 @@
 """What differs between Superset releases, each line with its source, and how a release is recognised.
 
-Sources: `L4.1` etc. = seen live on that version, `S` = read in that version's source; details in `superset-api.md` 13.
+Sources: `L4.1` etc. = seen live on that version (`L*`: on all four), `S` = read in that version's source, `I#` = an
+issue of apache/superset. Fields of bundles are in `fields.py`, chart types in `viz_types.py`; docs/versions.md tells
+both to people.
 """
 
 from __future__ import annotations
@@ -29,27 +31,133 @@ _TESTED_MINORS = {version_tuple(version)[:2] for version in TESTED}
 
 
 @dataclass(frozen=True, slots=True)
+class Capability:
+    """One difference between releases. `since`: the first that has it. `meaning`: what it is, for people.
+    `probe`: how an instance can be asked itself, a name in migrations_app/compat/probes.py; "" where only the
+    release's number tells.
+    """
+
+    name: str
+    since: tuple[int, int]
+    meaning: str
+    source: str
+    probe: str = ""
+
+
+#: Every difference that ss-tools heeds or that explains what it does; those that decide are fields of `Capabilities`.
+CAPABILITIES: tuple[Capability, ...] = (
+    Capability(
+        "sparse_import",
+        (6, 0),
+        "assets/import takes bundles without connections (`sparse`)",
+        "L6.0 L6.1; ignored L4.1 L5.0",
+        "openapi_sparse",
+    ),
+    Capability(
+        "uuid_writable",
+        (6, 0),
+        "the uuid of a dashboard, chart or dataset can be set by POST and PUT",
+        "S6.0 S6.1; refused L4.1",
+        "openapi_uuid",
+    ),
+    Capability(
+        "uuid_filter", (6, 0), "lists filter by uuid (connections: always)", "L6.1 S6.0", "uuid_filter"
+    ),
+    Capability("themes", (6, 0), "themes, and themes in bundles", "L6.1 S6.0", "openapi_themes"),
+    Capability("tags_in_bundle", (6, 0), "tags in bundles, with TAGGING_SYSTEM", "S6.0 L6.1", "tagging_flag"),
+    Capability(
+        "dataset_ids_in_export",
+        (6, 0),
+        "files of datasets carry their id, so that none of the same name is lost",
+        "L6.0 L6.1; lost L4.1 L5.0",
+        "dataset_files",
+    ),
+    Capability(
+        "membership_replaced",
+        (6, 1),
+        "dashboard/import sets the charts of a dashboard; before it only adds",
+        "L6.1; union L4.1 L5.0 L6.0",
+        "members",
+    ),
+    Capability(
+        "cross_filters_remapped",
+        (6, 0),
+        "ids in cross-filter settings follow an import",
+        "L6.0 L6.1; stale L4.1",
+    ),
+    Capability(
+        "detailed_422",
+        (6, 0),
+        "a refused import says which file and field",
+        "L*; before only in `extra`",
+        "reasons",
+    ),
+    Capability("bearer_on_me", (6, 1), "/api/v1/me/ takes a bearer token", "L6.1; 401 L4.1, S5.0 S6.0", "me"),
+    Capability("dataset_by_uuid", (6, 1), "a dataset can be asked for by uuid", "L6.1", "dataset_by_uuid"),
+    Capability(
+        "partial_dashboard_put",
+        (5, 0),
+        "filters and colours of a dashboard can be set alone",
+        "S5.0 S6.1; absent S4.1",
+        "openapi_partial_put",
+    ),
+    Capability(
+        "currency_as_map",
+        (6, 0),
+        "the currency of a metric is a mapping; before a text",
+        "L6.0 L6.1; text L4.1",
+    ),
+    Capability(
+        "version_endpoint", (6, 1), "/version tells the version", "L6.1; 404 L4.1, S5.0 S6.0", "version"
+    ),
+    Capability(
+        "security_api",
+        (6, 0),
+        "users and roles by REST unless switched off; before only where switched on",
+        "L6.1 S6.0; 404 L4.1, S5.0",
+        "security_api",
+    ),
+    Capability(
+        "encrypted_extra_exported",
+        (6, 1),
+        "exports of connections name their encrypted extra (masked)",
+        "S6.1",
+    ),
+    Capability(
+        "effective_cache_timeout_exported",
+        (6, 1),
+        "exports give a dataset the cache timeout that it inherits from its connection",
+        "L6.1",
+    ),
+    Capability(
+        "default_catalog_only",
+        (6, 0),
+        "an import that writes a connection asks its default catalog only; before every catalog",
+        "S6.0 S6.1; I#32993",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What one instance can do. JSON-able through `to_dict`; keep it with the environment and hand it to the client."""
+    """What one instance can do: `CAPABILITIES` says what each means. JSON-able through `to_dict`; keep it with the
+    environment and hand it to the client.
+    """
 
     version: str
-    sparse_import: bool = False  # assets/import honours `sparse`: 6.0+ (L6.0 L6.1; ignored on 4.1, 5.0)
-    uuid_writable: bool = (
-        False  # uuid of dashboard, chart, dataset by POST and PUT: 6.0+ (S6.0 S6.1; refused L4.1)
-    )
-    uuid_filter: bool = False  # lists filter by uuid (databases always): 6.0+ (L6.1 S6.0)
-    themes: bool = False  # /api/v1/theme/ and themes in bundles: 6.0+ (L6.1 S6.0)
-    tags_in_bundle: bool = False  # 6.0+ with TAGGING_SYSTEM (S6.0 L6.1)
-    dataset_ids_in_export: bool = False  # datasets/<db>/<table>_<id>.yaml, no lost names: 6.0+ (L6.0 L6.1)
-    membership_replaced: bool = (
-        False  # dashboard/import sets the charts instead of adding: 6.1 (L6.1; union L4.1 to L6.0)
-    )
-    cross_filters_remapped: bool = False  # chart_configuration ids follow the import: 6.0+ (L6.0 L6.1)
-    detailed_422: bool = False  # message of a 422 names files: 6.0+; older only in `extra` (L*)
-    bearer_on_me: bool = False  # /api/v1/me/ takes a bearer: 6.1 (L6.1; 401 L4.1, S5.0 S6.0)
-    dataset_by_uuid: bool = False  # GET dataset/<uuid>: 6.1 (L6.1)
-    partial_dashboard_put: bool = False  # dashboard/{id}/filters and /colors: 5.0+ (S5.0 S6.1)
-    currency_as_map: bool = False  # metric currency is a mapping in bundles: 6.0+ (L6.0 L6.1)
+    sparse_import: bool = False
+    uuid_writable: bool = False
+    uuid_filter: bool = False
+    themes: bool = False
+    tags_in_bundle: bool = False
+    dataset_ids_in_export: bool = False
+    membership_replaced: bool = False
+    cross_filters_remapped: bool = False
+    detailed_422: bool = False
+    bearer_on_me: bool = False
+    dataset_by_uuid: bool = False
+    partial_dashboard_put: bool = False
+    currency_as_map: bool = False
     tested: bool = False  # major and minor are among TESTED
     supported: bool = True  # not older than OLDEST
     feature_flags: dict[str, bool] = field(default_factory=dict)
@@ -71,22 +179,12 @@ class Capabilities:
         number = version_tuple(version)
         known = number if number != (0, 0, 0) else version_tuple(TESTED[-1])
         flags = {str(name): bool(value) for name, value in (feature_flags or {}).items()}
-        six, six_one = known >= (6, 0, 0), known >= (6, 1, 0)
+        own = {item.name for item in fields(cls)}
+        found = {line.name: known[:2] >= line.since for line in CAPABILITIES if line.name in own}
+        found["tags_in_bundle"] &= flags.get("TAGGING_SYSTEM", False)
         return cls(
             version=version,
-            sparse_import=six,
-            uuid_writable=six,
-            uuid_filter=six,
-            themes=six,
-            tags_in_bundle=six and flags.get("TAGGING_SYSTEM", False),
-            dataset_ids_in_export=six,
-            membership_replaced=six_one,
-            cross_filters_remapped=six,
-            detailed_422=six,
-            bearer_on_me=six_one,
-            dataset_by_uuid=six_one,
-            partial_dashboard_put=known >= (5, 0, 0),
-            currency_as_map=six,
+            **found,  # type: ignore[arg-type]  # names of flags only
             tested=number[:2] in _TESTED_MINORS,
             supported=number == (0, 0, 0) or number[:2] >= OLDEST,
             feature_flags=flags,

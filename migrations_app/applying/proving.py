@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from environments.canonical.documents import Document, Kind
-from environments.canonical.rules import CONVERTED_VIZ_TYPES
 from environments.store import EnvironmentReading
+from migrations_app.engine.companions import beside, same
+from migrations_app.engine.conversion import was_converted
 from migrations_app.engine.diff import field_changes
 from migrations_app.engine.plan import Action
 from migrations_app.errors import RunFailed
@@ -40,8 +42,10 @@ class Truth:
         return not self.written and not self.between and not self.connections
 
 
-def look(attempt: Attempt, reading: EnvironmentReading) -> Truth:
-    """Hold a reading against the plan, and against the target as it was before the run's first write."""
+def look(attempt: Attempt, reading: EnvironmentReading, *, companions: bool = True) -> Truth:
+    """Hold a reading against the plan, and against the target as it was before the run's first write. Without
+    `companions` the assets alone: what goes with them is written after them.
+    """
     base = attempt.untouched.documents if attempt.untouched is not None else {}
     written: list[str] = []
     unwritten: list[str] = []
@@ -60,6 +64,18 @@ def look(attempt: Attempt, reading: EnvironmentReading) -> Truth:
                 between.append(item.uuid)
         if is_there and item.uuid not in base and item.action != Action.REMOVE:
             created.append(item.uuid)
+    before = attempt.untouched.companions if attempt.untouched is not None else {}
+    for one in attempt.companions if companions else ():
+        there, was = reading.companions.get(one.uuid), before.get(one.uuid)
+        if not same(one.wanted, there):
+            if one.action.writes or one.is_touched:
+                unwritten.append(one.uuid)
+            if not same(was, there):
+                between.append(one.uuid)
+        elif one.action.writes:
+            written.append(one.uuid)
+        if there is not None and was is None and one.action.writes:
+            created.append(one.uuid)
     changed = _changed_connections(attempt, reading) if attempt.untouched is not None else []
     return Truth(written, unwritten, sorted(created), between, changed)
 
@@ -73,7 +89,7 @@ def read_back(attempt: Attempt) -> None:
     attempt.enter(RunState.READING_BACK)
     with attempt.step("read_back", "Read back and compare with the plan") as step:
         attempt.after = patiently(attempt, lambda: read_target(attempt))
-        truth = look(attempt, attempt.after)
+        truth = look(attempt, attempt.after, companions=False)
         for item in attempt.items:
             if item.uuid in truth.unwritten:
                 _say_difference(attempt, item, attempt.after.documents.get(item.uuid))
@@ -84,6 +100,8 @@ def read_back(attempt: Attempt) -> None:
             "different": len(truth.unwritten),
             "connections": "unchanged" if not truth.connections else "CHANGED",
         }
+        if converted := _converted(attempt, attempt.after):
+            step.result["converted"] = converted
         if truth.connections:
             raise RunFailed(
                 f"A connection of the target changed during the run: {', '.join(truth.connections)}.",
@@ -112,7 +130,25 @@ def shows(item: Item, reading: EnvironmentReading) -> bool:
 
 
 def as_planned(item: Item, now: Document | None) -> bool:
-    return same_for_comparison(item.wanted, now) or _was_converted(item.wanted, now)
+    wanted = beside(item.wanted, now, item.aside) if item.wanted is not None else None
+    return same_for_comparison(wanted, now) or was_converted(wanted, now)
+
+
+def _converted(attempt: Attempt, after: EnvironmentReading) -> list[dict[str, Any]]:
+    """Charts that Superset turned into another type when it imported them: from, to, and the settings it changed."""
+    found: list[dict[str, Any]] = []
+    for item in attempt.items:
+        now = after.documents.get(item.uuid)
+        if item.action == Action.REMOVE or item.wanted is None or now is None:
+            continue
+        if item.action.writes and was_converted(item.wanted, now):
+            fields = [".".join(map(str, change.path)) for change in field_changes(item.wanted, now)]
+            old, new = item.wanted.body.get("viz_type"), now.body.get("viz_type")
+            attempt.ctx.log("info", f"Superset turned the chart “{item.row.title}” from {old} into {new}.")
+            found.append(
+                {"uuid": item.uuid, "title": item.row.title, "from": old, "to": new, "fields": fields[:50]}
+            )
+    return found
 
 
 def _say_difference(attempt: Attempt, item: Item, now: Document | None) -> None:
@@ -153,15 +189,3 @@ def _lost_bystanders(attempt: Attempt, after: EnvironmentReading) -> list[str]:
                 "warning", f"Not part of the plan, and changed by somebody else meanwhile: {bystander}."
             )
     return gone
-
-
-def _was_converted(wanted: Document | None, now: Document | None) -> bool:
-    """Superset turned an obsolete chart type into its successor, as the plan said it would."""
-    return (
-        wanted is not None
-        and now is not None
-        and wanted.kind == Kind.CHART
-        and wanted.body.get("viz_type") in CONVERTED_VIZ_TYPES
-        and now.body.get("viz_type") != wanted.body.get("viz_type")
-        and now.body.get("slice_name") == wanted.body.get("slice_name")
-    )

@@ -178,7 +178,10 @@ def _has_word(sql: str, word: str) -> bool:
 
 
 def asset_losses(
-    source: Document, present: Document | None, unknown_fields: Mapping[Kind, frozenset[str]]
+    source: Document,
+    present: Document | None,
+    unknown_fields: Mapping[Kind, Mapping[str, str]],
+    version: str = "",
 ) -> Iterator[Loss]:
     """What an import of this asset will not bring over."""
     if source.kind == Kind.CHART:
@@ -202,21 +205,35 @@ def asset_losses(
             "theme",
             f"“{source.title}”: its theme is not carried; the target's assignment stays.",
         )
-    for name in sorted(unknown_fields.get(source.kind, ())):
-        group, _, column = name.partition(".")
-        if not column:
-            if source.body.get(name) not in (None, "", [], {}):
-                yield Loss(
-                    source.uuid,
-                    "unknown_field",
-                    f"“{source.title}”: “{name}” is unknown to the target's version.",
-                )
-        elif any(entry.get(column) not in (None, "") for entry in source.body.get(group, ())):
+    if present is not None and present.kind == Kind.CHART:
+        old = str(present.body.get("viz_type"))
+        if successor := CONVERTED_VIZ_TYPES.get(old):
+            yield Loss(
+                source.uuid,
+                "viz_type_target",
+                f"“{present.title}”: the target's own has the obsolete chart type {old}; rolling back would bring it "
+                f"back as {successor}.",
+            )
+    for name, meaning in sorted(unknown_fields.get(source.kind, {}).items()):
+        if name != "theme_uuid" and _says(source, name):
+            group, _, column = name.partition(".")
+            field = f"“{column}” of its {group}" if column else f"“{group}”"
             yield Loss(
                 source.uuid,
                 "unknown_field",
-                f"“{source.title}”: “{column}” of its {group} is unknown to the target's version.",
+                f"“{source.title}”: {field} is unknown to {f'Superset {version}' if version else 'the target'}: "
+                f"{meaning}.",
             )
+
+
+def _says(document: Document, name: str) -> bool:
+    """Whether a field has something in it: `columns.x` in any of the columns, `metadata.x` in that mapping."""
+    group, _, inner = name.partition(".")
+    value = document.body.get(group)
+    if not inner:
+        return value not in (None, "", [], {})
+    entries = [value] if isinstance(value, Mapping) else value or ()
+    return any(entry.get(inner) not in (None, "", [], {}) for entry in entries)
 
 
 #: What no import of any version carries, whatever the assets: shown with every plan.

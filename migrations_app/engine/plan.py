@@ -18,6 +18,7 @@ from environments.canonical.trees import map_texts
 
 from .checks import Loss, Problem, Severity, asset_losses, document_problems
 from .conflicts import Conflict, ConflictCode, natural_key_conflicts, renamed
+from .conversion import successors, was_converted
 from .diff import FieldChange, field_changes
 from .drift import Moved, who_moved
 from .mapping import AssetMapping, all_in_target_terms
@@ -80,6 +81,8 @@ class PlanInput:
 
     `source` and `target` hold the documents of both sides, databases included. `target_complete` says whether `target`
     is everything the target has: otherwise what stands on a written asset outside the plan cannot be named in full.
+    `unknown_fields`: by kind the fields that the target's `version` does not know, and what an asset is without each.
+    `undrawable`: chart types that the target cannot draw, and why.
     `removals` are uuids of the target to be removed (rollback). `unreadable_target`: what is there but could not be
     read, so that its absence from `target` means nothing. `target_ids` and `target_url`: how the target itself reads
     links. Keys of `answers` are source uuids, or target uuids of removals.
@@ -98,7 +101,9 @@ class PlanInput:
     target_complete: bool = True
     with_dependencies: bool = True
     unreadable_target: Collection[str] = ()
-    unknown_fields: Mapping[Kind, frozenset[str]] = field(default_factory=dict)
+    unknown_fields: Mapping[Kind, Mapping[str, str]] = field(default_factory=dict)
+    undrawable: Mapping[str, str] = field(default_factory=dict)
+    version: str = ""
     target_ids: IdTable = field(default_factory=IdTable)
     target_url: str = ""
 
@@ -295,6 +300,9 @@ def _carried(document: Document, given: PlanInput) -> Document:
         group, _, column = name.partition(".")
         if not column and document.body.get(name) is not None:
             changes[name] = None
+        elif isinstance(document.body.get(group), Mapping):
+            settings = changes.get(group, document.body[group])
+            changes[group] = {key: value for key, value in settings.items() if key != column}
         elif column and document.body.get(group):
             entries = changes.get(group, document.body[group])
             changes[group] = [{**entry, column: None} if column in entry else entry for entry in entries]
@@ -400,7 +408,19 @@ class _Builder:
             )
         if comparison_fingerprint(wanted) == comparison_fingerprint(present):
             return replace(item, action=Action.UNCHANGED)
+        if self._stays_converted(wanted, present):
+            return replace(item, action=Action.UNCHANGED)
         return self._changed(item, wanted, present)
+
+    def _stays_converted(self, wanted: Document, present: Document) -> bool:
+        """Superset turned the chart into another type when it was brought, and neither side has moved since."""
+        baseline = self.given.baselines.get(present.uuid)
+        return (
+            baseline is not None
+            and baseline.wanted == comparison_fingerprint(wanted)
+            and baseline.present == comparison_fingerprint(present)
+            and was_converted(wanted, present)
+        )
 
     def _say_if_its_absence_was_accepted(self, item: PlanItem) -> None:
         baseline = self.given.baselines.get(item.target_uuid)
@@ -493,6 +513,8 @@ class _Builder:
                 "The dataset of this chart does not exist any more; no import takes such a "
                 "chart. Give it a dataset, or leave it out."
             )
+        if source.kind == Kind.CHART and (reason := self._cannot_be_drawn(source)):
+            return reason
         for reference in references(wanted):
             if reference.how != "needs" or reference.kind in (Kind.DATABASE,):
                 continue
@@ -509,6 +531,24 @@ class _Builder:
                 f"not part of what is written."
             )
         return ""
+
+    def _cannot_be_drawn(self, chart: Document) -> str:
+        """The releases' own lists say what a target draws; one that shows such charts already knows better."""
+        viz_type = str(chart.body.get("viz_type"))
+        reason = self.given.undrawable.get(viz_type, "")
+        if not reason or successors(viz_type):
+            return ""
+        others = (
+            document
+            for document in self.given.target.values()
+            if document.kind == Kind.CHART and document.body.get("viz_type") == viz_type
+        )
+        if any(document.uuid != chart.uuid for document in others):
+            text = f"“{chart.title}”: {reason} It is brought because the target has such charts already."
+            remedy = "Look whether the target shows them: its pages may have been extended."
+            self.problems.append(Problem(Severity.WARNING, "viz_type_unknown", chart.uuid, text, remedy))
+            return ""
+        return f"{reason} Give the chart another type on the source, or leave it out."
 
     def _without_what_stays_away(self, wanted: Document, uuid: str) -> Document:
         if wanted.kind != Kind.DASHBOARD:
@@ -662,7 +702,7 @@ def _missing_on_source(members: Documents, given: PlanInput) -> Iterable[Problem
 def _losses(items: Iterable[PlanItem], members: Documents, given: PlanInput) -> Iterable[Loss]:
     for item in items:
         if item.action in (Action.CREATE, Action.UPDATE) and item.uuid in members:
-            yield from asset_losses(members[item.uuid], item.present, given.unknown_fields)
+            yield from asset_losses(members[item.uuid], item.present, given.unknown_fields, given.version)
 
 
 def _affected(items: Iterable[PlanItem], given: PlanInput) -> Iterable[Affected]:

@@ -12,7 +12,7 @@ from environments.canonical.ids import IdTable
 from environments.models import Asset, Environment
 from environments.store import get_documents
 from environments.words import clean, cleaned
-from migrations_app.dialects import dialect_of
+from migrations_app.dialects import unknown_fields
 from migrations_app.engine.diff import FieldChange, field_changes
 from migrations_app.engine.mapping import AssetMapping, in_target_terms
 from migrations_app.engine.plan import PlanInput, as_it_will_read
@@ -113,7 +113,7 @@ class Comparison:
     ) -> None:
         self._mapping, self._titles = mapping, Titles(source, target)
         capabilities = environment.known_capabilities
-        self._unknown_fields = dialect_of(capabilities).unknown_fields if capabilities else {}
+        self._unknown_fields = unknown_fields(capabilities) if capabilities else {}
         self._url = environment.url.rstrip("/")
         self._ids = IdTable((Kind(side.kind), side.superset_id, side.uuid) for side in target.values())
         # A link to what only the source has is none that leads nowhere: the other asset may be brought as well.

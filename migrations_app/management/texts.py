@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from migrations_app.models import Migration, Plan, PlanItem, Run
+from migrations_app.run_page import converted
 
 SIGNS = {
     "create": "+",
@@ -87,6 +88,8 @@ def _run_lines(run: Run) -> Iterator[str]:
     yield f"Run {run.number} to {run.migration.target.name}: {run.get_state_display()}"
     if run.written:
         yield f"  written: {len(run.written)} ({len(run.created)} of them new)"
+    for chart in converted(run):
+        yield f"  Superset turned “{chart['title']}” from {chart['from']} into {chart['to']}"
     if run.unwritten:
         yield f"  not written: {len(run.unwritten)}"
     if run.requests:

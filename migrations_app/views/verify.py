@@ -211,8 +211,11 @@ def _bystanders(run: Run) -> dict[str, Any]:
 
 # --- What was written -----------------------------------------------------------------------------------------------
 def _written(request: HttpRequest, migration: Migration, run: Run) -> dict[str, Any]:
-    """Every asset that the plan wrote, and whether it was read back as planned: unequal ones first."""
+    """Every asset that the plan wrote, and whether it was read back as planned: unequal ones first, then charts that
+    Superset turned into another type.
+    """
     equal = set(run.written)
+    converted = {chart["uuid"]: chart for chart in run_page.converted(run)}
     rows: list[dict[str, Any]] = [
         {
             "kind": kind,
@@ -221,13 +224,21 @@ def _written(request: HttpRequest, migration: Migration, run: Run) -> dict[str, 
             "title": title,
             "action": action,
             "is_equal": target_uuid in equal,
+            "converted": converted.get(target_uuid),
         }
         for kind, uuid, target_uuid, title, action in run.plan.items.filter(
             action__in=("create", "update", "remove")
         ).values_list("kind", "uuid", "target_uuid", "title", "action")
     ]
     kinds = list(KIND_LABELS)
-    rows.sort(key=lambda row: (row["is_equal"], kinds.index(row["kind"]), row["title"].casefold()))
+    rows.sort(
+        key=lambda row: (
+            row["is_equal"],
+            not row["converted"],
+            kinds.index(row["kind"]),
+            row["title"].casefold(),
+        )
+    )
     page = Paginator(rows, PAGE_SIZE).get_page(request.GET.get("written"))
     links = superset_links(migration.target, [row["target_uuid"] for row in page.object_list])
     sources = superset_links(migration.source, [row["uuid"] for row in page.object_list])
@@ -245,7 +256,8 @@ def _written(request: HttpRequest, migration: Migration, run: Run) -> dict[str, 
     return {
         "written_page": page,
         "opens": opens and superset_link(migration.target, "dashboard", opens["target_uuid"], links),
-        "equal_count": sum(row["is_equal"] for row in rows),
+        "equal_count": sum(row["is_equal"] and not row["converted"] for row in rows),
+        "converted_count": len(converted),
         "unequal": [row for row in rows if not row["is_equal"]][:PAGE_SIZE],
         "unequal_count": sum(not row["is_equal"] for row in rows),
         "write_total": len(rows),

@@ -135,9 +135,22 @@ def test_what_no_import_carries_is_named() -> None:
     dataset = one(
         raw_dataset(1, currency_code_column="c", columns=[{"column_name": "a", "datetime_format": "%Y"}])
     )
-    unknown = {Kind.DATASET: frozenset({"currency_code_column", "columns.datetime_format", "columns.other"})}
-    texts = [loss.text for loss in asset_losses(dataset, None, unknown)]
-    assert len(texts) == 2
+    unknown = {
+        Kind.DATASET: {
+            "currency_code_column": "no currency",
+            "columns.datetime_format": "dates are guessed",
+            "columns.other": "nothing",
+        },
+        Kind.DASHBOARD: {"theme_uuid": "no theme", "metadata.show_chart_timestamps": "no times"},
+    }
+    assert [loss.text for loss in asset_losses(dataset, None, unknown, "5.0.0")] == [
+        "“table_1”: “datetime_format” of its columns is unknown to Superset 5.0.0: dates are guessed.",
+        "“table_1”: “currency_code_column” is unknown to Superset 5.0.0: no currency.",
+    ]
+    clocked = one(raw_dashboard(1, metadata={"show_chart_timestamps": True}, theme_uuid=uid("b", 1)))
+    theme, clock = asset_losses(clocked, None, unknown)
+    assert theme.code == "theme"  # said once
+    assert "“show_chart_timestamps” of its metadata is unknown to the target: no times." in clock.text
     assert not list(asset_losses(one(raw_dataset(1)), None, unknown))
 
 
@@ -148,3 +161,8 @@ def test_an_obsolete_chart_type_is_told() -> None:
     (problem,) = plan.problems
     assert (problem.code, problem.uuid) == ("viz_type_converted", uid("c", 1))
     assert "echarts_timeseries_bar" in problem.text
+    # What a rollback would put back is not what is there now.
+    there = {**source, DB: source[uid("b", 1)]}
+    edited = {**source, uid("c", 1): source[uid("c", 1)].replace(slice_name="New")}
+    (loss,) = make_plan(PlanInput(edited, there, [uid("c", 1)], mapping)).losses
+    assert (loss.code, "back as echarts_timeseries_bar" in loss.text) == ("viz_type_target", True)

@@ -371,7 +371,7 @@ def test_fields_that_the_targets_version_does_not_know_are_not_wanted_there() ->
     """They would be missed when the target is read back."""
     columns = [{"column_name": "a", "datetime_format": "%Y"}]
     source = read(raw_dataset(1, currency_code_column="c", columns=columns), raw_database(1)).documents
-    old = {Kind.DATASET: frozenset({"currency_code_column", "columns.datetime_format"})}
+    old = {Kind.DATASET: {"currency_code_column": "no currency", "columns.datetime_format": "guessed dates"}}
     plan = make_plan(_given(source, selection=[E1], unknown_fields=old))
     wanted = _items(plan)[E1].wanted
     assert wanted is not None
@@ -383,6 +383,53 @@ def test_fields_that_the_targets_version_does_not_know_are_not_wanted_there() ->
     again = make_plan(_given(source, _target(there), selection=[E1], unknown_fields=old))
     assert _actions(again) == {E1: "unchanged"}
     assert _actions(make_plan(_given(source, _target(there), selection=[E1]))) == {E1: "update"}
+
+
+def test_settings_of_a_dashboard_that_the_targets_pages_could_not_save_are_not_wanted_there() -> None:
+    source = read(raw_dashboard(1, metadata={"show_chart_timestamps": True, "color_scheme": "d3"})).documents
+    old = {Kind.DASHBOARD: {"metadata.show_chart_timestamps": "no times"}}
+    plan = make_plan(_given(source, unknown_fields=old))
+    wanted = _items(plan)[D1].wanted
+    assert wanted is not None
+    assert wanted.body["metadata"] == {"color_scheme": "d3"}
+    assert [loss.code for loss in plan.losses] == ["unknown_field"]
+
+
+def test_a_chart_type_that_the_target_cannot_draw_blocks_with_the_reason() -> None:
+    source = read(
+        raw_dashboard(1, layout([chart_node(1), chart_node(2)])),
+        raw_chart(1, viz_type="gantt_chart"),
+        raw_chart(2),
+        raw_dataset(1),
+        raw_database(1),
+    ).documents
+    old = {"gantt_chart": "Superset 5.0.0 has no charts of the type gantt_chart."}
+    plan = make_plan(_given(source, undrawable=old))
+    assert _actions(plan) == {E1: "create", C1: "blocked", C2: "create", D1: "blocked"}
+    assert old["gantt_chart"] in _items(plan)[C1].blocked_by
+    without = make_plan(_given(source, undrawable=old, left_out=[C1]))
+    assert _actions(without) == {E1: "create", C1: "leave_out", C2: "create", D1: "create"}
+    # A target whose pages were extended shows such charts already.
+    theirs = read(raw_chart(7, viz_type="gantt_chart")).documents
+    extended = make_plan(_given(source, _target(*theirs.values()), undrawable=old))
+    assert _actions(extended)[C1] == "create"
+    assert [problem.code for problem in extended.problems] == ["viz_type_unknown"]
+
+
+def test_what_superset_turned_into_another_type_is_unchanged_until_a_side_moves() -> None:
+    source = read(raw_chart(1, viz_type="line"), raw_dataset(1), raw_database(1)).documents
+    wanted = _moved(source)
+    made = wanted[C1].replace(viz_type="echarts_timeseries_smooth", params={"x_axis": "ds"})
+    there = {**wanted, C1: made}
+    left = {C1: Baseline(comparison_fingerprint(wanted[C1]), comparison_fingerprint(made))}
+    assert _actions(make_plan(_given(source, there, [C1], baselines=left)))[C1] == "unchanged"
+    assert _actions(make_plan(_given(source, there, [C1])))[C1] == "update"  # nobody knows who made it so
+    edited = make_plan(_given(source, _edited(there, C1, description="Mine"), [C1], baselines=left))
+    conflict = _items(edited)[C1].conflict
+    assert conflict is not None
+    assert conflict.code == ConflictCode.DRIFTED
+    moved = make_plan(_given(_edited(source, C1, cache_timeout=5), there, [C1], baselines=left))
+    assert _actions(moved)[C1] == "update"
 
 
 # --- what else is affected, and removals

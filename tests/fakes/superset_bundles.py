@@ -14,6 +14,8 @@ from typing import Any
 import httpx
 import yaml
 
+from environments.canonical.rules import CONVERTED_VIZ_TYPES
+
 FOLDERS = {"dashboard": "dashboards", "chart": "charts", "dataset": "datasets", "database": "databases"}
 TITLES = {
     "dashboard": "dashboard_title",
@@ -215,6 +217,9 @@ class Bundles:
             record = self.record(kind, data["uuid"])
         if kind == "chart" and (dataset := self.find("dataset", data["dataset_uuid"])) is not None:
             data["params"] = {**(data.get("params") or {}), "datasource": f"{dataset['id']}__table"}
+        if kind == "chart" and (successor := CONVERTED_VIZ_TYPES.get(str(data.get("viz_type")))):
+            data["viz_type"] = data["params"]["viz_type"] = successor
+            data["params"]["x_axis"] = data["params"].pop("granularity_sqla", None)
         if kind == "dashboard":
             nodes = [
                 node
