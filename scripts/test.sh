@@ -4,7 +4,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 parts=("$@")
 [ ${#parts[@]} -gt 0 ] || parts=(lint test-quick test-postgres test-browser test-live test-faults)
-declare -A limit=([lint]=600 [test-quick]=1500 [test-postgres]=1200 [test-browser]=900 [test-live]=1800 [test-faults]=1500) # seconds
+declare -A limit=([lint]=600 [test-quick]=2400 [test-postgres]=1200 [test-browser]=900 [test-live]=1800 [test-faults]=1800) # seconds
 logs=$(mktemp -d)
 export SSTOOLS_TEST_LOGS=$logs
 # Whatever is started below inherits it; what still has it at the end was left behind.
