@@ -4,7 +4,7 @@ import hashlib
 import json
 import zlib
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice
@@ -16,10 +16,11 @@ from django.utils import timezone
 from sstools.errors import SSToolsError
 
 from . import contents, events, inventory, models
+from .canonical.companions import Companion
 from .canonical.documents import Document, Kind, Note, canonical_json
 from .canonical.ids import IdTable
 from .inventory import Key
-from .models import TITLE_LENGTH, Environment, Reason, Snapshot, SnapshotEntry
+from .models import TITLE_LENGTH, Environment, Reason, Snapshot, SnapshotCompanion, SnapshotEntry
 from .words import clean
 
 T = TypeVar("T")
@@ -51,7 +52,7 @@ class EnvironmentReading:
     complete: every asset of the environment is in it, so what is absent is not there. exported_at: the server's clock
     at the oldest content (aware), None for what never was exported. exported: the same by uuid. marks: uuid -> digest
     of what the lists said. rows: what the lists answered, empty where only exports were asked for. requests: how many
-    were needed, sign-in left out.
+    were needed, sign-in left out. companions: by uuid, of the kinds that were asked for; they say nothing of others.
     """
 
     environment_uuid: str
@@ -69,6 +70,7 @@ class EnvironmentReading:
     purposes: Counter[str] = field(default_factory=Counter)
     swept: frozenset[str] = frozenset()
     learned: dict[str, contents.Learned] = field(default_factory=dict)
+    companions: dict[str, Companion] = field(default_factory=dict)
 
     def put_away(self) -> None:
         """Keep the documents in the store and only their `hashes` here, so that memory does not hold them all."""
@@ -104,8 +106,8 @@ class EnvironmentReading:
 # --- Documents ------------------------------------------------------------------------------------------------
 
 
-def put_documents(documents: Iterable[Document]) -> int:
-    """Keep documents; those that are there already cost one look. Returns how many were new."""
+def put_documents(documents: Iterable[Document | Companion]) -> int:
+    """Keep documents and companions; those that are there already cost one look. Returns how many were new."""
     added = 0
     for chunk in _chunks(documents, WRITE_CHUNK):
         by_hash = {document.fingerprint: document for document in chunk}
@@ -124,17 +126,26 @@ def put_documents(documents: Iterable[Document]) -> int:
 
 def get_documents(fingerprints: Iterable[str]) -> dict[str, Document]:
     """Documents by fingerprint. Raises StoreDamaged if one is missing or its content does not match."""
+    return _get(fingerprints, _document)
+
+
+def get_companions(fingerprints: Iterable[str]) -> dict[str, Companion]:
+    """Companions by fingerprint, as `get_documents`. Raises StoreDamaged."""
+    return _get(fingerprints, lambda sha, body: Companion.from_json(_stored(sha, body)))
+
+
+def _get(fingerprints: Iterable[str], read: Callable[[str, bytes], T]) -> dict[str, T]:
     wanted = list(dict.fromkeys(fingerprints))
-    found: dict[str, Document] = {}
+    found: dict[str, T] = {}
     for chunk in _chunks(wanted, READ_CHUNK):
         for sha, body in models.Document.objects.filter(pk__in=chunk).values_list("pk", "body"):
-            found[sha] = _document(sha, bytes(body))
+            found[sha] = read(sha, bytes(body))
     if missing := [sha for sha in wanted if sha not in found]:
         raise StoreDamaged(f"{len(missing)} stored documents are missing.", detail={"missing": missing[:20]})
     return found
 
 
-def _row(document: Document) -> models.Document:
+def _row(document: Document | Companion) -> models.Document:
     text = canonical_json(document.to_json()).encode("utf-8", "surrogatepass")
     return models.Document(
         sha256=document.fingerprint,
@@ -147,15 +158,19 @@ def _row(document: Document) -> models.Document:
 
 
 def _document(sha: str, body: bytes) -> Document:
+    document = Document.from_json(_stored(sha, body))
+    document.__dict__["fingerprint"] = sha  # just proven; computing it again would write the text once more
+    return document
+
+
+def _stored(sha: str, body: bytes) -> Any:
     try:
         text = zlib.decompress(body)
     except zlib.error as exc:
         raise StoreDamaged(f"The stored document {sha} cannot be unpacked.") from exc
     if hashlib.sha256(text).hexdigest() != sha:
         raise StoreDamaged(f"The stored document {sha} was changed.")
-    document = Document.from_json(json.loads(text.decode("utf-8", "surrogatepass")))
-    document.__dict__["fingerprint"] = sha  # just proven; computing it again would write the text once more
-    return document
+    return json.loads(text.decode("utf-8", "surrogatepass"))
 
 
 # --- Snapshots ------------------------------------------------------------------------------------------------
@@ -185,11 +200,22 @@ def take_snapshot(
                 created_by=actor if getattr(actor, "pk", None) else None,
             )
             SnapshotEntry.objects.bulk_create(_entries(snapshot, reading), batch_size=1000)
+            _keep_companions(snapshot, reading)
         if reading.complete:
             changed |= contents.link(environment, reading, get_documents)
     if reading.complete and (changed or reason == Reason.READING):
         events.was_read(environment, frozenset(changed))  # a plan that found nothing new has nothing to tell
     return snapshot
+
+
+def _keep_companions(snapshot: Snapshot, reading: EnvironmentReading) -> None:
+    put_documents(reading.companions.values())
+    SnapshotCompanion.objects.bulk_create(
+        SnapshotCompanion(
+            snapshot=snapshot, kind=found.kind.value, uuid=found.uuid, document_id=found.fingerprint
+        )
+        for found in reading.companions.values()
+    )
 
 
 def latest_complete(environment: Environment) -> Snapshot | None:
@@ -203,8 +229,16 @@ def believe_no_list(environment: Environment, uuids: Collection[str]) -> None:
         latest.entries.filter(uuid__in=list(uuids)[:READ_CHUNK]).update(exported_at=None)
 
 
+def companions_of(snapshot: Snapshot) -> dict[str, Companion]:
+    """What a snapshot holds beside its assets, by uuid. Raises StoreDamaged."""
+    rows = dict(snapshot.companions.values_list("uuid", "document_id"))
+    found = get_companions(rows.values())
+    return {uuid: found[sha] for uuid, sha in rows.items()}
+
+
 def load_snapshot(snapshot: Snapshot, *, bodies: bool = True) -> EnvironmentReading:
-    """A snapshot as the reading it was taken of: documents, ids, notes; no rows. Raises StoreDamaged.
+    """A snapshot as the reading it was taken of: documents, ids, notes; no rows, no companions (`companions_of`).
+    Raises StoreDamaged.
 
     Without `bodies` it has `hashes` instead of documents: for whoever looks at few of them, or none.
     """

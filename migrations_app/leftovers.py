@@ -19,6 +19,7 @@ from .models import (
     BUSY_STATES,
     FINISHED_RUNS,
     OPEN_STATES,
+    WRITES,
     Migration,
     MigrationState,
     Run,
@@ -67,7 +68,7 @@ def retry_rest(run: Run, *, actor: Any) -> Migration:
     if existing is not None:
         return existing
     rest = run.plan.items.filter(target_uuid__in=run.unwritten, action__in=("create", "update"))
-    uuids = set(rest.values_list("uuid", flat=True))
+    uuids = set(rest.values_list("uuid", flat=True)) | _beside(run)
     if run.looked_at is None:
         raise NotReady(f"What run {run.number} wrote is not known yet.", remedy="Look again first.")
     if not uuids or first.source is None:
@@ -82,6 +83,7 @@ def retry_rest(run: Run, *, actor: Any) -> Migration:
         verify=first.verify,
         roll_back_when_red=first.roll_back_when_red,
         copy_terms=first.copy_terms,
+        carrying=first.carrying,
     )
     migration.continues = run
     migration.answers = {uuid: answer for uuid, answer in first.answers.items() if uuid in uuids}
@@ -119,6 +121,15 @@ def accept(run: Run, *, actor: Any, comment: str = "") -> Run:
         },
     )
     return run
+
+
+def _beside(run: Run) -> set[str]:
+    """Source uuids of assets whose companions are not there as planned: of a rule or a report, all of the plan."""
+    owed = set(run.plan.companions.filter(target_uuid__in=run.unwritten).values_list("asset_uuid", flat=True))
+    if "" in owed:
+        taken = run.plan.items.filter(action__in=("create", "update", "unchanged"))
+        owed |= set(taken.values_list("uuid", flat=True))
+    return owed - {""}
 
 
 def _needing_attention(run: Run) -> Run:
@@ -195,8 +206,9 @@ def _close(run: Run, job: Job) -> None:
 
 
 def _planned(run: Run) -> list[str]:
-    rows = run.plan.items.filter(action__in=("create", "update", "remove"))
-    return list(rows.values_list("target_uuid", flat=True))
+    plan = run.plan
+    found = [rows.filter(action__in=WRITES) for rows in (plan.items.all(), plan.companions.all())]
+    return [uuid for rows in found for uuid in rows.values_list("target_uuid", flat=True)]
 
 
 def look_ended(job: Job) -> None:

@@ -28,6 +28,7 @@ from .pairings import pairs_between
 _UUID = re.compile(r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 MAX_SUBSTITUTIONS = 100
 MAX_CHARACTERS = 1000  # of what is found, and of what replaces it
+MAX_NAMES, MAX_NAME = 2000, 256  # of people, and of roles; characters of each
 PATTERN_SECONDS = 10.0  # of computing that all patterns of one plan may take together
 
 #: Engines whose datasets carry a catalog (supports_catalog in superset/db_engine_specs, their bases and aliases, read
@@ -118,6 +119,25 @@ def clean_substitutions(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any
     if errors:
         raise Invalid("Some substitutions are not right.", code="wrong_mapping", errors=errors)
     return cleaned
+
+
+def merged_names(name: str, known: Mapping[str, str], given: Mapping[str, Any]) -> dict[str, str]:
+    """Names of people or roles as the model keeps them; None forgets an entry. Raises Invalid."""
+    merged = dict(known)
+    errors: dict[str, list[str]] = {}
+    for source, target in given.items():
+        key = str(source).strip()
+        if not key or len(key) > MAX_NAME or (target is not None and len(str(target)) > MAX_NAME):
+            errors[f"{name}.{key[:50]}"] = [f"A name of at most {MAX_NAME} characters."]
+        elif target is None:
+            merged.pop(key, None)
+        else:
+            merged[key] = str(target).strip()
+    if len(merged) > MAX_NAMES:
+        errors[name] = [f"At most {MAX_NAMES}."]
+    if errors:
+        raise Invalid("Some names are not mapped right.", code="wrong_mapping", errors=errors)
+    return merged
 
 
 @dataclass(frozen=True)

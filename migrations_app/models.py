@@ -10,10 +10,13 @@ from django.db import models
 from django.urls import reverse
 from django.utils import timezone
 
+from environments.canonical.companions import CompanionKind
 from environments.models import KIND_CHOICES, TITLE_LENGTH, UUID_LENGTH, Document, Environment, Snapshot
 from sstools.jobs.models import Job
 from sstools.roles import policy
 from sstools.roles.permissions import Permission
+
+from .engine.companions import companion_words
 
 
 class MappingQuerySet(models.QuerySet["Mapping"]):
@@ -340,6 +343,11 @@ class PlanCompanion(models.Model):
 
     def __str__(self) -> str:
         return f"{self.action} {self.kind} {self.title}"
+
+    @property
+    def words(self) -> str:
+        """What it is: "owners of “Sales”", "annotation layer “Holidays”"."""
+        return companion_words(CompanionKind(self.kind), self.title)
 
 
 class RunState(models.TextChoices):

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
+from environments.canonical.companions import CompanionKind
 from environments.canonical.comparison import comparison_fingerprint
 from environments.canonical.documents import Document, Documents, Kind
 from environments.canonical.references import closure
@@ -23,9 +24,10 @@ from environments.superset.viz_types import undrawable
 from environments.words import clean, cleaned
 from sstools.jobs.runner import JobContext
 
+from .carrying import carry_along, carrying_of, counts_of, keep_companions, losses_beside
 from .dialects import unknown_fields
 from .engine import plan as engine
-from .engine.checks import GENERAL_LOSSES, Problem, needed_tables, warehouse_problems
+from .engine.checks import Problem, needed_tables, warehouse_problems
 from .engine.conflicts import ConflictCode
 from .engine.copies import Copy, placeholder_notes
 from .engine.mapping import AssetMapping, DatabaseTarget
@@ -85,6 +87,8 @@ def make_plan(migration: Migration, ctx: JobContext) -> Plan:
             source = SourceReading(readings[1].documents, readings[1].ids, readings[1].notes, None)
         target = TargetReading(readings[0], client.capabilities)
         snapshots: Snapshots | None = None
+        known: dict[Any, Any] = {}
+        ids = [reading.ids for reading in readings]
         for _ in range(TRIES):
             asked = _asked(migration)
             ctx.step("Comparing")
@@ -98,6 +102,7 @@ def make_plan(migration: Migration, ctx: JobContext) -> Plan:
             learn_database_ids(client, migration.target, target.reading, needed)
             facts = beside.start(partial(warehouses.facts, needed, target.reading))
             snapshots = snapshots or _keep_readings(migration, source, readings, actor)
+            plan = carry_along(migration, plan, given, clients, ids, known)
             problems = [*plan.problems, *warehouse_problems(plan.items, facts())]
             databases = database_rows(client, migration.target, plan, given, target.reading, ctx)
             ctx.step("Keeping the plan")
@@ -121,12 +126,12 @@ def _asked(migration: Migration) -> list[Any]:
     """What decides how a plan comes out, as it is now; the migration then has it. Whoever changes it while a
     plan is being made joins that plan's job, and must not get a plan of what was asked for before.
     """
-    fields = ["selection", "left_out", "with_dependencies", "answers", "copy_terms"]
+    fields = ["selection", "left_out", "with_dependencies", "answers", "carrying", "copy_terms"]
     migration.refresh_from_db(fields=fields)
     asked: list[Any] = [getattr(migration, name) for name in fields]
     if migration.source is not None:
         pair = PairMapping.objects.between(migration.source, migration.target)
-        asked += [pair.databases, pair.substitutions, pair.renames]
+        asked += [pair.databases, pair.substitutions, pair.renames, pair.people, pair.roles]
     return asked
 
 
@@ -153,6 +158,7 @@ def plan_input(migration: Migration, source: SourceReading, target: TargetReadin
         "version": target.capabilities.version,
         "target_ids": target.reading.ids,
         "target_url": migration.target.url.rstrip("/"),
+        "annotations_apart": carrying_of(migration).carries(CompanionKind.ANNOTATION_USE),
     }
     if migration.rolls_back is not None:
         run = migration.rolls_back
@@ -298,7 +304,7 @@ def _keep(
     put_documents({document.fingerprint: document for document in documents}.values())
     names = {**given.target, **given.source}
     losses = [asdict(loss) for loss in plan.losses] + [
-        {"uuid": "", "code": code, "text": text} for code, text in GENERAL_LOSSES
+        {"uuid": "", "code": code, "text": text} for code, text in losses_beside(migration)
     ]
     with ctx.fenced():
         locked = Migration.objects.select_for_update().get(pk=migration.pk)
@@ -308,6 +314,7 @@ def _keep(
             migration=migration,
             hash=plan.fingerprint,
             counts=plan.counts,
+            companion_counts=counts_of(plan.companions),
             problems=cleaned([asdict(problem) for problem in problems]),
             losses=[] if migration.maps_nothing else cleaned(losses),
             affected=cleaned([asdict(entry) for entry in plan.affected]),
@@ -322,6 +329,7 @@ def _keep(
             (_item_row(row, position, item, names) for position, item in enumerate(plan.items)),
             batch_size=500,
         )
+        keep_companions(row, plan.companions)
         if locked.is_open:
             locked.plan = row
             locked.state = MigrationState.PLANNED

@@ -79,6 +79,7 @@ def _begin(run: Run, ctx: JobContext) -> Migration:
             rolls_back=run,
             with_dependencies=False,
             verify=False,
+            carrying=run.migration.carrying,
             created_by=ctx.job.actor,
             job=ctx.job,
         )

@@ -28,6 +28,7 @@ SAID = {
     "moved": "moved",
     "assets": "asset",
     "imported": "imported",
+    "carried": "written",
     "removed": "removed",
     "equal": "equal",
     "different": "different",
@@ -43,6 +44,7 @@ OUTLINE = (
     ("restore_point", "Take the restore point"),
     ("write", "Write"),
     ("read_back", "Read back and compare with the plan"),
+    ("carry_back", "Read back what came along"),
     ("verify", "Verify each chart on source and target"),
 )
 CUT_OFF = "Its worker was lost. The next one asked the target what was written, and went on from there."
@@ -71,6 +73,12 @@ def converted(run: Run) -> list[dict[str, Any]]:
     return list(read[-1].result.get("converted", [])) if read else []
 
 
+def embedded(run: Run) -> list[dict[str, str]]:
+    """Dashboards whose embedding was carried: title, and the uuids that pages name on source and target."""
+    steps = [step for step in run.steps.all() if step.state == StepState.DONE]
+    return [step.result["embedded"] for step in steps if "embedded" in step.result]
+
+
 # --- Steps ----------------------------------------------------------------------------------------------------------
 def run_steps(run: Run) -> list[Step]:
     """What was begun, and while the run is at work what is still to come."""
@@ -90,7 +98,9 @@ def run_steps(run: Run) -> list[Step]:
         steps += [
             Step(title, "waiting")
             for name, title in OUTLINE[reached + 1 :]
-            if name != "verify" or (run.migration.verify and not run.migration.maps_nothing)
+            if name not in ("verify", "carry_back")
+            or (name == "verify" and run.migration.verify and not run.migration.maps_nothing)
+            or (name == "carry_back" and any(run.plan.companion_counts.get(action) for action in WRITES))
         ]
     return steps
 
@@ -178,6 +188,12 @@ def written_and_rest(run: Run) -> tuple[list[str], list[str]]:
             written.append(words)
         else:
             rest.append(f"{words}: neither as planned nor as before" if uuid in between else words)
+    for one in run.plan.companions.filter(action__in=WRITES):
+        words = f"{one.words}, {one.action}"
+        if one.target_uuid in equal:
+            written.append(words)
+        else:
+            rest.append(f"{words}: neither as planned nor as before" if one.target_uuid in between else words)
     return written, rest
 
 

@@ -23,10 +23,11 @@ from sstools.roles import policy
 from sstools.roles.permissions import Permission
 
 from . import gates, promotions
+from .carrying import clean_carrying
 from .engine.plan import Answer
 from .errors import NotReady, PlanChanged, WrongConfirmation
 from .estate.services import request_comparison
-from .mappings import clean_databases, clean_substitutions
+from .mappings import clean_databases, clean_substitutions, merged_names
 from .models import OPEN_STATES, Migration, MigrationState, Plan, PlanItem, Run, RunState
 from .models import Mapping as PairMapping
 
@@ -54,9 +55,11 @@ def create_migration(
     roll_back_when_red: bool = False,
     uuid: UUID | None = None,
     copy_terms: Mapping[str, Any] | None = None,
+    carrying: Mapping[str, Any] | None = None,
 ) -> Migration:
     """A draft that brings `selection` (uuids of dashboards, charts or datasets of `source`) to `target`.
 
+    `carrying`: what comes along, option by option (`engine.carrying.OPTIONS`); the rest has its default.
     `copy_terms`: as a copy under uuids of its own (`engine.copies.Copy.to_json`), which may stand beside its source.
 
     `uuid`: where a request that may be repeated decides it; raises IntegrityError if there is such a migration already.
@@ -71,7 +74,7 @@ def create_migration(
             code="same_environment",
             errors={"target": ["Choose another one."]},
         )
-    chosen = _known_selection(source, selection)
+    chosen = known_selection(source, selection)
     migration = Migration.objects.create(
         uuid=uuid or uuid4(),
         title=(title or _title(source, target, chosen))[:200],
@@ -84,6 +87,7 @@ def create_migration(
         verify=verify,
         roll_back_when_red=roll_back_when_red,
         copy_terms=dict(copy_terms) if copy_terms else None,
+        carrying=clean_carrying(carrying),
         created_by=actor,
     )
     audit.record(
@@ -112,10 +116,12 @@ def update_migration(
     verify: bool | None = None,
     roll_back_when_red: bool | None = None,
     override_reason: str | None = None,
+    carrying: Mapping[str, Any] | None = None,
 ) -> Migration:
     """Change what a migration takes and how it goes. A plan made before no longer counts where it would
     come out otherwise.
 
+    `carrying` replaces the options that it names; the others stay.
     `override_reason`: why failed checks shall not stop the apply; an empty text lets them stop it again.
     """
     migration = _locked(migration, actor, Permission.MIGRATION_PLAN)
@@ -126,7 +132,7 @@ def update_migration(
     if selection is not None or with_dependencies is not None:
         _must_see_source(migration, actor)
     if selection is not None and migration.source is not None:
-        changed["selection"] = sorted(_known_selection(migration.source, selection))
+        changed["selection"] = sorted(known_selection(migration.source, selection))
     if left_out is not None:
         changed["left_out"] = sorted(set(left_out))
     for name, value in (
@@ -136,13 +142,15 @@ def update_migration(
     ):
         if value is not None:
             changed[name] = value
+    if carrying is not None:
+        changed["carrying"] = clean_carrying({**migration.carrying, **carrying})
     if override_reason is not None:
         changed["override_reason"] = override_reason.strip()[:500]
     changed = {name: value for name, value in changed.items() if getattr(migration, name) != value}
     if changed:
         for name, value in changed.items():
             setattr(migration, name, value)
-        if {"selection", "left_out", "with_dependencies"} & set(changed):
+        if {"selection", "left_out", "with_dependencies", "carrying"} & set(changed):
             _plan_is_void(migration)
         migration.save()
         audit.record(
@@ -180,17 +188,20 @@ def save_mapping(
     databases: Mapping[str, Any] | None = None,
     substitutions: Sequence[Mapping[str, Any]] | None = None,
     renames: Mapping[str, Any] | None = None,
+    people: Mapping[str, Any] | None = None,
+    roles: Mapping[str, Any] | None = None,
 ) -> PairMapping:
     """Remember how the terms of `source` become those of `target`; what is None stays as it is.
 
     `databases` replaces the entries it names: {source uuid: target uuid | {"target", "schemas",
-    "catalogs"} | None to forget}.
+    "catalogs"} | None to forget}. `people` and `roles` likewise: {who or what on the source: who or what on the target,
+    "" for nobody or none, None to forget}.
     Raises Invalid with the fields that are wrong (a pattern that does not compile, a uuid that is none).
     """
     policy.require(actor, Permission.ENVIRONMENT_VIEW, source)
     policy.require(actor, Permission.MIGRATION_PLAN, target)
     mapping, _ = PairMapping.objects.select_for_update().get_or_create(source=source, target=target)
-    before = {"databases": mapping.databases, "substitutions": mapping.substitutions}
+    before = _shown_mapping(mapping)
     if databases is not None:
         entries = {**mapping.databases, **clean_databases(databases)}
         mapping.databases = {uuid: entry for uuid, entry in entries.items() if entry}
@@ -198,9 +209,12 @@ def save_mapping(
         mapping.substitutions = clean_substitutions(substitutions)
     if renames is not None:
         mapping.renames = {uuid: dict(fields) for uuid, fields in renames.items() if fields}
+    for name, given in (("people", people), ("roles", roles)):
+        if given is not None:
+            setattr(mapping, name, merged_names(name, getattr(mapping, name), given))
     mapping.updated_by = actor
     mapping.save()
-    after = {"databases": mapping.databases, "substitutions": mapping.substitutions}
+    after = _shown_mapping(mapping)
     if after != before:
         for migration in Migration.objects.filter(source=source, target=target, state=MigrationState.PLANNED):
             _plan_is_void(migration)
@@ -214,6 +228,10 @@ def save_mapping(
         promotions.wake(Migration.objects.filter(source=source, target=target, state__in=OPEN_STATES))
         request_comparison(source, target, actor=actor)
     return mapping
+
+
+def _shown_mapping(mapping: PairMapping) -> dict[str, Any]:
+    return {name: getattr(mapping, name) for name in ("databases", "substitutions", "people", "roles")}
 
 
 @transaction.atomic
@@ -443,6 +461,7 @@ def create_rollback(run: Run, *, actor: Any) -> Migration:
         rolls_back=run,
         with_dependencies=False,
         verify=False,
+        carrying=migration.carrying,
         created_by=actor,
     )
     audit.record(
@@ -540,7 +559,7 @@ def _plan_is_void(migration: Migration) -> None:
     migration.state = MigrationState.DRAFT
 
 
-def _known_selection(source: Environment, selection: Iterable[str]) -> set[str]:
+def known_selection(source: Environment, selection: Iterable[str]) -> set[str]:
     chosen = {str(uuid).lower() for uuid in selection}
     if not chosen:
         raise Invalid(

@@ -100,6 +100,19 @@ def lost_annotations(params: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     ]
 
 
+def with_lost_annotations_of(body: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """The form data of a chart with the layers of another one's that an import deletes: what is not compared because
+    it is written apart from the import.
+    """
+    params, others = dict(body["params"]), as_list(other["params"].get("annotation_layers"))
+    lost = lost_annotations(params)
+    own = [layer for layer in as_list(params.get("annotation_layers")) if layer not in lost]
+    theirs = lost_annotations(other["params"])
+    layers = others if own == [layer for layer in others if layer not in theirs] else [*own, *theirs]
+    params.pop("annotation_layers", None)
+    return {**params, "annotation_layers": list(layers)} if layers else params
+
+
 def without_lost_annotations(body: Mapping[str, Any]) -> dict[str, Any]:
     """The body without the annotation layers that an import deletes. It leaves their copies in the query context, with
     ids of the source in them: those go as well.

@@ -10,15 +10,27 @@ from typing import Any
 
 from django.utils import timezone
 
+from environments.canonical.companions import Companion, CompanionKind
 from environments.canonical.documents import DEPENDENCY_ORDER, Document, Kind
 from environments.connections import connect
 from environments.models import Environment
-from environments.store import EnvironmentReading, get_documents, load_snapshot
+from environments.store import EnvironmentReading, companions_of, get_companions, get_documents, load_snapshot
 from environments.superset.answer import RequestRecord
 from environments.superset.client import SupersetClient
+from environments.superset.companions import CompanionId
 from migrations_app.engine.batches import Batch
+from migrations_app.engine.companions import TAKEN, TOUCHED_BY_IMPORT
 from migrations_app.engine.plan import Action
-from migrations_app.models import Migration, MigrationState, PlanItem, Run, RunState, RunStep, StepState
+from migrations_app.models import (
+    Migration,
+    MigrationState,
+    PlanCompanion,
+    PlanItem,
+    Run,
+    RunState,
+    RunStep,
+    StepState,
+)
 from sstools.jobs import services as jobs
 from sstools.jobs.runner import JobContext
 
@@ -34,13 +46,31 @@ NOTHING_DONE = ("refused", "not_done")
 
 @dataclass(frozen=True)
 class Item:
-    """A plan's item with its documents."""
+    """A plan's item with its documents. `aside`: kinds of companions that are written apart from its import."""
 
     row: PlanItem
     kind: Kind
     action: Action
     wanted: Document | None
     present: Document | None
+    aside: frozenset[CompanionKind] = frozenset()
+
+    @property
+    def uuid(self) -> str:
+        return self.row.target_uuid
+
+
+@dataclass(frozen=True)
+class Carried:
+    """A companion of the plan that is carried. `is_touched`: the import of its asset changes it by itself."""
+
+    row: PlanCompanion
+    kind: CompanionKind
+    action: Action
+    wanted: Companion | None
+    present: Companion | None
+    source: Companion | None
+    is_touched: bool
 
     @property
     def uuid(self) -> str:
@@ -70,7 +100,11 @@ class Attempt:
         self.source_reading: EnvironmentReading | None = None
         self.before: EnvironmentReading | None = None
         self.after: EnvironmentReading | None = None
-        self.items = _items(self.row)
+        self.companions = _companions(self.row)
+        self.items = _items(self.row, self.companions)
+        #: What companions are called on the target and on the source, as they were last read.
+        self.companion_ids: dict[str, CompanionId] = {}
+        self.source_companion_ids: dict[str, CompanionId] = {}
         steps = list(self.row.steps.all())
         self.position = len(steps)
         self.may_have_written = any(may_have_written(step) for step in steps)
@@ -82,15 +116,20 @@ class Attempt:
         self.listed: dict[Kind, list[Any]] = {}
         #: The target before this run's first write: of an attempt before, where this one resumes it.
         self.untouched: EnvironmentReading | None = None
-        if (self.may_have_written or is_looking) and self.row.restore_point is not None:
-            self.untouched = load_snapshot(self.row.restore_point)
+        if self.may_have_written or is_looking:
+            self._load_untouched()
 
     def of(self, run: Run) -> Attempt:
         """The same for another run on the same target, as that was before its first write. To look, not to write."""
         other = Attempt(run, self.ctx, self.stack, is_looking=self.is_looking)
-        if other.untouched is None and other.row.restore_point is not None:
-            other.untouched = load_snapshot(other.row.restore_point)
+        if other.untouched is None:
+            other._load_untouched()
         return other
+
+    def _load_untouched(self) -> None:
+        if self.row.restore_point is not None:
+            self.untouched = load_snapshot(self.row.restore_point)
+            self.untouched.companions = companions_of(self.row.restore_point)
 
     # -- requests -----------------------------------------------------------------------------------------------
 
@@ -349,8 +388,9 @@ class Attempt:
 
     @property
     def planned(self) -> list[str]:
-        """Target uuids of all that the plan writes."""
-        return [item.uuid for item in self.items if item.action.writes]
+        """Target uuids of all that the plan writes, companions included."""
+        written = [item.uuid for item in self.items if item.action.writes]
+        return written + [one.uuid for one in self.companions if one.action.writes]
 
     @property
     def is_undo(self) -> bool:
@@ -389,7 +429,33 @@ def is_unsettled(step: RunStep) -> bool:
     return may_have_written(step) and step.state != StepState.DONE and "settled" not in step.result
 
 
-def _items(run: Run) -> list[Item]:
+def _companions(run: Run) -> list[Carried]:
+    actions = [action.value for action in (*TAKEN, Action.REMOVE)]
+    rows = list(run.plan.companions.filter(action__in=actions))
+    if not rows:
+        return []
+    found = get_companions(
+        {sha for row in rows for sha in (row.wanted_id, row.present_id, row.source_sha256) if sha}
+    )
+    written = set(run.plan.items.filter(action__in=("create", "update")).values_list("uuid", flat=True))
+    return [
+        Carried(
+            row,
+            CompanionKind(row.kind),
+            Action(row.action),
+            found[row.wanted_id] if row.wanted_id else None,
+            found[row.present_id] if row.present_id else None,
+            found[row.source_sha256] if row.source_sha256 else None,
+            row.asset_uuid in written and CompanionKind(row.kind) in TOUCHED_BY_IMPORT,
+        )
+        for row in rows
+    ]
+
+
+def _items(run: Run, companions: list[Carried]) -> list[Item]:
+    aside: dict[str, set[CompanionKind]] = {}
+    for one in companions:
+        aside.setdefault(one.row.asset_uuid, set()).add(one.kind)
     rows = list(run.plan.items.all())
     documents = get_documents({sha for row in rows for sha in (row.wanted_id, row.present_id) if sha})
     return [
@@ -399,6 +465,7 @@ def _items(run: Run) -> list[Item]:
             Action(row.action),
             documents[row.wanted_id] if row.wanted_id else None,
             documents[row.present_id] if row.present_id else None,
+            frozenset(aside.get(row.uuid, ())),
         )
         for row in rows
     ]

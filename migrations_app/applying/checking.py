@@ -23,6 +23,7 @@ from migrations_app.planning import same_for_comparison
 from migrations_app.side_by_side import side_by_side
 
 from .attempt import Attempt
+from .beside import add_companions, moved_companions
 from .patience import patiently, read_target
 from .proving import look
 from .reading import fresh_reading
@@ -63,6 +64,7 @@ def check(attempt: Attempt) -> None:
         _same_version(attempt, found)
         attempt.before = attempt.untouched = readings[0]
         attempt.source_reading = readings[1] if len(readings) > 1 else None
+        add_companions(attempt, attempt.before)
         moved = _moved(attempt)
         step.result |= {"read": len(attempt.before.documents), "moved": len(moved)}
         if moved:
@@ -130,7 +132,10 @@ def _moved(attempt: Attempt) -> list[Moved]:
     }
     for conflict in natural_key_conflicts(wanted, _around(attempt)).values():
         moved.append(Moved(f"“{conflict.other_title}” on the target", target, conflict.other_uuid))
-    return moved + _moved_connections(attempt, wanted.values())
+    beside = [
+        Moved(text, source if of_source else target, "") for text, of_source in moved_companions(attempt)
+    ]
+    return moved + _moved_connections(attempt, wanted.values()) + beside
 
 
 def _around(attempt: Attempt) -> dict[str, Document]:

@@ -13,6 +13,7 @@ from environments.models import Reason
 from environments.services import read_after_change
 from environments.store import EnvironmentReading, put_documents, take_snapshot
 from environments.superset.errors import SupersetError, SupersetUnreachable
+from migrations_app.engine.companions import beside
 from migrations_app.engine.plan import Action
 from migrations_app.errors import RunFailed, StalePlan
 from migrations_app.models import Baseline, Migration, MigrationState, Pairing, Run, RunState
@@ -129,7 +130,7 @@ def keep_baselines(attempt: Attempt, after: EnvironmentReading, only: Collection
             Baseline(
                 target=attempt.migration.target,
                 uuid=item.uuid,
-                wanted=comparison_fingerprint(item.wanted),
+                wanted=comparison_fingerprint(beside(item.wanted, now, item.aside)),
                 present=comparison_fingerprint(now),
                 document_id=now.fingerprint,
                 accepted=accepted.get(item.uuid) if item.action == Action.KEEP else None,

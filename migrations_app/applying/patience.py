@@ -12,6 +12,7 @@ from environments.superset.errors import SupersetError, SupersetRefused, Superse
 from sstools.jobs.runner import JobContext
 
 from .attempt import Attempt
+from .beside import add_companions
 from .reading import fresh_reading
 
 T = TypeVar("T")
@@ -21,7 +22,10 @@ PAUSES = (1, 2, 5, 10, 20, 30)
 
 
 def read_target(attempt: Attempt) -> EnvironmentReading:
-    return fresh_reading(attempt.target, attempt.migration.target, attempt.target_ids())
+    """Everything the plan touches, with the companions that it carries. Raises SupersetError, RunFailed."""
+    reading = fresh_reading(attempt.target, attempt.migration.target, attempt.target_ids())
+    add_companions(attempt, reading)
+    return reading
 
 
 def patiently(

@@ -16,6 +16,7 @@ from sstools.jobs.runner import JobContext, NeedsInput
 
 from .around import ask_bystanders, ask_bystanders_again
 from .attempt import FINISH, ROLL_BACK, Attempt
+from .carrying import carry, remove_before_assets
 from .checking import check, take_restore_point
 from .ending import NOT_VERIFIED, finish, stopped, undo
 from .errors import RollBackWanted, describe, recorded
@@ -55,8 +56,10 @@ def _execute(attempt: Attempt) -> dict[str, Any]:
             take_restore_point(attempt)
             ask_bystanders(attempt)
             write(attempt)
+            remove_before_assets(attempt)
             remove(attempt)
             read_back(attempt)
+        carry(attempt)
     except NeedsInput:
         raise
     except (Exception, JobCancelled) as error:

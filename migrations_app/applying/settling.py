@@ -19,6 +19,7 @@ from environments.canonical.comparison import comparison_fingerprint
 from environments.models import Environment
 from environments.store import EnvironmentReading
 from environments.superset.errors import AmbiguousWrite, SupersetError
+from migrations_app.engine.companions import same
 from migrations_app.models import Run, RunStep
 from sstools.jobs import services as jobs
 
@@ -76,7 +77,7 @@ def send(attempt: Attempt, row: RunStep, request: Callable[[], object]) -> None:
                 f"No word on what became of it ({error.message}). Reading the target to see what happened.",
             )
             outcome = settle(attempt, row, over=over)
-            if outcome == Outcome.DONE or (outcome == Outcome.PARTLY and row.name != "remove"):
+            if outcome == Outcome.DONE or (outcome == Outcome.PARTLY and _is_one_transaction(row)):
                 attempt.ctx.log("info", "It was carried out although its answer never came.")
                 return
             if over or last:
@@ -143,12 +144,17 @@ def settle(attempt: Attempt, row: RunStep, *, over: bool = False) -> Outcome:
         except SupersetError:
             outcome = None  # it is down, perhaps because of this very write: the next look tells
         # An import is one transaction: what shows part of it twice has all of it, and somebody else's work on top.
-        if outcome == Outcome.DONE or (outcome == before == Outcome.PARTLY and row.name != "remove"):
+        if outcome == Outcome.DONE or (outcome == before == Outcome.PARTLY and _is_one_transaction(row)):
             break
     if outcome is None:
         outcome = outcome_of(attempt, row, patiently(attempt, lambda: read_target(attempt), waits=True))
     keep_outcome(attempt, row, outcome.value)
     return outcome
+
+
+def _is_one_transaction(row: RunStep) -> bool:
+    """A removal takes what is left when it is sent again, and so does a companion, of several requests perhaps."""
+    return row.name != "remove" and row.intent.get("what") != "companion"
 
 
 def _seconds_left(attempt: Attempt, row: RunStep) -> float:
@@ -171,6 +177,8 @@ def _looks(left: float) -> Iterator[float]:
 def outcome_of(attempt: Attempt, row: RunStep, reading: EnvironmentReading) -> Outcome:
     """What a reading shows of a step's write. One request is one transaction, but others work on the target too."""
     intent = row.intent
+    if intent.get("what") in ("companion", "remove_companion"):
+        return _outcome_beside(attempt, row, reading)
     wanted = {item.uuid: item for item in attempt.items}
     what = intent.get("what", "remove" if row.name == "remove" else "import")
     opened: dict[str, str] = intent.get("open", {})
@@ -197,6 +205,16 @@ def outcome_of(attempt: Attempt, row: RunStep, reading: EnvironmentReading) -> O
     if all(shown):
         return Outcome.DONE
     return Outcome.PARTLY if any(shown) else Outcome.NOT_DONE
+
+
+def _outcome_beside(attempt: Attempt, row: RunStep, reading: EnvironmentReading) -> Outcome:
+    (uuid,) = row.intent["uuids"]
+    now = reading.companions.get(uuid)
+    wanted = next(one.wanted for one in attempt.companions if one.uuid == uuid)
+    if same(wanted, now):
+        return Outcome.DONE
+    before = row.intent.get("before", "")
+    return Outcome.NOT_DONE if (now.fingerprint if now else "") == before else Outcome.PARTLY
 
 
 def keep_outcome(attempt: Attempt, row: RunStep, outcome: str) -> None:

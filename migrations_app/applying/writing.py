@@ -10,7 +10,7 @@ from typing import Any
 from environments.canonical.comparison import comparison_fingerprint
 from environments.canonical.dashboards import chart_uuids
 from environments.canonical.documents import DEPENDENCY_ORDER, Document, Kind
-from environments.canonical.rendering import Rendered, of_new_dataset, render
+from environments.canonical.rendering import Rendered, importable, of_new_dataset, render
 from environments.superset.bundle import Bundle, stub_database
 from environments.superset.client import DELETE_CHUNK
 from migrations_app.dialects import dialect_of
@@ -29,7 +29,8 @@ from .settling import send
 def write(attempt: Attempt) -> None:
     assert attempt.before is not None
     wanted = {
-        item.uuid: item.wanted
+        # Layers that are written apart are in no bundle: their ids say nothing to an import.
+        item.uuid: importable(item.wanted) if item.aside else item.wanted
         for item in attempt.items
         if item.action in (Action.CREATE, Action.UPDATE) and item.wanted is not None
     }

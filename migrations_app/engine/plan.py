@@ -6,8 +6,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from environments.canonical.charts import with_lost_annotations_of
 from environments.canonical.comparison import comparison_fingerprint
 from environments.canonical.dashboards import filter_datasets, without_charts
 from environments.canonical.documents import DEPENDENCY_ORDER, Document, Documents, Kind, Note, fingerprint_of
@@ -22,6 +23,9 @@ from .conversion import successors, was_converted
 from .diff import FieldChange, field_changes
 from .drift import Moved, who_moved
 from .mapping import AssetMapping, all_in_target_terms
+
+if TYPE_CHECKING:
+    from .companions import CompanionItem
 
 
 class Action(StrEnum):
@@ -85,7 +89,8 @@ class PlanInput:
     `undrawable`: chart types that the target cannot draw, and why.
     `removals` are uuids of the target to be removed (rollback). `unreadable_target`: what is there but could not be
     read, so that its absence from `target` means nothing. `target_ids` and `target_url`: how the target itself reads
-    links. Keys of `answers` are source uuids, or target uuids of removals.
+    links. `annotations_apart`: those that an import deletes are written apart, as companions, and not compared here.
+    Keys of `answers` are source uuids, or target uuids of removals.
     """
 
     source: Documents
@@ -106,6 +111,7 @@ class PlanInput:
     version: str = ""
     target_ids: IdTable = field(default_factory=IdTable)
     target_url: str = ""
+    annotations_apart: bool = False
 
 
 @dataclass(frozen=True)
@@ -147,6 +153,7 @@ class Plan:
     affected: tuple[Affected, ...]
     unmapped_databases: tuple[str, ...]
     mapping: AssetMapping = field(default_factory=AssetMapping)  # as used: with what answers added to it
+    companions: tuple[CompanionItem, ...] = ()
 
     @property
     def counts(self) -> dict[str, int]:
@@ -159,11 +166,13 @@ class Plan:
 
     @property
     def has_changes(self) -> bool:
-        return any(item.action.writes for item in self.items)
+        return any(item.action.writes for item in self.items) or any(
+            item.action.writes for item in self.companions
+        )
 
     @property
     def fingerprint(self) -> str:
-        """What an approval is bound to: every item with what it was made from and what it would write."""
+        """What an approval is bound to: every item and companion with what it was made from and what it would write."""
         return fingerprint_of(
             [
                 [
@@ -177,6 +186,16 @@ class Plan:
                     item.present.fingerprint if item.present else None,
                 ]
                 for item in self.items
+            ]
+            + [
+                [
+                    item.kind.value,
+                    item.uuid,
+                    item.target_uuid,
+                    item.action.value,
+                    *(one.fingerprint if one else None for one in (item.source, item.wanted, item.present)),
+                ]
+                for item in self.companions
             ]
         )
 
@@ -296,6 +315,10 @@ def _carried(document: Document, given: PlanInput) -> Document:
     if document.kind == Kind.DASHBOARD and "theme_uuid" in document.body:
         present = given.target.get(document.uuid)
         changes["theme_uuid"] = present.body.get("theme_uuid") if present is not None else None
+    if document.kind == Kind.CHART and given.annotations_apart:
+        present = given.target.get(document.uuid)
+        if present is not None and present.kind == Kind.CHART:
+            changes["params"] = with_lost_annotations_of(document.body, present.body)
     for name in given.unknown_fields.get(document.kind, ()):
         group, _, column = name.partition(".")
         if not column and document.body.get(name) is not None:

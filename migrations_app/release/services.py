@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -15,6 +15,7 @@ from django.utils.text import slugify
 from environments.models import Environment
 from migrations_app import promotions
 from migrations_app import services as migrations
+from migrations_app.carrying import clean_carrying
 from migrations_app.errors import NotReady, PlanChanged
 from migrations_app.models import Migration, Plan
 from sstools.audit import services as audit
@@ -263,7 +264,7 @@ def end_freeze(freeze: FreezePeriod, *, actor: Any, source: str = "page") -> Non
 
 def save_route(route: Route | None, values: dict[str, Any], *, actor: Any, source: str = "page") -> Route:
     """Make or change a route. values: name, description, source, target (Environments), approvals, users, groups,
-    verify, roll_back_when_red, webhooks, is_enabled; what is absent stays. Raises NotAllowed; Invalid.
+    verify, roll_back_when_red, carrying, webhooks, is_enabled; what is absent stays. Raises NotAllowed; Invalid.
     """
     row = route or Route(created_by=actor)
     if route is not None:
@@ -272,6 +273,8 @@ def save_route(route: Route | None, values: dict[str, Any], *, actor: Any, sourc
     for name in ("description", "source", "target", "verify", "roll_back_when_red", "is_enabled"):
         if name in values:
             setattr(row, name, values[name])
+    if "carrying" in values:
+        row.carrying = clean_carrying(values["carrying"])
     if "name" in values:
         row.name = str(values["name"]).strip()
     if not row.name or len(row.name) > 100:
@@ -325,6 +328,7 @@ def shown_route(row: Route) -> dict[str, Any]:
         **_shown_approvers(row),
         "verify": row.verify,
         "roll_back_when_red": row.roll_back_when_red,
+        "carrying": row.carrying,
         "webhooks": sorted(row.webhooks.values_list("name", flat=True)),
         "is_enabled": row.is_enabled,
     }
@@ -346,7 +350,13 @@ def delete_route(route: Route, *, actor: Any, source: str = "page") -> None:
 
 @transaction.atomic
 def start_by_route(
-    route: Route, *, selection: Iterable[str], actor: Any, title: str = "", with_dependencies: bool = True
+    route: Route,
+    *,
+    selection: Iterable[str],
+    actor: Any,
+    title: str = "",
+    with_dependencies: bool = True,
+    carrying: Mapping[str, Any] | None = None,
 ) -> Migration:
     """A migration that takes this route, with its rules. Raises NotReady for one that is switched off; else as
     create_migration.
@@ -362,6 +372,7 @@ def start_by_route(
         with_dependencies=with_dependencies,
         verify=route.verify,
         roll_back_when_red=route.roll_back_when_red,
+        carrying={**route.carrying, **(carrying or {})},
     )
     RouteUse.objects.create(migration=migration, route=route)
     return migration

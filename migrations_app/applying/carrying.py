@@ -1,0 +1,149 @@
+"""Writing what goes with the assets, after these are read back; and reading it back in turn.
+
+Each one is a step of its own: announced, sent, and settled by reading where its answer never came. Rules and reports
+that a roll back takes away go before the assets, as Superset keeps what they stand on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+
+from environments.canonical.companions import Companion, CompanionKind
+from environments.superset.companions import Lookup, delete_companion, write_companion
+from migrations_app.engine.companions import same
+from migrations_app.engine.plan import Action
+from migrations_app.errors import RunFailed
+from migrations_app.models import RunState, StepState
+
+from .attempt import Attempt, Carried
+from .patience import patiently, read_target
+from .proving import look
+from .settling import send
+
+#: Superset refuses to delete what these stand on.
+_FIRST = (CompanionKind.REPORT, CompanionKind.RLS)
+_ORDER = list(CompanionKind)
+
+
+def remove_before_assets(attempt: Attempt) -> None:
+    """Take away what stands on assets that are about to be removed."""
+    if not any(item.action == Action.REMOVE for item in attempt.items):
+        return
+    assert attempt.before is not None
+    _remove(attempt, [one for one in attempt.companions if one.kind in _FIRST], attempt.before.companions)
+
+
+def carry(attempt: Attempt) -> None:
+    """Write the companions that are not there yet as planned, and prove them. Safe to run again. Raises RunFailed."""
+    assert attempt.after is not None
+    if not attempt.companions:
+        return
+    there = attempt.after.companions
+    pending = [
+        one
+        for one in attempt.companions
+        if (one.action.writes or one.is_touched) and not same(one.wanted, there.get(one.uuid))
+    ]
+    if pending:
+        _must_be_ours(attempt, pending)
+        attempt.enter(RunState.WRITING)
+        lookup = Lookup(attempt.target, attempt.after.ids, dict(attempt.companion_ids))
+        for one in sorted(pending, key=lambda one: _ORDER.index(one.kind)):
+            if one.wanted is not None:
+                _write(attempt, one, one.wanted, lookup, there.get(one.uuid))
+        _remove(attempt, pending, there)
+        _read_back(attempt)
+    elif any(one.action.writes for one in attempt.companions) and not _was_read_back(attempt):
+        _read_back(attempt)
+
+
+def _must_be_ours(attempt: Attempt, pending: Iterable[Carried]) -> None:
+    """What an attempt before wrote whole, and is otherwise by now, somebody edited since. Raises RunFailed."""
+    steps = attempt.row.steps.filter(name="write", state=StepState.DONE)
+    done = {uuid for step in steps if step.intent.get("what") == "companion" for uuid in step.intent["uuids"]}
+    if edited := [one for one in pending if one.uuid in done]:
+        names = ", ".join(one.row.words for one in edited[:3])
+        raise RunFailed(
+            f"Somebody edited {names} on {attempt.migration.target.name} after this run had written it.",
+            code="edited_meanwhile",
+            detail={"companions": [one.uuid for one in edited[:50]]},
+        )
+
+
+def _write(attempt: Attempt, one: Carried, wanted: Companion, lookup: Lookup, now: Companion | None) -> None:
+    intent = {
+        "what": "companion",
+        "uuids": [one.uuid],
+        "before": now.fingerprint if now is not None else "",
+        "sent_at": None,
+    }
+    with attempt.step("write", f"Write {one.row.words}", intent) as step:
+
+        def request() -> None:
+            # Sent a second time it goes on from what the target showed since: one that was made is not made again.
+            existing = attempt.companion_ids.get(one.uuid)
+            attempt.companion_ids[one.uuid] = write_companion(attempt.target, wanted, existing, lookup)
+
+        send(attempt, step, request)
+        step.result |= {"carried": 1}
+        if one.kind == CompanionKind.EMBEDDED:
+            step.result |= {
+                "embedded": {
+                    "title": one.row.title,
+                    "source": str(attempt.source_companion_ids.get(one.row.uuid, "")),
+                    "target": str(attempt.companion_ids[one.uuid]),
+                }
+            }
+
+
+def _remove(attempt: Attempt, candidates: Iterable[Carried], there: dict[str, Companion]) -> None:
+    for one in sorted(candidates, key=lambda one: -_ORDER.index(one.kind)):
+        now, number = there.get(one.uuid), attempt.companion_ids.get(one.uuid)
+        if one.wanted is not None or now is None or number is None:
+            continue
+        attempt.enter(RunState.WRITING)
+        intent = {
+            "what": "remove_companion",
+            "uuids": [one.uuid],
+            "before": now.fingerprint,
+            "sent_at": None,
+        }
+        with attempt.step("remove", f"Remove {one.row.words}", intent) as step:
+            send(attempt, step, partial(delete_companion, attempt.target, now, number))
+            step.result |= {"removed": 1}
+        there.pop(one.uuid, None)
+
+
+def _read_back(attempt: Attempt) -> None:
+    attempt.enter(RunState.READING_BACK)
+    with attempt.step("carry_back", "Read back what came along") as step:
+        attempt.after = patiently(attempt, lambda: read_target(attempt))
+        truth = look(attempt, attempt.after)
+        attempt.save(written=truth.written, unwritten=truth.unwritten, created=truth.created)
+        wrong = [one for one in attempt.companions if one.uuid in truth.unwritten]
+        step.result |= {"equal": len(attempt.companions) - len(wrong), "different": len(wrong)}
+        for one in wrong:
+            now = attempt.after.companions.get(one.uuid)
+            attempt.ctx.log("error", f"{one.row.words} {_difference(one, now)}")
+        if wrong:
+            raise RunFailed(
+                f"{len(wrong)} of what goes with the assets is not on the target as planned: "
+                f"{', '.join(one.row.words for one in wrong[:3])}.",
+                code="not_as_planned",
+                detail={"companions": [one.uuid for one in wrong[:50]]},
+            )
+
+
+def _difference(one: Carried, now: Companion | None) -> str:
+    if one.wanted is None:
+        return "is still there"
+    if now is None:
+        return "is not there"
+    wanted = one.wanted.body
+    fields = [name for name in wanted if wanted[name] != now.body.get(name)]
+    return f"differs in {', '.join(fields[:5])}"
+
+
+def _was_read_back(attempt: Attempt) -> bool:
+    return attempt.row.steps.filter(name="carry_back", state=StepState.DONE).exists()

@@ -1,0 +1,227 @@
+"""Companions of a plan: reading them on both sides, deciding what becomes of them, and keeping it with the plan."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from environments.canonical.companions import FACETS, Companion, CompanionKind
+from environments.canonical.ids import IdTable
+from environments.store import companions_of, get_companions, put_documents
+from environments.superset.client import SupersetClient
+from environments.superset.companions import CompanionId, read_companions
+from environments.superset.companions.people import list_people, list_roles
+from environments.words import clean, cleaned
+from sstools.errors import Invalid
+
+from .engine.carrying import Carrying, checked
+from .engine.companions import (
+    TAKEN,
+    CompanionInput,
+    CompanionItem,
+    People,
+    Side,
+    Touched,
+    general_losses,
+    kinds_to_read,
+    with_companions,
+    with_restored,
+)
+from .engine.plan import Action, Plan, PlanInput
+from .models import Mapping as PairMapping
+from .models import Migration, PlanCompanion, Run
+from .models import Plan as PlanRow
+from .side_by_side import side_by_side
+
+#: Whose names are needed on the target before anything is decided.
+_OF_PEOPLE = frozenset({CompanionKind.OWNERS, CompanionKind.REPORT})
+_OF_ROLES = frozenset({CompanionKind.ROLES, CompanionKind.ACCESS, CompanionKind.RLS})
+
+
+@dataclass(frozen=True)
+class Read:
+    """Companions as one environment holds them now, with their ids there."""
+
+    side: Side = field(default_factory=Side)
+    ids: Mapping[str, CompanionId] = field(default_factory=dict)
+
+
+def clean_carrying(values: Mapping[str, object] | None) -> dict[str, str]:
+    """Options as a migration or a route keeps them. Raises Invalid, option by option."""
+    kept, errors = checked(values or {})
+    if errors:
+        raise Invalid(
+            "Some options of what comes along are not right.",
+            code="wrong_carrying",
+            errors={f"carrying.{name}": found for name, found in errors.items()},
+        )
+    return kept
+
+
+def carrying_of(migration: Migration) -> Carrying:
+    """What a migration carries. What writes back what was there carries what the run had touched."""
+    return Carrying(migration.carrying)
+
+
+def read_side(
+    client: SupersetClient,
+    kinds: Collection[CompanionKind],
+    ids: IdTable,
+    assets: Collection[str],
+    *,
+    whole: bool,
+) -> Read:
+    """The companions of these kinds: facets of `assets`; of objects those that name one of them, or with `whole` all,
+    as a target is looked through by name. Raises SupersetError.
+    """
+    facets = {kind for kind in kinds if kind in FACETS}
+    objects = set(kinds) - facets
+    everything = objects if whole else objects & {CompanionKind.CSS_TEMPLATE}
+    companions: dict[str, Companion] = {}
+    unreadable: dict[CompanionKind, str] = {}
+    found_ids: dict[str, CompanionId] = {}
+    for wanted, limit in ((facets | (objects - everything), frozenset(assets)), (everything, None)):
+        if not wanted:
+            continue
+        found = read_companions(client, wanted, ids, assets=limit)
+        companions |= found.documents
+        unreadable |= found.unreadable
+        found_ids |= found.ids
+    return Read(Side(companions, unreadable), found_ids)
+
+
+def carry_along(
+    migration: Migration,
+    plan: Plan,
+    given: PlanInput,
+    clients: list[SupersetClient],
+    ids: list[IdTable],
+    known: dict[Any, list[Read]],
+) -> Plan:
+    """The plan with its companions. `clients` and `ids`: of the target, then of the source where it is an environment.
+    `known`: what was read for a try before. Raises SupersetError.
+    """
+    if migration.rolls_back is not None:
+        return _restored(migration.rolls_back, plan, clients[0], ids[0])
+    if migration.source is None:
+        return plan
+    carrying = carrying_of(migration)
+    kinds = frozenset(kinds_to_read(carrying, plan.items, given.source))
+    if not kinds:
+        return plan
+    taken = [item for item in plan.items if item.action in TAKEN]
+    under = _connections(plan, kinds)
+    here = frozenset({item.uuid for item in taken} | set(under))
+    there = frozenset({item.target_uuid for item in taken} | {under[uuid] for uuid in under})
+    if (kinds, here, there) not in known:
+        calls: list[Callable[[], Read]] = [
+            lambda: read_side(clients[0], kinds, ids[0], there, whole=True),
+            lambda: read_side(clients[1], kinds, ids[1], here, whole=False),
+        ]
+        known[kinds, here, there] = side_by_side(calls)
+    target, source = known[kinds, here, there]
+    exists = {*given.target, *given.unreadable_target} | {
+        item.target_uuid for item in taken if item.action == Action.CREATE
+    }
+    exists |= {uuid for _, _, uuid in ids[0]}
+    return with_companions(
+        CompanionInput(
+            plan=plan,
+            carrying=carrying,
+            source=source.side,
+            target=target.side,
+            people=_people(migration, clients[0], source.side, carrying),
+            exists=exists,
+        )
+    )
+
+
+def _connections(plan: Plan, kinds: Collection[CompanionKind]) -> dict[str, str]:
+    """Connections under the plan, of the source and what they are on the target, where their companions count."""
+    if not {CompanionKind.ACCESS, CompanionKind.SAVED_QUERY} & set(kinds):
+        return {}
+    return {uuid: target.uuid for uuid, target in plan.mapping.databases.items()}
+
+
+def _people(migration: Migration, client: SupersetClient, source: Side, carrying: Carrying) -> People:
+    assert migration.source is not None
+    pair = PairMapping.objects.between(migration.source, migration.target)
+    carried = {one.kind for one in source.companions.values() if carrying.carries(one.kind)}
+    users = tuple(user.person for user in list_people(client).users) if carried & _OF_PEOPLE else ()
+    roles = frozenset(list_roles(client)) if carried & _OF_ROLES else None
+    return People(users, roles, pair.people, pair.roles)
+
+
+# --- Rolling back ---------------------------------------------------------------------------------------------------
+
+
+def _restored(run: Run, plan: Plan, client: SupersetClient, ids: IdTable) -> Plan:
+    touched = touched_by(run)
+    if not touched or run.restore_point is None:
+        return plan
+    read = read_side(
+        client,
+        {one.kind for one in touched},
+        ids,
+        {one.asset_uuid for one in touched} | {item.target_uuid for item in plan.items},
+        whole=True,
+    )
+    return with_restored(plan, touched, companions_of(run.restore_point), read.side)
+
+
+def touched_by(run: Run) -> list[Touched]:
+    """The companions that a run wrote or may have written, in its target's terms."""
+    rows = [row for row in run.plan.companions.all() if Action(row.action) in (*TAKEN, Action.REMOVE)]
+    wanted = get_companions({row.wanted_id for row in rows if row.wanted_id})
+    targets = dict(run.plan.items.values_list("uuid", "target_uuid"))
+    return [
+        Touched(
+            CompanionKind(row.kind),
+            row.target_uuid,
+            row.title,
+            targets.get(row.asset_uuid, row.asset_uuid),
+            wanted[row.wanted_id] if row.wanted_id else None,
+        )
+        for row in rows
+    ]
+
+
+# --- Keeping --------------------------------------------------------------------------------------------------------
+
+
+def losses_beside(migration: Migration) -> list[tuple[str, str]]:
+    """What a plan of this migration says of what no import carries: (code, sentence)."""
+    return general_losses(carrying_of(migration))
+
+
+def counts_of(items: Iterable[CompanionItem]) -> dict[str, int]:
+    return dict(Counter(item.action.value for item in items))
+
+
+def keep_companions(row: PlanRow, items: tuple[CompanionItem, ...]) -> None:
+    """The rows of a plan's companions. In the transaction of the plan."""
+    documents = [one for item in items for one in (item.source, item.wanted, item.present) if one is not None]
+    put_documents({one.fingerprint: one for one in documents}.values())
+    PlanCompanion.objects.bulk_create(
+        (
+            PlanCompanion(
+                plan=row,
+                position=position,
+                kind=item.kind.value,
+                uuid=item.uuid,
+                target_uuid=item.target_uuid,
+                asset_uuid=item.asset_uuid,
+                title=clean(item.title, 500),
+                action=item.action.value,
+                reason=clean(item.reason, 1000),
+                changes=cleaned(list(item.changes)),
+                wanted_id=item.wanted.fingerprint if item.wanted else None,
+                present_id=item.present.fingerprint if item.present else None,
+                source_sha256=item.source.fingerprint if item.source else "",
+            )
+            for position, item in enumerate(items)
+        ),
+        batch_size=500,
+    )
