@@ -120,6 +120,11 @@ class AssetSerializer(serializers.ModelSerializer[Asset]):
     url = serializers.SerializerMethodField(help_text="its page in Superset")
     owners = serializers.ListField(child=serializers.DictField(), read_only=True)
     dashboard_uuids = serializers.ListField(child=serializers.CharField(), read_only=True)
+    damage = serializers.ListField(
+        child=serializers.DictField(child=serializers.CharField()),
+        read_only=True,
+        help_text="what other tools damaged in a dashboard: code, text, where",
+    )
     fingerprint = serializers.CharField(
         source="document_id",
         read_only=True,
@@ -151,6 +156,7 @@ class AssetSerializer(serializers.ModelSerializer[Asset]):
             "dashboard_uuids",
             "url",
             "fingerprint",
+            "damage",
             "first_seen_at",
             "last_seen_at",
         ]

@@ -18,7 +18,7 @@ from sstools.roles.permissions import Permission
 from sstools.web.htmx import render_page, wants_fragment
 from sstools.web.navigation import first_url
 
-from . import extras
+from . import damage, extras
 from .filters import KINDS, AssetFilter, ordering
 from .models import Asset, Environment
 from .usage import USE_CHOICES
@@ -135,6 +135,7 @@ def _chips(request: HttpRequest, found: AssetFilter, environments: list[Environm
         "type": dict(KINDS),
         "env": names,
         "use": dict(USE_CHOICES),
+        "damage": dict(damage.CHOICES),
         "state": dict(provider.STATE_CHOICES) if provider else {},
     }
     chips = []

@@ -6,7 +6,7 @@ import django_filters
 from django import forms
 from django.db.models import F, OrderBy, QuerySet
 
-from . import extras
+from . import damage, extras
 from .canonical.documents import Kind
 from .models import Asset, CheckState, Environment, Position
 from .usage import USE_CHOICES, narrow_to_unused
@@ -28,7 +28,8 @@ class AssetFilter(django_filters.FilterSet):  # type: ignore[misc]
     """?type=dashboard&env=prod&owner=words&q=words in title, slug, uuid, owner&sort=-changed, and by what is used.
 
     `use=orphan`: nothing uses it; `use=unused`: no dashboard shows it (usage.py). `state=differing`, if states are
-    known (extras.py). `dataset`, `database`: uuid of what it stands on; `dashboard`: of one that the chart is on.
+    known (extras.py). `damage=broken`: what other tools left in dashboards (damage.py). `dataset`, `database`: uuid of
+    what it stands on; `dashboard`: of one that the chart is on.
     """
 
     q = django_filters.CharFilter(
@@ -45,6 +46,9 @@ class AssetFilter(django_filters.FilterSet):  # type: ignore[misc]
         method="by_state",
         label="State",
         empty_label="all",
+    )
+    damage = django_filters.ChoiceFilter(
+        choices=damage.CHOICES, method="by_damage", label="Damage", empty_label="all"
     )
     dataset = django_filters.CharFilter(field_name="dataset_uuid", label="Dataset", widget=forms.HiddenInput)
     database = django_filters.CharFilter(
@@ -73,6 +77,9 @@ class AssetFilter(django_filters.FilterSet):  # type: ignore[misc]
     def by_state(self, rows: QuerySet[Asset], name: str, value: str) -> QuerySet[Asset]:
         states = extras.states()
         return states.narrow(rows, value, getattr(self.request, "user", None)) if states else rows
+
+    def by_damage(self, rows: QuerySet[Asset], name: str, value: str) -> QuerySet[Asset]:
+        return damage.narrow(rows, value)
 
     def by_dashboard(self, rows: QuerySet[Asset], name: str, value: Any) -> QuerySet[Asset]:
         return rows.filter(dashboard_uuids__icontains=str(value))

@@ -336,6 +336,10 @@ class Asset(models.Model):
     comparable = models.CharField(max_length=64, blank=True)
     first_seen_at = models.DateTimeField(default=timezone.now)
     last_seen_at = models.DateTimeField()
+    # What other tools damaged in a dashboard, and a digest of what was looked at to know it ("": not looked at yet).
+    damage = models.JSONField(default=list, blank=True)  # [{"code", "text", "where"}], see canonical/damage.py
+    damage_codes = models.CharField(max_length=400, blank=True)  # ",wrong_chart,foreign_ids,"
+    damage_seen = models.CharField(max_length=64, blank=True)
     # For sorting and searching alike on every database: folded case, ё as е.
     sort_key = models.CharField(max_length=200, blank=True)
     owner_text = models.CharField(max_length=500, blank=True)

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from sstools.errors import SSToolsError, as_expected
 
-from . import store
+from . import damage, store
 from .canonical.documents import Kind
 from .connections import connect
 from .inventory import Key, Progress
@@ -66,13 +66,14 @@ def run(
                     sweep=sweep_due(environment, row.started_at),
                     progress=progress,
                 )
+                row.swept = len(found.swept)
+                before = dict(_contents(environment))
+                row.snapshot = store.take_snapshot(environment, found, Reason.READING)
+                row.found = _found(environment, before)
+                damage.look_if_it_answers(environment, client, progress or (lambda what, done, total: None))
             finally:
                 row.requests = {"other": len(client.log)}
         row.requests = _requests(found, row.requests["other"])
-        row.swept = len(found.swept)
-        before = dict(_contents(environment))
-        row.snapshot = store.take_snapshot(environment, found, Reason.READING)
-        row.found = _found(environment, before)
     except BaseException as exc:
         _failed(row, exc)
         raise

@@ -35,7 +35,7 @@ def read_dashboard(data: Mapping[str, Any], context: ReadContext) -> dict[str, A
     body["position"] = context.texts(_read_position(as_mapping(raw.get("position")), context), "position")
     layout = chart_uuids(body["position"])
     metadata = context.texts(as_mapping(raw.get("metadata")), "metadata")
-    body["metadata"] = _read_metadata(metadata, layout, context)
+    body["metadata"] = read_metadata(metadata, layout, context)
     for key in ("description", "css", "slug", "certified_by", "certification_details"):
         body.setdefault(key, None)
     return body
@@ -45,7 +45,7 @@ def render_dashboard(body: Mapping[str, Any], context: RenderContext) -> dict[st
     """A dashboard as the import of one instance takes it: every id is that instance's own, so the
     importer's map is the identity.
     """
-    data = {key: value for key, value in body.items() if key not in ("position", "metadata")}
+    data = {key: value for key, value in body.items() if key not in ("position", "metadata", "damage")}
     data["position"] = context.texts(_render_position(body["position"], context))
     data["metadata"] = context.texts(_render_metadata(body["metadata"], context))
     return data
@@ -67,18 +67,18 @@ def settled(document: Document) -> Document:
     """The dashboard after uuids of charts were exchanged in it: what is ordered or named by them is so again."""
     return document.replace(
         position=_settle_appended_rows(dict(document.body["position"])),
-        metadata=_map_chart_references(document.body["metadata"], lambda uuid: uuid),
+        metadata=map_chart_references(document.body["metadata"], lambda uuid: uuid),
     )
 
 
 def without_charts(document: Document, gone: Collection[str]) -> Document:
     """The dashboard without some charts: their places in the layout and every mention in the metadata."""
-    position = _without_nodes(
+    position = without_nodes(
         document.body["position"],
         {node["id"] for node in _chart_nodes(document.body["position"]) if node["meta"]["uuid"] in gone},
     )
     layout = chart_uuids(position)
-    metadata = _map_chart_references(document.body["metadata"], lambda uuid: uuid if uuid in layout else None)
+    metadata = map_chart_references(document.body["metadata"], lambda uuid: uuid if uuid in layout else None)
     return document.replace(position=position, metadata=metadata)
 
 
@@ -108,7 +108,7 @@ def _read_position(raw: dict[str, Any], context: ReadContext) -> dict[str, Any]:
         if isinstance(node, dict):
             node["id"] = node_id  # the page goes by the key
         nodes[node_id] = node
-    return _settle_appended_rows(_without_nodes(nodes, ghosts))
+    return _settle_appended_rows(without_nodes(nodes, ghosts))
 
 
 def _read_chart_node(node_id: str, node: dict[str, Any], context: ReadContext) -> dict[str, Any] | None:
@@ -140,7 +140,7 @@ def _read_chart_node(node_id: str, node: dict[str, Any], context: ReadContext) -
     return {**node, "meta": meta}
 
 
-def _without_nodes(position: Mapping[str, Any], gone: Collection[str]) -> dict[str, Any]:
+def without_nodes(position: Mapping[str, Any], gone: Collection[str]) -> dict[str, Any]:
     """The layout without some nodes, and without the rows and columns that were emptied by it."""
     nodes = dict(position)
     gone = {node_id for node_id in gone}
@@ -182,7 +182,7 @@ def _settle_appended_rows(position: dict[str, Any]) -> dict[str, Any]:
     charts = {node["id"]: node["meta"]["uuid"] for node in _chart_nodes(position)}
     appended = loose | {child for row in rows for child in _children(position, row)}
     shown = {uuid for node_id, uuid in charts.items() if node_id not in appended}
-    position = _without_nodes(
+    position = without_nodes(
         position, {node_id for node_id, uuid in charts.items() if node_id in appended and uuid in shown}
     )
     names: dict[str, str] = {}
@@ -258,7 +258,22 @@ def _targets(metadata: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
                 yield {"datasetUuid": dataset}
 
 
-def _read_metadata(raw: dict[str, Any], layout: frozenset[str], context: ReadContext) -> dict[str, Any]:
+def filter_targets(metadata: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any], str, str]]:
+    """The targets of filters and customizations: (name, target, its key for the dataset's id, where)."""
+    for name in _FILTER_LISTS:
+        for item in map(as_mapping, as_list(metadata.get(name))):
+            title, where = (
+                str(item.get("name") or item.get("id") or ""),
+                f"metadata.{name}.{item.get('id', '')}",
+            )
+            for target in as_list(item.get("targets")):
+                yield title, as_mapping(target), "datasetId", where
+            if isinstance(item.get("customization"), Mapping):
+                yield title, as_mapping(item["customization"]), "dataset", where
+
+
+def read_metadata(raw: dict[str, Any], layout: frozenset[str], context: ReadContext) -> dict[str, Any]:
+    """Canonical metadata out of an instance's own; `layout`: the charts that its canonical layout shows."""
     metadata = {key: value for key, value in raw.items() if key not in DROPPED_METADATA}
     for key in ("default_filters", "filter_scopes"):
         if raw.get(key) not in (None, "", "{}", {}):
@@ -281,7 +296,7 @@ def _read_metadata(raw: dict[str, Any], layout: frozenset[str], context: ReadCon
             stale.setdefault(where, []).append(reference)
         return None
 
-    metadata = _map_chart_references(metadata, to_uuid, with_paths=True)
+    metadata = map_chart_references(metadata, to_uuid, with_paths=True)
     for where, references in stale.items():
         names = ", ".join(str(reference) for reference in references[:5])
         context.note(
@@ -317,7 +332,7 @@ def _read_filter(item: Any, name: str, context: ReadContext) -> Any:
     return item
 
 
-def _map_chart_references(
+def map_chart_references(
     metadata: Mapping[str, Any], change: Callable[..., Any], with_paths: bool = False
 ) -> dict[str, Any]:
     """The metadata with every reference to a chart changed, or dropped where `change` gives None; lists
@@ -391,7 +406,7 @@ def _map_chart_references(
 
 
 def _render_metadata(metadata: Mapping[str, Any], context: RenderContext) -> dict[str, Any]:
-    rendered = _map_chart_references(metadata, lambda uuid: context.id_of(Kind.CHART, uuid))
+    rendered = map_chart_references(metadata, lambda uuid: context.id_of(Kind.CHART, uuid))
     if isinstance(configuration := rendered.get("chart_configuration"), dict):
         rendered["chart_configuration"] = {
             number: {**settings, "id": int(number)} if isinstance(settings, Mapping) else settings

@@ -315,6 +315,7 @@ def test_the_reading_job_fills_the_inventory_and_says_how_far_it_is(
         "Listing datasets",
         "Listing databases",
         "Exporting everything",
+        "Looking for damage",
         "Done",
     ]
 

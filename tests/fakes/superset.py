@@ -473,7 +473,12 @@ class FakeSuperset(Bundles, Sessions, httpx.BaseTransport):
     def _single(self, kind: str, view: str, record: dict[str, Any], request: httpx.Request) -> httpx.Response:
         if request.method == "GET":
             self._need("can_read", view)
-            return httpx.Response(200, json={"id": record["id"], "result": self._row(kind, record, None)})
+            found = self._row(kind, record, None)
+            if kind == "dashboard":
+                data = record["data"]
+                found |= {"position_json": json.dumps(data["position"])}
+                found |= {"json_metadata": json.dumps(data.get("metadata") or {})}
+            return httpx.Response(200, json={"id": record["id"], "result": found})
         self._need("can_write", view)
         if request.method == "DELETE":
             del self.assets[kind][record["id"]]
@@ -485,6 +490,8 @@ class FakeSuperset(Bundles, Sessions, httpx.BaseTransport):
             raise Refusal(400, {"message": {"uuid": ["Unknown field."]}})
         if kind == "dashboard" and "json_metadata" in fields:
             self._lay_out(record, json.loads(fields.pop("json_metadata")))
+        if kind == "dashboard" and "position_json" in fields:  # the charts that belong to it stay as they are
+            record["data"]["position"] = json.loads(fields.pop("position_json"))
         if kind == "dataset" and "database_id" in fields:
             database = self.assets["database"][fields.pop("database_id")]
             record["data"]["database_uuid"] = database["data"]["uuid"]
