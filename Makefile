@@ -67,8 +67,8 @@ format: .venv/.dev ## put the code in shape
 	@$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
-bench: .venv/.dev ## ss-tools, the raw API and preset-cli side by side
-	@$(PY) -m tests.bench
+bench: .venv/.dev ## measures all, or parts: ARGS="estate search"; ARGS=--quick tries it out. Writes docs/benchmarks.md
+	@$(PY) -m tests.bench $(ARGS)
 
 lock: .venv/.dev ## compile the lock files: hashes, and no address of any index
 	@$(PY) -m pip install --quiet "uv>=0.5,<1"

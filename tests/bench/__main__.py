@@ -1,197 +1,86 @@
-"""`make bench`, or `python -m tests.bench --rounds 1 --no-preset --no-write`."""
+"""`make bench`, or `make bench ARGS="estate search"` for some parts of it; `ARGS=--quick` tries all out on little.
+
+migration  all of Superset's examples moved by ss-tools, the raw API and preset-cli (some minutes, two Supersets)
+reading    a Superset with 2,000 charts: first and next readings, a plan of everything (ten minutes, two Supersets)
+estate     list pages over four environments of 10,000 assets, on SQLite and PostgreSQL
+search     searches among the same, on SQLite and PostgreSQL
+queue      how soon a job starts, and pages with a thousand jobs waiting
+"""
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
-from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-from environments.lab.client import LabClient
-from environments.lab.install import Installer
-from environments.lab.instance import RunningSuperset
-from environments.lab.places import REPOSITORY, Places
-from environments.lab.progress import Progress
-from environments.lab.rest import Rest
+from environments.lab.places import REPOSITORY
 
-from .contenders import PRESET_CLI, preset_cli, raw_api
-from .report import Results, page, terminal
+from .measuring import say
+from .page import PAGE, stamped, with_sections
 
-PAGE = REPOSITORY / "docs" / "benchmarks.md"
-KINDS = ("dashboard", "chart", "dataset", "database")
+
+class Part(NamedTuple):
+    """`quick`: what makes it small enough to try it out. `databases`: measured once on each of these."""
+
+    quick: tuple[str, ...]
+    databases: tuple[str, ...] = ("sqlite",)
+
+
+PARTS = {
+    "migration": Part(("--rounds", "1", "--no-preset")),
+    "reading": Part(("--charts", "60", "--dashboards", "6", "--datasets", "30")),
+    "estate": Part(("--assets", "500", "--rounds", "3"), ("sqlite", "postgres")),
+    "search": Part(("--assets", "500", "--rounds", "1"), ("sqlite", "postgres")),
+    "queue": Part(("--rounds", "3")),
+}
+SECTIONS = tuple(f"{name}-{database}" for name, part in PARTS.items() for database in part.databases)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--no-preset", action="store_true", help="leave preset-cli out")
-    parser.add_argument(
-        "--no-write", action="store_true", help=f"do not write {PAGE.relative_to(REPOSITORY)}"
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.bench",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("parts", nargs="*", metavar="part", help=f"{', '.join(PARTS)}; all if none is named")
+    parser.add_argument("--quick", action="store_true", help="small, and without writing the page")
+    parser.add_argument("--no-write", action="store_true", help=f"leave {PAGE.relative_to(REPOSITORY)} alone")
     options = parser.parse_args()
-    progress = Progress()
-    program = (
-        None
-        if options.no_preset
-        else Installer(Places.default(), progress).program("preset-cli", *PRESET_CLI)
-    )
-    results = Results()
-    with LabClient() as lab, tempfile.TemporaryDirectory(prefix="ss-tools-bench-") as folder:
-        with progress.step("Starting two Supersets", "Two Supersets answer"):
-            source, target = lab.lease(contents="examples"), lab.lease(contents="prod")
-        results.assets = _count(source)
-        raw_api(source, target)  # not counted: first requests of a fresh process load half of Superset
-        for number in range(1, options.rounds + 1):
-            progress.say(f"Round {number} of {options.rounds}")
-            _round(lab, source, target, program, Path(folder) / str(number), results, progress)
-    progress.say("")
-    progress.say(terminal(results))
-    if not options.no_write:
-        PAGE.write_text(
-            page(
-                results,
-                when=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-                commit=_commit(),
-                machine=f"{os.cpu_count()} cores, Python {platform.python_version()}",
-                load=f"{os.getloadavg()[1]:.1f}",
-                versions=f"Superset {source.version} on PostgreSQL, one worker with eight threads",
-            )
+    unknown = [name for name in options.parts if name not in PARTS]
+    if unknown:
+        parser.error(f"There is no part {', '.join(unknown)}: choose from {', '.join(PARTS)}.")
+    failed = []
+    for name in options.parts or PARTS:
+        for database in PARTS[name].databases:
+            say(f"--- {name}{', ' + database if len(PARTS[name].databases) > 1 else ''}")
+            text = _measured(name, database, quick=options.quick)
+            if text is None:
+                failed.append(f"{name} on {database}")
+            elif not (options.quick or options.no_write):
+                new = {f"{name}-{database}": stamped(text)}
+                PAGE.write_text(with_sections(PAGE.read_text() if PAGE.exists() else "", new, SECTIONS))
+                say(f"Written to {PAGE.relative_to(REPOSITORY)}.")
+    if failed:
+        say(f"Failed: {', '.join(failed)}.")
+    return 1 if failed else 0
+
+
+def _measured(name: str, database: str, *, quick: bool) -> str | None:
+    """The section that a part made, in a process of its own; None if it failed."""
+    with tempfile.TemporaryDirectory(prefix="ss-tools-bench-") as folder:
+        section = Path(folder) / "section.md"
+        words = [sys.executable, "-m", f"tests.bench.{name}", "--section", str(section)]
+        ended = subprocess.run(
+            [*words, *(PARTS[name].quick if quick else ())],
+            cwd=REPOSITORY,
+            env={**os.environ, "SSTOOLS_TEST_DATABASE": database},
+            check=False,
         )
-        progress.say(f"Written to {PAGE.relative_to(REPOSITORY)}.")
-    return 0
-
-
-def _round(
-    lab: LabClient,
-    source: RunningSuperset,
-    target: RunningSuperset,
-    program: Path | None,
-    folder: Path,
-    results: Results,
-    progress: Progress,
-) -> None:
-    _reset(lab, target)
-    work = Work(source, target)
-    timing = replace(raw_api(source, target), cpu=work.seconds())
-    _must_hold(target, results.assets, "raw API")
-    results.raw.append(timing)
-    progress.say(f"  raw API            {timing.total:5.1f} s")
-
-    if program is not None:
-        _reset(lab, target)
-        work = Work(source, target)
-        timing = replace(preset_cli(program, source, target, folder / "preset"), cpu=work.seconds())
-        _must_hold(target, results.assets, "preset-cli")
-        results.preset.append(timing)
-        progress.say(f"  preset-cli         {timing.total:5.1f} s")
-
-    ways = [("move", results.moves)]
-    if not results.verified:  # once: it is mostly the charts' own queries, and takes longer than all the rest
-        ways.append(("move-and-verify", results.verified))
-    for words, kept in ways:
-        _reset(lab, target)
-        data = folder / words
-        _product(data, "setup", source, target)
-        work = Work(
-            source, target, children=False
-        )  # of its own it tells itself: its start is no part of a job
-        moved = _product(data, words, source, target)
-        moved["cpu_seconds"] += work.seconds()
-        _must_hold(target, results.assets, "ss-tools")
-        kept.append(moved)
-        total = moved["plan_seconds"] + moved["apply_seconds"]
-        progress.say(f"  ss-tools {words:<17} {total:5.1f} s, {moved['peak_mib']:.0f} MiB")
-        if words == "move":
-            again = _product(data, "replan", source, target)
-            if again["counts"]["unchanged"] != sum(again["counts"].values()):
-                raise SystemExit(f"The second plan is not unchanged: {again['counts']}")
-            results.replans.append(again)
-            progress.say(
-                f"  ss-tools again     {again['seconds']:5.1f} s, listings {again['listings_seconds']:.1f} s"
-            )
-
-
-class Work:
-    """Processor seconds from now on: of both Supersets with their workers, of this process, of the programs it runs.
-
-    On a machine that does other things at the same time, the one number that stays true.
-    """
-
-    def __init__(self, *supersets: RunningSuperset, children: bool = True) -> None:
-        self._pids = [superset.pid for superset in supersets]
-        self._children = children
-        self._began = self._now()
-
-    def seconds(self) -> float:
-        return self._now() - self._began
-
-    def _now(self) -> float:
-        own = os.times()
-        mine = own.user + own.system + own.children_user + own.children_system if self._children else 0.0
-        return mine + sum(_tree_seconds(pid) for pid in self._pids)
-
-
-def _tree_seconds(pid: int) -> float:
-    """Processor seconds of a process and of all below it that run (proc(5): fields 14 and 15 of stat, in ticks)."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        return 0.0
-    own = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    return own + sum(_tree_seconds(int(child)) for child in children)
-
-
-def _reset(lab: LabClient, target: RunningSuperset) -> None:
-    lab.reset(target, contents="prod")
-    _count(
-        target
-    )  # its connections to the database were cut: the next request pays for new ones, not the contender
-
-
-def _product(data: Path, what: str, source: RunningSuperset, target: RunningSuperset) -> dict[str, Any]:
-    """One step of ss-tools in a process of its own, with an installation of its own."""
-    settings = {
-        name: value for name, value in os.environ.items() if not name.startswith(("SSTOOLS_", "DJANGO_"))
-    }
-    ended = subprocess.run(
-        [sys.executable, "-m", "tests.bench.product", what, source.url, target.url],
-        cwd=REPOSITORY,
-        env={**settings, "SSTOOLS_DATA_DIR": str(data), "SSTOOLS_LOG_LEVEL": "ERROR"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if ended.returncode:
-        raise SystemExit(f"ss-tools ({what}) failed:\n{ended.stderr[-3000:]}")
-    result: dict[str, Any] = json.loads(ended.stdout.strip().splitlines()[-1])
-    return result
-
-
-def _count(superset: RunningSuperset) -> int:
-    """Dashboards, charts, datasets and connections."""
-    rest = Rest(superset)
-    return sum(int(rest.call("GET", f"/api/v1/{kind}/?q=(page_size:1)")["count"]) for kind in KINDS)
-
-
-def _must_hold(target: RunningSuperset, assets: int, who: str) -> None:
-    held = _count(target)
-    if held < assets:  # a contender that leaves something out is not faster
-        raise SystemExit(f"{who} brought {held} of {assets} assets.")
-
-
-def _commit() -> str:
-    ended = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=REPOSITORY, capture_output=True, text=True, check=False
-    )
-    return ended.stdout.strip() or "unknown"
+        return section.read_text() if ended.returncode == 0 and section.exists() else None
 
 
 if __name__ == "__main__":

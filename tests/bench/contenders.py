@@ -71,15 +71,18 @@ def preset_cli(program: Path, source: RunningSuperset, target: RunningSuperset, 
     shutil.rmtree(folder, ignore_errors=True)
     assets.mkdir(parents=True)  # progress.log of an earlier run would make it skip what it thinks is done
     began = time.perf_counter()
-    _superset_cli(program, source, folder, "export-assets", str(assets), "--overwrite")
+    _must_succeed(superset_cli(program, source, folder, "export-assets", str(assets), "--overwrite"))
     read = time.perf_counter()
-    _superset_cli(program, target, folder, "sync", "native", str(assets), "--overwrite")
+    _must_succeed(superset_cli(program, target, folder, "sync", "native", str(assets), "--overwrite"))
     return Timing(read - began, time.perf_counter() - read)
 
 
-def _superset_cli(program: Path, superset: RunningSuperset, folder: Path, *words: str) -> None:
+def superset_cli(
+    program: Path, superset: RunningSuperset, folder: Path, *words: str
+) -> subprocess.CompletedProcess[str]:
+    """preset-cli with these words, signed in at an instance, in a folder that is also its home."""
     command = [str(program / "bin" / "superset-cli"), "-u", superset.username, "-p", superset.password]
-    ended = subprocess.run(
+    return subprocess.run(
         [*command, superset.url, *words],
         cwd=folder,
         env={
@@ -94,5 +97,8 @@ def _superset_cli(program: Path, superset: RunningSuperset, folder: Path, *words
         timeout=PATIENCE_SECONDS,
         check=False,
     )
+
+
+def _must_succeed(ended: subprocess.CompletedProcess[str]) -> None:
     if ended.returncode:
         raise ContenderFailed((ended.stderr or ended.stdout)[-1000:])

@@ -8,8 +8,6 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -17,6 +15,8 @@ from pathlib import Path
 import httpx
 
 from tests.sstools.test_workers import Installation
+
+from .measuring import say, spread
 
 PAGES = ("/", "/jobs/", "/jobs/?state=unfinished", "/jobs/workers/", "/readyz")
 FEW, WAITING = 60, 1_000  # the few fill a page of the list
@@ -50,7 +50,9 @@ print(1)
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.queue", description=__doc__)
     parser.add_argument("--rounds", type=int, default=30)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--section", type=Path, help="write the section of the page of benchmarks here")
+    options = parser.parse_args()
+    rounds = options.rounds
     with tempfile.TemporaryDirectory(prefix="ss-tools-queue-") as folder:
         os.environ.setdefault("SSTOOLS_TEST_DATA", folder)
         installation = Installation(Path(folder))
@@ -59,16 +61,20 @@ def main() -> None:
         try:
             installation.start()
             waits = installation.run(STARTS.format(rounds=rounds))
-            sys.stdout.write(f"from asking to the start, idle, {rounds} jobs: {_spread(waits)}\n")
+            told = [f"from asking to the start, idle, {rounds} jobs: {_spread(waits)}"]
+            say(told[0])
             installation.run(QUEUE_UP.format(waiting=FEW))
             few = _pages(installation, rounds)
             installation.run(QUEUE_UP.format(waiting=WAITING - FEW))
             many = _pages(installation, rounds)
             for page in PAGES:
                 compared = f"{FEW} jobs waiting {_spread(few[page])}; {WAITING:,} {_spread(many[page])}"
-                sys.stdout.write(f"{page}: {compared}\n")
+                told.append(f"`{page}`: {compared}")
+                say(told[-1])
         finally:
             installation.stop()
+    if options.section:
+        options.section.write_text("## Jobs\n\n" + "\n".join(f"- {line}" for line in told) + "\n")
 
 
 def _pages(installation: Installation, rounds: int) -> dict[str, list[float]]:
@@ -89,9 +95,7 @@ def _pages(installation: Installation, rounds: int) -> dict[str, list[float]]:
 
 
 def _spread(seconds: list[float]) -> str:
-    ordered = sorted(seconds)
-    late = ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))]
-    return f"median {statistics.median(ordered) * 1000:.0f} ms, 95 % below {late * 1000:.0f} ms"
+    return spread([1000 * one for one in seconds])
 
 
 if __name__ == "__main__":

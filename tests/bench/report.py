@@ -1,4 +1,4 @@
-"""Ratios and goals of a benchmark, as a table for the terminal and as a page for docs/."""
+"""Ratios and goals of moving the examples, as a table for the terminal and as a section of docs/benchmarks.md."""
 
 from __future__ import annotations
 
@@ -152,19 +152,16 @@ def replan_text(results: Results) -> str:
     return f"Unchanged plan: {seconds:.1f} s, the listings of both sides alone {listings:.1f} s ({requests})."
 
 
-def page(results: Results, *, when: str, commit: str, machine: str, load: str, versions: str) -> str:
-    """docs/benchmarks.md"""
+def section(results: Results, *, versions: str) -> str:
     body = "\n".join("| " + " | ".join(line) + " |" for line in rows(results))
     met = "\n".join(f"- {goal}" for goal in goals(results))
     verdicts = _requests(results.verified[-1]["verdicts"]) if results.verified else "not run"
-    return f"""# Benchmarks
+    return f"""## Moving the examples
 
-Written by `make bench`; do not edit. {when}, commit {commit}, {machine}, load {load}. {versions}.
-
-All {results.assets} assets of Superset's examples are moved from one Superset to an empty one. Every contender has
-the same two instances in the same run, the target is reset before each, and what is shown is the fastest of
-{len(results.raw)} rounds: what else the machine does only ever adds time. CPU is the processor time of both Supersets
-and of the tool. The raw API exports and imports everything as it is; preset-cli does the same with files between.
+{versions}. All {results.assets} assets of Superset's examples are moved from one Superset to an empty one. Every
+contender has the same two instances in the same run, the target is reset before each, and what is shown is the fastest
+of {len(results.raw)} rounds: what else the machine does only ever adds time. CPU is the processor time of both
+Supersets and of the tool. The raw API exports and imports everything as it is; preset-cli does the same with files between.
 ss-tools maps the database, checks the target's tables and columns, plans field by field, proves that nothing moved
 meanwhile, takes a restore point, writes, and reads back what it wrote; *verified* also runs every chart's query on both
 sides. Its time is that of the two jobs in a worker that has started.

@@ -11,12 +11,13 @@ import argparse
 import os
 import random
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+from .measuring import processor_ms, say, table
 
 ENVIRONMENTS = ("dev", "test", "stage", "prod")
 GOAL_MS, PAGE_GOAL_MS = 100, 200
@@ -37,6 +38,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.search", description=__doc__)
     parser.add_argument("--assets", type=int, default=10_000, help="of each environment")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--section", type=Path, help="write the section of the page of benchmarks here")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="ss-tools-search-") as folder:
         _set_up(Path(folder))
@@ -45,10 +47,12 @@ def main() -> None:
         filled = time.perf_counter()
         _index()
         made, indexed = filled - started, time.perf_counter() - filled
-        _say(
+        say(
             f"{len(ENVIRONMENTS)} x {options.assets:,} assets: made in {made:.0f} s, indexed in {indexed:.0f} s"
         )
-        _measure(options.rounds)
+        found = _measure(options.rounds)
+        if options.section:
+            options.section.write_text(_section(options.assets, indexed, found))
 
 
 def _set_up(folder: Path) -> None:
@@ -157,7 +161,7 @@ def _index() -> None:
         cursor.execute("ANALYZE")  # as autovacuum does within a minute
 
 
-def _measure(rounds: int) -> None:
+def _measure(rounds: int) -> list[tuple[object, ...]]:
     from django.contrib.auth import get_user_model
     from django.test import Client
 
@@ -169,6 +173,7 @@ def _measure(rounds: int) -> None:
     everywhere, one = people.create_user("everywhere"), people.create_user("one")
     Grant.objects.create(user=everywhere, role="viewer", scope="*")
     Grant.objects.create(user=one, role="viewer", scope=resource_name(_environment("prod")))
+    found = []
     texts = [text for line in ASKED.split("\n") if line for text in line.split("|")]
     for user in (everywhere, one):
         client = Client(headers={"host": "localhost"})
@@ -196,19 +201,22 @@ def _measure(rounds: int) -> None:
                 times.append((min(taken), text))
                 computed.append((min(worked), text))
             sees = "all" if user is everywhere else "one environment"
-            _report(f"{name}, who sees {sees}", sorted(times), sorted(computed))
+            found.append(_report(f"{name}, who sees {sees}", sorted(times), sorted(computed)))
+    return found
 
 
-def processor_ms() -> float:
-    """What this process, and the one of PostgreSQL that works for it, have computed so far."""
+def _section(assets: int, indexed: float, found: list[tuple[object, ...]]) -> str:
     from django.db import connection
 
-    own = time.process_time() * 1000
-    if connection.vendor != "postgresql":
-        return own
-    connection.ensure_connection()
-    backend = connection.connection.info.backend_pid
-    return own + int(Path(f"/proc/{backend}/schedstat").read_text().split()[0]) / 1_000_000
+    name = "PostgreSQL 16" if connection.vendor == "postgresql" else "SQLite"
+    heads = ("", "computed ms", "95 % below", "longest", "clock ms", "clock, 95 % below")
+    return (
+        f"## Searching {len(ENVIRONMENTS)} × {assets:,} assets, {name}\n\n"
+        "Of each text the best round, over texts that people type: letter by letter, rare and common words, phrases, "
+        f"what fits nothing. Goals: {GOAL_MS} ms at 95 %, {PAGE_GOAL_MS} ms for the page. "
+        f"All was indexed in {indexed:.0f} s.\n\n"
+        f"{table(heads, found)}\n"
+    )
 
 
 def _environment(slug: str) -> Any:
@@ -217,10 +225,18 @@ def _environment(slug: str) -> Any:
     return Environment.objects.get(slug=slug)
 
 
-def _report(name: str, times: list[tuple[float, str]], computed: list[tuple[float, str]]) -> None:
+def _report(
+    name: str, times: list[tuple[float, str]], computed: list[tuple[float, str]]
+) -> tuple[object, ...]:
     goal = PAGE_GOAL_MS if name.startswith("page") else GOAL_MS
     verdict = "" if _late(computed) < goal else f"  MORE THAN {goal} ms"
-    _say(f"{name}: {_spread(computed)} computed; {_spread(times)} by the clock{verdict}")
+    say(f"{name}: {_spread(computed)} computed; {_spread(times)} by the clock{verdict}")
+    numbers = (_median(computed), _late(computed), computed[-1][0], _median(times), _late(times))
+    return name, *(f"{number:.0f}" for number in numbers)
+
+
+def _median(times: list[tuple[float, str]]) -> float:
+    return statistics.median(one for one, _ in times)
 
 
 def _late(times: list[tuple[float, str]]) -> float:
@@ -229,13 +245,9 @@ def _late(times: list[tuple[float, str]]) -> float:
 
 def _spread(times: list[tuple[float, str]]) -> str:
     worst, text = times[-1]
-    median = statistics.median(one for one, _ in times)
-    return f"median {median:.0f} ms, 95 % below {_late(times):.0f} ms, longest {worst:.0f} ms ({text})"
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    return (
+        f"median {_median(times):.0f} ms, 95 % below {_late(times):.0f} ms, longest {worst:.0f} ms ({text})"
+    )
 
 
 if __name__ == "__main__":
