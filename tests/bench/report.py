@@ -161,7 +161,8 @@ def section(results: Results, *, versions: str) -> str:
 {versions}. All {results.assets} assets of Superset's examples are moved from one Superset to an empty one. Every
 contender has the same two instances in the same run, the target is reset before each, and what is shown is the fastest
 of {len(results.raw)} rounds: what else the machine does only ever adds time. CPU is the processor time of both
-Supersets and of the tool. The raw API exports and imports everything as it is; preset-cli does the same with files between.
+Supersets and of the tool. The raw API exports and imports everything as it is; preset-cli does the same with files
+between.
 ss-tools maps the database, checks the target's tables and columns, plans field by field, proves that nothing moved
 meanwhile, takes a restore point, writes, and reads back what it wrote; *verified* also runs every chart's query on both
 sides. Its time is that of the two jobs in a worker that has started.
