@@ -307,14 +307,14 @@ _ID_AT_END = re.compile(r"(?:^|_)(\d{1,18})$")
 def source_id_of(kind: str, path: str, data: dict[str, Any]) -> int | None:
     """The exporting instance's id, from `<slug>_<id>.yaml` or `<id>.yaml` (superset/utils/file.py, 4.1.4 and 6.1.0).
 
-    Before 6.0 dataset files have no id, and a table may be called sales_2024; comparing with the slug of the table's
-    own name decides which it is.
+    Before 6.0 dataset files have no id, and other tools leave it out of all of them: comparing with the slug of the
+    asset's own name decides whether the number of sales_2024 is one.
     """
     stem = posixpath.basename(path).rsplit(".", 1)[0]
     if kind not in ("dashboard", "chart", "dataset"):
         return None
     slug = file_slug(str(data.get(_TITLES[kind]) or ""))
-    if kind == "dataset" and stem == slug:
+    if stem == slug and slug:
         return None
     if slug and not stem.startswith(f"{slug}_") and kind == "dataset":
         return None
