@@ -43,6 +43,7 @@ import httpx
 
 from .rison import parse_rison
 from .superset_bundles import FOLDERS, TITLES, Bundles, Refusal
+from .superset_companions import Companions
 from .superset_sessions import Sessions, session_cookie
 
 Fault = str | httpx.Response | Callable[[httpx.Request], httpx.Response | None]
@@ -94,7 +95,7 @@ class Broken(httpx.SyncByteStream):
         raise httpx.RemoteProtocolError("peer closed connection without sending complete message body")
 
 
-class FakeSuperset(Bundles, Sessions, httpx.BaseTransport):
+class FakeSuperset(Companions, Bundles, Sessions, httpx.BaseTransport):
     def __init__(self, version: str = "6.1.0", *, first_id: int = 1, base_path: str = "") -> None:
         self.version = version
         self.url = f"http://superset.test{base_path}"
@@ -124,6 +125,7 @@ class FakeSuperset(Bundles, Sessions, httpx.BaseTransport):
         self._csrf: dict[str, str] = {}  # session cookie -> token
         self._sessions: set[str] = set()  # cookies that are signed in
         self._clock = datetime(2026, 1, 1, tzinfo=UTC)
+        self.start_companions(first_id)
 
     @property
     def writes(self) -> list[httpx.Request]:
@@ -328,6 +330,10 @@ class FakeSuperset(Bundles, Sessions, httpx.BaseTransport):
         if kind == "assets" and parts[1:] == ["import"]:
             self._need("can_import_", view)
             return self._import(None, request, "bundle")
+        query = request.url.params.get("q")
+        asked = parse_rison(query) if query else {}
+        if (found := self.companion_answer(request, parts, asked)) is not None:
+            return found
         if kind not in FOLDERS:
             raise Refusal(404, {"errors": [{"message": "404 Not Found: The requested URL was not found"}]})
         if parts[1:] == ["_info"]:
@@ -337,8 +343,6 @@ class FakeSuperset(Bundles, Sessions, httpx.BaseTransport):
         if parts[1:] == ["import"]:
             self._need("can_write", view)
             return self._import(kind, request, "formData")
-        query = request.url.params.get("q")
-        asked = parse_rison(query) if query else {}
         if parts[1:] == ["export"]:
             self._need("can_export", view)
             return self._export(kind, list(asked))
@@ -437,8 +441,8 @@ class FakeSuperset(Bundles, Sessions, httpx.BaseTransport):
             "uuid": data["uuid"],
             TITLES[kind]: data[TITLES[kind]],
             "changed_by": record.get("changed_by", {"first_name": "Ada", "last_name": "Admin"}),
-            "owners": record["owners"],
-            "tags": record["tags"],
+            "owners": self.people_of(record["owners"]),
+            "tags": self.tags_of(record["tags"]),
         }
         if kind == "database":
             full |= {"backend": data["sqlalchemy_uri"].split(":")[0].split("+")[0], "extra": "{}"}
@@ -447,7 +451,8 @@ class FakeSuperset(Bundles, Sessions, httpx.BaseTransport):
         else:
             full["changed_on_utc"] = changed.strftime("%Y-%m-%dT%H:%M:%S.%f+0000")
         if kind == "dashboard":
-            full |= {"slug": data.get("slug"), "published": data.get("published"), "roles": record["roles"]}
+            full |= {"slug": data.get("slug"), "published": data.get("published")}
+            full["roles"] = self.roles_of(record["roles"])
             full |= {"url": f"/superset/dashboard/{data.get('slug') or record['id']}/", "certified_by": None}
             if self.number < (5, 0):
                 full |= {"position_json": json.dumps(data["position"]), "json_metadata": "{}"}
@@ -461,6 +466,7 @@ class FakeSuperset(Bundles, Sessions, httpx.BaseTransport):
             full |= {"viz_type": data["viz_type"], "url": f"/explore/?slice_id={record['id']}"}
             full |= {"datasource_id": dataset["id"] if dataset else None, "datasource_type": "table"}
             full["dashboards"] = [{"id": id} for id in on]
+            full["params"] = json.dumps(data.get("params") or {})
         if kind == "dataset":
             database = self.find("database", data["database_uuid"])
             full |= {"schema": data.get("schema"), "catalog": data.get("catalog"), "sql": data.get("sql")}
@@ -474,8 +480,11 @@ class FakeSuperset(Bundles, Sessions, httpx.BaseTransport):
         if request.method == "GET":
             self._need("can_read", view)
             found = self._row(kind, record, None)
+            if kind == "chart":
+                found["query_context"] = record["data"].get("query_context")
             if kind == "dashboard":
                 data = record["data"]
+                found |= {"theme": self.theme_of(record)} if self.number >= (6, 0) else {}
                 found |= {"position_json": json.dumps(data["position"])}
                 found |= {"json_metadata": json.dumps(data.get("metadata") or {})}
             return httpx.Response(200, json={"id": record["id"], "result": found})
@@ -495,6 +504,11 @@ class FakeSuperset(Bundles, Sessions, httpx.BaseTransport):
         if kind == "dataset" and "database_id" in fields:
             database = self.assets["database"][fields.pop("database_id")]
             record["data"]["database_uuid"] = database["data"]["uuid"]
+        if kind == "chart" and "params" in fields:
+            fields["params"] = json.loads(fields["params"])
+        if kind == "dashboard" and "theme_id" in fields:
+            theme = self.objects["theme"].get(fields.pop("theme_id") or 0)
+            record["data"]["theme_uuid"] = theme["uuid"] if theme else None
         for name, value in fields.items():
             target = record if name in ("owners", "roles", "tags") else record["data"]
             target[name] = value

@@ -217,6 +217,10 @@ class Bundles:
             record = self.record(kind, data["uuid"])
         if kind == "chart" and (dataset := self.find("dataset", data["dataset_uuid"])) is not None:
             data["params"] = {**(data.get("params") or {}), "datasource": f"{dataset['id']}__table"}
+        if kind == "chart" and (layers := data["params"].get("annotation_layers")):  # I#32722
+            data["params"]["annotation_layers"] = [
+                layer for layer in layers if layer.get("annotationType") == "FORMULA"
+            ]
         if kind == "chart" and (successor := CONVERTED_VIZ_TYPES.get(str(data.get("viz_type")))):
             data["viz_type"] = data["params"]["viz_type"] = successor
             data["params"]["x_axis"] = data["params"].pop("granularity_sqla", None)
