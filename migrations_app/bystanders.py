@@ -14,10 +14,11 @@ from typing import Any
 
 from django.utils import timezone
 
+from environments.canonical.dashboards import chart_uuids
 from environments.canonical.documents import Kind
-from environments.models import Environment
+from environments.models import Asset, Environment
 from environments.reading import read_selected
-from environments.store import EnvironmentReading
+from environments.store import EnvironmentReading, get_documents
 from environments.superset.client import SupersetClient
 from environments.superset.errors import SupersetError
 from sstools.jobs.runner import JobContext
@@ -28,6 +29,8 @@ from .models import Bystander, Plan, Run
 
 #: Charts that are asked, at most; a dataset that half an estate stands on must not hold up a run for an hour.
 MOST = 50
+#: Of a repair: they are what it is for.
+MOST_MENDED = 300
 #: Rows that are asked for: whether it runs, and with which columns, the first one tells.
 ROWS = 10
 
@@ -37,8 +40,18 @@ IdsOf = Callable[[Environment, Sequence[str]], dict[Kind, set[int]]]
 
 
 def charts_of(plan: Plan) -> list[tuple[str, str]]:
-    """(uuid, title) of every chart that the plan touches without writing it, by title."""
+    """(uuid, title) of every chart that the plan touches without writing it, by title: what stands on what it changes,
+    and of a repair what its dashboards show.
+    """
     found = {row["uuid"]: str(row["title"]) for row in plan.affected if row["kind"] == Kind.CHART.value}
+    if plan.migration.is_repair:
+        items = plan.items.filter(action="update", wanted__isnull=False)
+        documents = get_documents(sha for sha in items.values_list("wanted_id", flat=True) if sha)
+        shown = {uuid for item in documents.values() for uuid in chart_uuids(item.body["position"])}
+        charts = Asset.objects.filter(
+            environment=plan.migration.target, kind=Kind.CHART.value, uuid__in=shown
+        )
+        found |= dict(charts.values_list("uuid", "title"))
     return sorted(found.items(), key=lambda pair: (pair[1].casefold(), pair[0]))
 
 
@@ -46,7 +59,7 @@ def ask_before(
     plan: Plan, client: SupersetClient, reading: EnvironmentReading, ids_of: IdsOf
 ) -> list[Bystander]:
     """Unsaved rows with what each chart answers now, MOST of them; for `run` to be set. Never raises SupersetError."""
-    chosen = charts_of(plan)[:MOST]
+    chosen = charts_of(plan)[: MOST_MENDED if plan.migration.is_repair else MOST]
     found = _ask(plan.migration.target, client, reading, [uuid for uuid, _ in chosen], ids_of)
     return [
         Bystander(uuid=uuid, title=title[:500], viz_type=viz_type[:250], before=answer)

@@ -143,8 +143,8 @@ class Migration(models.Model):
           +---- edit -----+  +-- run failed --+   +--> needs attention --accept--> accepted
         (draft, planned) --discard--> discarded
 
-    `source_place` says where the assets come from: `env:<slug>`, `run:<number>:before` for a roll back, or
-    `applied:<slug>` for what was last applied to the target.
+    `source_place` says where the assets come from: `env:<slug>`, `run:<number>:before` for a roll back,
+    `applied:<slug>` for what was last applied to the target, or `repair:<slug>` for the target's own without damage.
     `selection` and `left_out` are uuids of the source. `answers`: uuid -> {"answer", "value"}. `carrying`: what comes
     along beside the assets, where it is not the default (`engine.companions.OPTIONS`). `continues`: the run whose rest
     it writes. `copy_terms`: how it differs from the source, where it makes a copy (`engine.copies.Copy`, in JSON).
@@ -216,6 +216,11 @@ class Migration(models.Model):
         return self.rolls_back_id is not None
 
     @property
+    def is_repair(self) -> bool:
+        """It mends what other tools damaged in dashboards of the target."""
+        return self.source_place.startswith("repair:")
+
+    @property
     def maps_nothing(self) -> bool:
         """What it takes is the target's own of before: in its terms already, and with no source to verify against."""
         return self.source_id is None
@@ -225,6 +230,8 @@ class Migration(models.Model):
         """How pages call the source: the environment's name, or the restore point."""
         if self.rolls_back_id is not None:
             return f"before run {self.rolls_back_id}"
+        if self.is_repair:
+            return "repair"
         return self.source.name if self.source is not None else "last applied"
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from environments.canonical.companions import CompanionKind
 from environments.canonical.comparison import comparison_fingerprint
 from environments.canonical.documents import Document, Documents, Kind
+from environments.canonical.ids import IdTable
 from environments.canonical.references import closure
 from environments.connections import connect
 from environments.models import Environment, Snapshot
@@ -37,6 +38,7 @@ from .mappings import asset_mapping, mapping_to_json
 from .models import Baseline, Migration, MigrationState, Plan, PlanItem
 from .models import Mapping as PairMapping
 from .places import SourceReading, keep_for_plan, reader_for_plan, source_of_base, source_of_run
+from .repairing import mend
 from .side_by_side import Meanwhile, side_by_side
 from .warehouses import Warehouses, database_rows, expected_tables, learn_database_ids
 
@@ -71,6 +73,9 @@ def make_plan(migration: Migration, ctx: JobContext) -> Plan:
         if migration.rolls_back is not None:
             ctx.step(f"Reading the restore point and {migration.target.name}")
             source = source_of_run(migration.rolls_back)
+        elif migration.is_repair:
+            ctx.step(f"Reading {migration.target.name}")
+            source = SourceReading({}, IdTable(), (), None)
         elif migration.source is None:
             ctx.step(f"Reading {migration.target.name}")
             source = source_of_base(migration.target, migration.selection)
@@ -92,7 +97,10 @@ def make_plan(migration: Migration, ctx: JobContext) -> Plan:
         for _ in range(TRIES):
             asked = _asked(migration)
             ctx.step("Comparing")
-            given = plan_input(migration, source, target)
+            if migration.is_repair:
+                given = _repair_input(migration, client, readings[0])
+            else:
+                given = plan_input(migration, source, target)
             plan = engine.make_plan(given)
             if edits := _ask_for_edits(client, plan, target.reading):
                 given = replace(given, target_edits={**given.target_edits, **edits})
@@ -192,6 +200,18 @@ def plan_input(migration: Migration, source: SourceReading, target: TargetReadin
         source_notes=source.notes,
         with_dependencies=migration.with_dependencies,
         **common,
+    )
+
+
+def _repair_input(
+    migration: Migration, client: SupersetClient, reading: EnvironmentReading
+) -> engine.PlanInput:
+    """What is damaged was not edited by hand: no baseline stands in the way of mending it."""
+    found = mend(migration, client, reading)
+    source = SourceReading(found.wanted, IdTable(), (), None)
+    target = TargetReading(found.reading, client.capabilities)
+    return replace(
+        plan_input(migration, source, target), baselines={}, removals=(), questions=found.questions
     )
 
 

@@ -12,7 +12,8 @@ from .reading import inventory_ids
 def ask_bystanders(attempt: Attempt) -> None:
     """Keep what each answers before anything is written. Not after that: a worker that goes on finds what was kept."""
     migration, plan = attempt.migration, attempt.row.plan
-    if not migration.verify or migration.maps_nothing or attempt.may_have_written:
+    puts_back = migration.maps_nothing and not migration.is_repair
+    if not migration.verify or puts_back or attempt.may_have_written:
         return
     found = bystanders.charts_of(plan)
     if not found or attempt.row.bystanders.exists():

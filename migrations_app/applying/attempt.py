@@ -11,6 +11,7 @@ from typing import Any
 from django.utils import timezone
 
 from environments.canonical.companions import Companion, CompanionKind
+from environments.canonical.damage import BY_ID, BY_UUID
 from environments.canonical.documents import DEPENDENCY_ORDER, Document, Kind
 from environments.connections import connect
 from environments.models import Environment
@@ -391,6 +392,14 @@ class Attempt:
         """Target uuids of all that the plan writes, companions included."""
         written = [item.uuid for item in self.items if item.action.writes]
         return written + [one.uuid for one in self.companions if one.action.writes]
+
+    @property
+    def mends(self) -> dict[str, str]:
+        """Of a repair, the dashboards whose damage readings mark, with what somebody said is meant; else nothing."""
+        if not self.migration.is_repair:
+            return {}
+        said = {item.uuid: str((item.row.answer or {}).get("answer", "")) for item in self.items}
+        return {uuid: choice if choice in (BY_UUID, BY_ID) else "" for uuid, choice in said.items()}
 
     @property
     def is_undo(self) -> bool:

@@ -20,6 +20,7 @@ from migrations_app.engine.plan import Action
 from migrations_app.errors import StalePlan
 from migrations_app.models import RunState
 from migrations_app.planning import same_for_comparison
+from migrations_app.repairing import without_marks
 from migrations_app.side_by_side import side_by_side
 
 from .attempt import Attempt
@@ -53,7 +54,7 @@ def check(attempt: Attempt) -> None:
         target_ids = attempt.target_ids()
         calls: list[Callable[[], Any]] = [
             attempt.target.detect,
-            lambda: fresh_reading(attempt.target, migration.target, target_ids),
+            lambda: fresh_reading(attempt.target, migration.target, target_ids, attempt.mends),
         ]
         if migration.source is not None:
             attempt.source = attempt.connect(migration.source)
@@ -189,7 +190,10 @@ def take_restore_point(attempt: Attempt) -> None:
     with attempt.step("restore_point", "Take the restore point") as step:
         with attempt.ctx.fenced():  # taken and known, or not taken
             snapshot = take_snapshot(
-                attempt.migration.target, attempt.before, Reason.RESTORE_POINT, attempt.ctx.job.actor
+                attempt.migration.target,
+                without_marks(attempt.before),
+                Reason.RESTORE_POINT,
+                attempt.ctx.job.actor,
             )
             attempt.put(restore_point=snapshot)
         step.result |= {"snapshot": snapshot.number, "assets": len(attempt.before.documents)}

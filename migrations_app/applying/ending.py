@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 from django.utils import timezone
 
 from environments.canonical.comparison import comparison_fingerprint
+from environments.canonical.damage import unmarked
 from environments.canonical.documents import Document, Documents
 from environments.models import Reason
 from environments.services import read_after_change
@@ -18,6 +19,7 @@ from migrations_app.engine.plan import Action
 from migrations_app.errors import RunFailed, StalePlan
 from migrations_app.models import Baseline, Migration, MigrationState, Pairing, Run, RunState
 from migrations_app.models import Mapping as PairMapping
+from migrations_app.repairing import without_marks
 from sstools.audit import services as audit
 from sstools.errors import JobCancelled
 from sstools.outages import OwnDatabaseFull, outage
@@ -40,7 +42,7 @@ def finish(attempt: Attempt, error: dict[str, Any] | None) -> None:
     with attempt.ctx.fenced():
         if attempt.may_have_written and attempt.after.complete:
             # What was just read is the newest there is: the next plan exports only what moves from here on.
-            take_snapshot(migration.target, attempt.after, Reason.AFTER_RUN, actor)
+            take_snapshot(migration.target, without_marks(attempt.after), Reason.AFTER_RUN, actor)
         keep_baselines(attempt, attempt.after)
         _keep_answers(attempt)
         attempt.put(
@@ -111,8 +113,18 @@ def keep_baselines(attempt: Attempt, after: EnvironmentReading, only: Collection
     # What stays by somebody's word stays accepted by it.
     known = Baseline.objects.filter(target=attempt.migration.target, accepted__isnull=False)
     accepted = dict(known.values_list("uuid", "accepted"))
+    brought = set()
+    if attempt.migration.is_repair:  # it brings nothing: what no run brought has no base by it
+        uuids = [item.uuid for item in attempt.items]
+        brought = set(
+            Baseline.objects.filter(target=attempt.migration.target, uuid__in=uuids).values_list(
+                "uuid", flat=True
+            )
+        )
     for item in attempt.items:
         if only is not None and item.uuid not in only:
+            continue
+        if attempt.migration.is_repair and item.uuid not in brought:
             continue
         if item.action == Action.REMOVE:
             gone.append(item.uuid)
@@ -125,12 +137,13 @@ def keep_baselines(attempt: Attempt, after: EnvironmentReading, only: Collection
             continue
         if attempt.was_read_back and item.action.writes and not as_planned(item, now):
             now = item.wanted  # it was read back as planned; what it is by now is somebody's edit, not ours
+        now, wanted = unmarked(now), unmarked(item.wanted)
         left.append(now)
         rows.append(
             Baseline(
                 target=attempt.migration.target,
                 uuid=item.uuid,
-                wanted=comparison_fingerprint(beside(item.wanted, now, item.aside)),
+                wanted=comparison_fingerprint(beside(wanted, now, item.aside)),
                 present=comparison_fingerprint(now),
                 document_id=now.fingerprint,
                 accepted=accepted.get(item.uuid) if item.action == Action.KEEP else None,
@@ -249,7 +262,7 @@ def _left(attempt: Attempt) -> Documents | None:
     so far that anybody could have.
     """
     if not attempt.is_resumed:
-        return attempt.after.documents if attempt.after is not None else None
+        return without_marks(attempt.after).documents if attempt.after is not None else None
     now = attempt.after or attempt.before
     left = dict(attempt.untouched.documents) if attempt.untouched is not None else {}
     done = attempt.done_before()
@@ -259,7 +272,7 @@ def _left(attempt: Attempt) -> Documents | None:
             left[item.uuid] = present
         elif item.uuid in done and item.wanted is not None:
             left[item.uuid] = item.wanted
-    return left
+    return {uuid: unmarked(document) for uuid, document in left.items()}
 
 
 def _lists(truth: Truth) -> dict[str, Any]:

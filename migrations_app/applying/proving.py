@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from environments.canonical.damage import unmarked
 from environments.canonical.documents import Document, Kind
 from environments.store import EnvironmentReading
 from migrations_app.engine.companions import beside, same
@@ -60,7 +61,7 @@ def look(attempt: Attempt, reading: EnvironmentReading, *, companions: bool = Tr
             written.append(item.uuid)
         else:
             unwritten.append(item.uuid)
-            if is_there != (item.uuid in base) or not same_for_comparison(base.get(item.uuid), now):
+            if is_there != (item.uuid in base) or not _same_but_for_marks(base.get(item.uuid), now):
                 between.append(item.uuid)
         if is_there and item.uuid not in base and item.action != Action.REMOVE:
             created.append(item.uuid)
@@ -119,6 +120,11 @@ def read_back(attempt: Attempt) -> None:
                 code="not_as_planned",
                 detail={"assets": truth.unwritten[:50]},
             )
+
+
+def _same_but_for_marks(was: Document | None, now: Document | None) -> bool:
+    """Of a repair: what was mended unseen counts as it was before."""
+    return same_for_comparison(was and unmarked(was), now and unmarked(now))
 
 
 def shows(item: Item, reading: EnvironmentReading) -> bool:

@@ -9,15 +9,24 @@ from environments.models import Asset, Environment
 from environments.reading import SMALL_ESTATE, read_everything, read_selected
 from environments.store import EnvironmentReading
 from environments.superset.client import SupersetClient
+from migrations_app.repairing import with_marks
 
 
 def fresh_reading(
-    client: SupersetClient, environment: Environment, ids: Mapping[Kind, set[int]]
+    client: SupersetClient,
+    environment: Environment,
+    ids: Mapping[Kind, set[int]],
+    mends: Mapping[str, str] | None = None,
 ) -> EnvironmentReading:
-    """Export now, believing no list: everything where the estate is small, else what is named with all it stands on."""
+    """Export now, believing no list: everything where the estate is small, else what is named with all it stands on.
+
+    `mends`: of a repair, the dashboards whose damage is to be marked, each with what somebody said is meant, or "".
+    """
     if not is_large(environment):
-        return read_everything(client, environment, fresh=True)
-    return read_selected(client, environment, ids)
+        reading = read_everything(client, environment, fresh=True)
+    else:
+        reading = read_selected(client, environment, ids)
+    return with_marks(client, reading, mends, mends) if mends else reading
 
 
 def is_large(environment: Environment) -> bool:

@@ -130,23 +130,16 @@ def _verify(attempt: Attempt) -> tuple[int, int] | None:
     target; and outside of it, which ran on the target before. Raises JobCancelled, which ends no more than the
     verification.
     """
-    if not attempt.migration.verify or attempt.migration.maps_nothing:
+    mends = attempt.migration.is_repair
+    if not attempt.migration.verify or (attempt.migration.maps_nothing and not mends):
         return None
     assert attempt.after is not None
     attempt.enter(RunState.VERIFYING, MigrationState.VERIFYING)
     ctx = attempt.ctx.without_cancel() if _wanted(attempt) == FINISH else attempt.ctx
     ctx.checkpoint(look=True)
-    with attempt.step("verify", "Verify each chart on source and target", asks=False) as step:
-        source = attempt.migration.source
-        assert source is not None
-        if (
-            attempt.source is None or attempt.source_reading is None
-        ):  # resumed: an attempt before had checked it
-            attempt.source = attempt.connect(source)
-            attempt.source_reading = fresh_reading(attempt.source, source, attempt.source_ids())
-        counts = verify_run(
-            attempt.row, ctx, attempt.source, attempt.source_reading, attempt.target, attempt.after
-        )
+    where = "of what was mended" if mends else "on source and target"
+    with attempt.step("verify", f"Verify each chart {where}", asks=False) as step:
+        counts = {} if mends else _ask_both_sides(attempt, ctx)
         step.result |= counts
         attempt.save(verdict_counts=counts)
         outside = ask_bystanders_again(attempt)
@@ -156,3 +149,14 @@ def _verify(attempt: Attempt) -> tuple[int, int] | None:
             sum(number for status, number in found.items() if is_red(status)) for found in (counts, outside)
         )
         return (red, red_outside) if red or red_outside else None
+
+
+def _ask_both_sides(attempt: Attempt, ctx: JobContext) -> dict[str, int]:
+    """How many charts of the plan have which verdict."""
+    source = attempt.migration.source
+    assert source is not None
+    assert attempt.after is not None
+    if attempt.source is None or attempt.source_reading is None:  # resumed: an attempt before had checked it
+        attempt.source = attempt.connect(source)
+        attempt.source_reading = fresh_reading(attempt.source, source, attempt.source_ids())
+    return verify_run(attempt.row, ctx, attempt.source, attempt.source_reading, attempt.target, attempt.after)

@@ -24,6 +24,7 @@ class ConflictCode(StrEnum):
     DIVERGED = "diverged"
     ACCEPTED = "accepted"
     IN_USE = "in_use"
+    TWO_TRUTHS = "two_truths"
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,8 @@ class Answer(StrEnum):
     LEAVE_OUT = "leave_out"  # not part of this migration
     ADOPT = "adopt"  # the target's own asset is this one: write into it, under its own uuid
     RENAME = "rename"  # bring ours beside it under another name
+    BY_UUID = "by_uuid"  # of a damaged layout: its uuids say which charts are meant
+    BY_ID = "by_id"  # its ids do, as the page shows it
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ class PlanInput:
     `removals` are uuids of the target to be removed (rollback). `unreadable_target`: what is there but could not be
     read, so that its absence from `target` means nothing. `target_ids` and `target_url`: how the target itself reads
     links. `annotations_apart`: those that an import deletes are written apart, as companions, and not compared here.
+    `questions`: what else has to be answered before these are written, by source uuid.
     Keys of `answers` are source uuids, or target uuids of removals.
     """
 
@@ -111,6 +114,7 @@ class PlanInput:
     version: str = ""
     target_ids: IdTable = field(default_factory=IdTable)
     target_url: str = ""
+    questions: Mapping[str, Conflict] = field(default_factory=dict)
     annotations_apart: bool = False
 
 
@@ -209,6 +213,7 @@ def make_plan(given: PlanInput) -> Plan:
     )
     members = {uuid: given.source[uuid] for uuid in pulled if given.source[uuid].kind != Kind.DATABASE}
     mapping, conflicts, wanted = _settle_identities(members, given)
+    conflicts = {**given.questions, **conflicts}
     out = {uuid for uuid in members if _is_left_out(uuid, given)}
     wanted = as_it_will_read(wanted, given, out)
     unmapped = mapping.unmapped(members[uuid] for uuid in members if uuid not in out)
