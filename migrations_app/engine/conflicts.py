@@ -57,9 +57,21 @@ def natural_key_conflicts(
             tables.setdefault(_table_key(item), []).append(item)
     found: dict[str, Conflict] = {}
     seen: dict[tuple[str, str], list[Document]] = {}
+    seen_slugs: dict[str, Document] = {}
+    becoming: dict[str, str] = {}  # target uuid -> the source's
     for uuid in sorted(wanted, key=lambda uuid: (uuid in left_out, uuid)):
         document = wanted[uuid]
-        if document.kind == Kind.DASHBOARD and document.body.get("slug"):
+        if uuid not in left_out and becoming.setdefault(document.uuid, uuid) != uuid:
+            first = wanted[becoming[document.uuid]]
+            found[uuid] = Conflict(
+                ConflictCode.DOUBLED,
+                f"Is paired with the same {document.kind.value} of the target as “{first.title}” of this plan: one of "
+                "the two would be lost.",
+                ("leave_out",) if document.kind == Kind.CHART else ("rename", "leave_out"),
+                first.uuid,
+                first.title,
+            )
+        elif document.kind == Kind.DASHBOARD and document.body.get("slug"):
             other = slugs.get(str(document.body["slug"]))
             if other is not None and other.uuid != document.uuid:
                 found[uuid] = Conflict(
@@ -70,6 +82,19 @@ def natural_key_conflicts(
                     other.uuid,
                     other.title,
                 )
+            else:
+                namesake = seen_slugs.get(str(document.body["slug"]), document)
+                if uuid not in left_out:
+                    seen_slugs.setdefault(str(document.body["slug"]), document)
+                if namesake.uuid != document.uuid:
+                    found[uuid] = Conflict(
+                        ConflictCode.DOUBLED,
+                        f"Has the slug of “{namesake.title}” of this plan, “{document.body['slug']}”: an import would "
+                        "write one over the other.",
+                        ("rename", "leave_out"),
+                        namesake.uuid,
+                        namesake.title,
+                    )
         elif document.kind == Kind.DATASET:
             others = [
                 other
@@ -80,15 +105,15 @@ def natural_key_conflicts(
                 found[uuid] = _table_conflict(document, others, document.uuid in target)
                 continue
             here = seen.setdefault(_table_key(document), [])
-            first = next((item for item in here if _may_match(document, item, False)), None)
-            if first is not None:
+            beside = next((item for item in here if _may_match(document, item, False)), None)
+            if beside is not None:
                 found[uuid] = Conflict(
                     ConflictCode.DOUBLED,
-                    f"Would land on the same table as “{first.title}” of this plan ({_full_name(document)}); "
+                    f"Would land on the same table as “{beside.title}” of this plan ({_full_name(document)}); "
                     "the target holds one dataset a table.",
                     ("rename", "leave_out"),
-                    first.uuid,
-                    first.title,
+                    beside.uuid,
+                    beside.title,
                 )
             elif uuid not in left_out:
                 here.append(document)

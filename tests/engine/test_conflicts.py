@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from environments.canonical.references import with_uuids
 from migrations_app.engine.conflicts import ConflictCode, natural_key_conflicts, renamed
 from tests.canonical.builders import one, raw_dashboard, raw_dataset, read, uid
 
@@ -80,6 +81,21 @@ def test_a_slug_that_belongs_to_another_dashboard() -> None:
     assert not natural_key_conflicts({ours.uuid: ours}, {ours.uuid: ours})
     empty = one(raw_dashboard(1, slug=""))
     assert not natural_key_conflicts({ours.uuid: empty}, {uid("d", 9): one(raw_dashboard(9, slug=""))})
+
+
+def test_two_of_one_plan_never_become_one() -> None:
+    one_, two = one(raw_dashboard(1, slug="s")), one(raw_dashboard(2, slug="s"))
+    found = natural_key_conflicts({one_.uuid: one_, two.uuid: two}, {})
+    assert {uuid: (item.code, item.options) for uuid, item in found.items()} == {
+        two.uuid: (ConflictCode.DOUBLED, ("rename", "leave_out"))
+    }
+    assert set(natural_key_conflicts({one_.uuid: one_, two.uuid: two}, {}, [one_.uuid])) == {one_.uuid}
+    other = one(raw_dashboard(2, slug="t"))
+    assert natural_key_conflicts({one_.uuid: one_, two.uuid: other}, {}) == {}
+    # Two of the source that are paired with one of the target.
+    partner = with_uuids(other, {other.uuid: one_.uuid})
+    found = natural_key_conflicts({one_.uuid: one_, two.uuid: partner}, {one_.uuid: one_})
+    assert {uuid: item.other_title for uuid, item in found.items()} == {two.uuid: one_.title}
 
 
 def test_a_renamed_dataset_reads_the_same_table_by_a_query() -> None:

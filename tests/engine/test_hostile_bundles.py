@@ -159,6 +159,13 @@ def test_two_datasets_on_one_table_are_a_conflict_and_not_one_dataset() -> None:
     assert decided(plan)[C2][0] == "blocked"
 
 
+def test_two_dashboards_of_one_slug_are_a_conflict_and_not_one_dashboard() -> None:
+    dashboards = [raw_dashboard(number, layout([chart_node(1, C1)]), slug="sales") for number in (1, 2)]
+    reading = read(files(*dashboards, raw_chart(1), raw_dataset(1), raw_database(1)))
+    conflicts = {item.uuid: item.conflict for item in planned(reading, {B1: THEIRS}).items if item.conflict}
+    assert {uuid: conflict.code.value for uuid, conflict in conflicts.items()} == {D2: "doubled"}
+
+
 def test_a_connection_of_the_same_name_or_uuid_is_never_among_what_is_written() -> None:
     for database in (raw_database(1, database_name="Warehouse"), raw_database(1, uuid=THEIRS)):
         source = database.data["uuid"]
