@@ -22,6 +22,7 @@ from .conflicts import Conflict, ConflictCode, natural_key_conflicts, renamed
 from .conversion import successors, was_converted
 from .diff import FieldChange, field_changes
 from .drift import Moved, who_moved
+from .lengths import length_problems
 from .mapping import AssetMapping, all_in_target_terms
 
 if TYPE_CHECKING:
@@ -222,6 +223,7 @@ def make_plan(given: PlanInput) -> Plan:
     problems = [
         *_missing_on_source(members, given),
         *document_problems([item for item in items if item.action.writes], given.target),
+        *length_problems(items, given.target, given.target_ids),
         *builder.problems,
     ]
     return Plan(

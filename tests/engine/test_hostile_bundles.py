@@ -190,7 +190,7 @@ def test_no_secret_of_a_connection_is_kept_and_none_is_needed() -> None:
         "private_key": "canary-2",
         "private_key_password": "canary-3",
     }
-    secrets = {
+    secrets: dict[str, Any] = {
         "sqlalchemy_uri": "postgresql://user:canary-4@host/db?sslpassword=canary-5",
         "password": "canary-6",
         "encrypted_extra": '{"credentials_info": {"private_key": "canary-7"}}',
@@ -198,7 +198,7 @@ def test_no_secret_of_a_connection_is_kept_and_none_is_needed() -> None:
         "ssh_tunnel": tunnel,
         "extra": {"engine_params": {"connect_args": {"password": "canary-9", "token": "canary-10"}}},
     }
-    masked = {
+    masked: dict[str, Any] = {
         "sqlalchemy_uri": "postgresql://user:XXXXXXXXXX@host/db",
         "ssh_tunnel": {**tunnel, "password": "XXXXXXXXXX"},
     }
@@ -240,6 +240,33 @@ def test_names_are_names_and_nothing_else(name: str) -> None:
     assert (again[D1].body["slug"], again[E1].body["schema"]) == (name or None, name or None)
 
 
+def test_names_that_the_target_has_no_room_for_are_errors_before_anything_is_written() -> None:
+    dashboard = raw_dashboard(1, layout([chart_node(1, C1)]), dashboard_title="d" * 501, slug="s" * 256)
+    long = [
+        dashboard,
+        raw_chart(1, slice_name="c" * 251),
+        raw_dataset(1, table_name="t" * 230),
+        raw_database(1),
+    ]
+    content = {
+        f"{name}/1.yaml": raw.data
+        for name, raw in zip(("dashboards", "charts", "datasets/d", "databases"), long, strict=True)
+    }
+    told = [
+        (problem.code, problem.uuid)
+        for problem in planned(read(content), {B1: THEIRS}).problems
+        if problem.severity.value == "error"
+    ]
+    assert told == [("name_too_long", uuid) for uuid in (C1, D1, D1)]
+    # “Warehouse TWO” is four characters longer, and those are too many for the permission on the dataset.
+    told = [
+        problem.uuid
+        for problem in planned(read(content), {B1: OTHER}).problems
+        if "permission" in problem.text
+    ]
+    assert told == [E1]
+
+
 def test_a_number_in_a_name_is_no_id() -> None:
     """Tools write trees without ids in the names of files: `Sales_2024.yaml` is the chart “Sales 2024”."""
     content = {
@@ -269,7 +296,7 @@ def test_a_chart_in_two_dashboards_is_one_chart() -> None:
 
 def test_a_table_in_two_databases_of_one_name_is_two_datasets_where_they_stay_two() -> None:
     """Two instances' trees put together, or two databases whose names give one file name."""
-    table = {"table_name": "orders", "schema": "sales"}
+    table: dict[str, Any] = {"table_name": "orders", "schema": "sales"}
     content = {
         "datasets/Sales/orders.yaml": raw_dataset(1, **table).data,
         "datasets/Sales/orders_1.yaml": raw_dataset(2, database_uuid=B2, **table).data,
@@ -286,7 +313,7 @@ def test_a_table_in_two_databases_of_one_name_is_two_datasets_where_they_stay_tw
 
 
 def test_five_megabytes_of_layout_are_moved_as_they_are() -> None:
-    texts = {
+    texts: dict[str, Any] = {
         f"MARKDOWN-{number}": {
             "type": "MARKDOWN",
             "id": f"MARKDOWN-{number}",
