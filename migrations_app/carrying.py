@@ -7,8 +7,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from environments.canonical.companions import FACETS, Companion, CompanionKind
+from environments.canonical.companions import FACETS, Companion, CompanionKind, Person, person_key
 from environments.canonical.ids import IdTable
+from environments.models import Environment
 from environments.store import companions_of, get_companions, put_documents
 from environments.superset.client import SupersetClient
 from environments.superset.companions import CompanionId, read_companions
@@ -46,6 +47,21 @@ class Read:
 
     side: Side = field(default_factory=Side)
     ids: Mapping[str, CompanionId] = field(default_factory=dict)
+
+
+#: What a pair of environments carries unless a migration says otherwise; packages that know register it in `ready()`.
+Defaults = Callable[[Environment, Environment], Mapping[str, str]]
+_defaults: list[Defaults] = []
+
+
+def register_defaults(defaults: Defaults) -> None:
+    """Asking twice changes nothing."""
+    if defaults not in _defaults:
+        _defaults.append(defaults)
+
+
+def defaults_between(source: Environment, target: Environment) -> dict[str, str]:
+    return {name: value for one in _defaults for name, value in one(source, target).items()}
 
 
 def clean_carrying(values: Mapping[str, object] | None) -> dict[str, str]:
@@ -189,6 +205,15 @@ def touched_by(run: Run) -> list[Touched]:
 
 
 # --- Keeping --------------------------------------------------------------------------------------------------------
+
+
+def names_in(plan: PlanRow) -> tuple[list[Person], list[str]]:
+    """The people and the roles of the source that companions of a plan name, each once, in their order."""
+    hashes = set(plan.companions.exclude(source_sha256="").values_list("source_sha256", flat=True))
+    found = get_companions(hashes).values()
+    people = {person_key(person): person for one in found for person in one.people}
+    roles = {role for one in found for role in one.roles}
+    return [people[key] for key in sorted(people)], sorted(roles)
 
 
 def losses_beside(migration: Migration) -> list[tuple[str, str]]:

@@ -281,6 +281,10 @@ class Plan(models.Model):
         return int(self.counts.get("blocked", 0))
 
     @property
+    def asset_write_count(self) -> int:
+        return sum(int(self.counts.get(action, 0)) for action in WRITES)
+
+    @property
     def write_count(self) -> int:
         """Number of all that it writes, companions included."""
         counts = (self.counts, self.companion_counts)

@@ -23,7 +23,7 @@ from sstools.roles import policy
 from sstools.roles.permissions import Permission
 
 from . import gates, promotions
-from .carrying import clean_carrying
+from .carrying import clean_carrying, defaults_between
 from .engine.plan import Answer
 from .errors import NotReady, PlanChanged, WrongConfirmation
 from .estate.services import request_comparison
@@ -59,7 +59,7 @@ def create_migration(
 ) -> Migration:
     """A draft that brings `selection` (uuids of dashboards, charts or datasets of `source`) to `target`.
 
-    `carrying`: what comes along, option by option (`engine.carrying.OPTIONS`); the rest has its default.
+    `carrying`: what comes along, option by option (`engine.carrying.OPTIONS`); the rest is as the route says.
     `copy_terms`: as a copy under uuids of its own (`engine.copies.Copy.to_json`), which may stand beside its source.
 
     `uuid`: where a request that may be repeated decides it; raises IntegrityError if there is such a migration already.
@@ -87,7 +87,7 @@ def create_migration(
         verify=verify,
         roll_back_when_red=roll_back_when_red,
         copy_terms=dict(copy_terms) if copy_terms else None,
-        carrying=clean_carrying(carrying),
+        carrying=clean_carrying({**defaults_between(source, target), **(carrying or {})}),
         created_by=actor,
     )
     audit.record(

@@ -338,8 +338,11 @@ SPECTACULAR_SETTINGS = {
     ],
     "ENUM_NAME_OVERRIDES": {  # several things have a `state`
         "AnswerEnum": ["take", "keep", "leave_out", "adopt", "rename"],
+        "ComeAlongEnum": ["off", "on"],
+        "CompanionKindEnum": "migrations_app.engine.companions.KIND_NAMES",
         "ComparedStateEnum": "migrations_app.comparing.listing.STATES",
         "DriftStateEnum": "migrations_app.drift.models.FindingState",
+        "KindEnum": "environments.models.KIND_CHOICES",
         "JobStateEnum": "sstools.jobs.models.State",
         "OriginEnum": "sstools.roles.models.Source",
         "SourceEnum": "sstools.jobs.models.Source",

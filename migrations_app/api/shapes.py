@@ -11,10 +11,22 @@ from rest_framework.reverse import reverse
 from environments.models import KIND_CHOICES, Environment
 from environments.store import get_documents
 from migrations_app import services
+from migrations_app.engine.carrying import OPTIONS, RECIPIENTS, Carrying
 from migrations_app.engine.checks import Severity
+from migrations_app.engine.companions import KIND_NAMES
 from migrations_app.engine.plan import Action, Answer
 from migrations_app.filters import find_environments
-from migrations_app.models import Bystander, Mapping, Migration, Plan, PlanItem, Run, RunStep, Verdict
+from migrations_app.models import (
+    Bystander,
+    Mapping,
+    Migration,
+    Plan,
+    PlanCompanion,
+    PlanItem,
+    Run,
+    RunStep,
+    Verdict,
+)
 from sstools.jobs.api import JobSerializer
 
 HASH_LENGTH = 12  # of a plan's hash that name it well enough for an apply
@@ -234,6 +246,21 @@ def _document(sha256: str | None) -> dict[str, Any] | None:
     return {"kind": document.kind.value, "uuid": document.uuid, "sha256": sha256, "body": document.body}
 
 
+class PlanCompanionSerializer(serializers.ModelSerializer[PlanCompanion]):
+    kind = serializers.ChoiceField(choices=KIND_NAMES, read_only=True)
+    action = serializers.ChoiceField(choices=[action.value for action in Action], read_only=True)
+    asset_uuid = serializers.CharField(
+        read_only=True, help_text="of the item whose owners, roles … it is; empty: an object of its own"
+    )
+    reason = serializers.CharField(read_only=True, help_text="why it is left out or blocked")
+    changes = shaped(serializers.ListField(child=serializers.CharField()), help_text="in sentences")
+
+    class Meta:
+        model = PlanCompanion
+        fields = ["kind", "uuid", "target_uuid", "asset_uuid", "title", "action", "reason", "changes"]
+        read_only_fields = fields
+
+
 class PlanSerializer(serializers.ModelSerializer[Plan]):
     url = serializers.SerializerMethodField()
     migration = serializers.UUIDField(source="migration.uuid", read_only=True)
@@ -250,6 +277,9 @@ class PlanSerializer(serializers.ModelSerializer[Plan]):
     databases = shaped(PlanDatabaseShape(many=True))
     mapping = serializers.DictField(read_only=True, help_text="what was mapped how, as used")
     items = PlanItemSerializer(many=True, read_only=True)
+    companions = PlanCompanionSerializer(
+        many=True, read_only=True, help_text="what comes along with the items and is in no export"
+    )
 
     class Meta:
         model = Plan
@@ -270,6 +300,7 @@ class PlanSerializer(serializers.ModelSerializer[Plan]):
             "mapping",
             "request_count",
             "items",
+            "companions",
         ]
         read_only_fields = fields
 
@@ -283,7 +314,26 @@ class PlanSerializer(serializers.ModelSerializer[Plan]):
 # --- Migrations ---------------------------------------------------------------------------------------------
 
 
+class CarryingSerializer(StrictSerializer):
+    """What comes along beside the assets, and how far."""
+
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        fields: dict[str, serializers.Field[Any, Any, Any, Any]] = {
+            option.name: serializers.ChoiceField(
+                choices=list(option.choices), required=False, help_text=f"{option.label}; not given: {option.default}"
+            )
+            for option in OPTIONS
+        }
+        fields[RECIPIENTS] = serializers.CharField(
+            required=False,
+            max_length=2000,
+            help_text="of alerts and reports: keep (not given), none, or e-mail addresses separated by commas",
+        )
+        return fields
+
+
 class MigrationSerializer(serializers.ModelSerializer[Migration]):
+    carrying = serializers.SerializerMethodField(help_text="what comes along beside the assets, every option")
     url = serializers.SerializerMethodField()
     source = EnvironmentBriefSerializer(read_only=True, allow_null=True)  # type: ignore[assignment]
     source_place = serializers.CharField(
@@ -317,6 +367,7 @@ class MigrationSerializer(serializers.ModelSerializer[Migration]):
             "with_dependencies",
             "verify",
             "roll_back_when_red",
+            "carrying",
             "counts",
             "plan_hash",
             "job",
@@ -328,6 +379,10 @@ class MigrationSerializer(serializers.ModelSerializer[Migration]):
 
     def get_url(self, migration: Migration) -> str:
         return reverse("api:migration", kwargs={"uuid": migration.uuid}, request=self.context.get("request"))
+
+    @extend_schema_field(CarryingSerializer)
+    def get_carrying(self, migration: Migration) -> dict[str, str]:
+        return Carrying(migration.carrying).to_json()
 
 
 class RunBriefSerializer(serializers.ModelSerializer[Run]):
@@ -430,6 +485,7 @@ class MigrationRequestSerializer(StrictSerializer):
     with_dependencies = serializers.BooleanField(required=False, default=True)
     verify = serializers.BooleanField(required=False, default=True)
     roll_back_when_red = serializers.BooleanField(required=False, default=False)
+    carrying = CarryingSerializer(required=False)
     map = database_entries(required=False)
     plan = serializers.BooleanField(required=False, default=False, help_text="also ask for a plan; see `job`")
 
@@ -446,6 +502,7 @@ class MigrationChangeSerializer(StrictSerializer):
     with_dependencies = serializers.BooleanField(required=False)
     verify = serializers.BooleanField(required=False)
     roll_back_when_red = serializers.BooleanField(required=False)
+    carrying = CarryingSerializer(required=False, help_text="options that are not named stay")
     override_reason = serializers.CharField(
         required=False,
         max_length=500,
@@ -485,7 +542,7 @@ class AnswersRequestSerializer(StrictSerializer):
     answers = serializers.DictField(
         child=AnswerField(allow_null=True),
         allow_empty=False,
-        help_text="uuid of an item -> keep, take, leave_out, adopt or rename; null takes an answer back",
+        help_text="uuid of an item -> one of the options of its conflict, or leave_out; null takes an answer back",
     )
     plan = serializers.BooleanField(
         required=False, default=False, help_text="also ask for a new plan: 202 with its job"
@@ -567,6 +624,14 @@ class MappingSerializer(serializers.ModelSerializer[Mapping]):
         serializers.DictField(child=serializers.DictField()),
         help_text="by uuid of the source: field -> value",
     )
+    people = shaped(
+        serializers.DictField(child=serializers.CharField()),
+        help_text="by e-mail address or user name on the source: user name on the target, empty for nobody",
+    )
+    roles = shaped(
+        serializers.DictField(child=serializers.CharField()),
+        help_text="by name on the source: name on the target, empty for none",
+    )
     updated_by = serializers.CharField(
         source="updated_by.username", default=None, read_only=True, allow_null=True
     )
@@ -577,8 +642,24 @@ class MappingSerializer(serializers.ModelSerializer[Mapping]):
 
     class Meta:
         model = Mapping
-        fields = ["source", "target", "databases", "substitutions", "renames", "updated_at", "updated_by"]
+        fields = [
+            "source",
+            "target",
+            "databases",
+            "substitutions",
+            "renames",
+            "people",
+            "roles",
+            "updated_at",
+            "updated_by",
+        ]
         read_only_fields = fields
+
+
+def names_field(text: str) -> serializers.DictField:
+    """Names to names; null forgets an entry."""
+    child = serializers.CharField(allow_blank=True, allow_null=True, max_length=256)
+    return serializers.DictField(child=child, required=False, help_text=f"{text}, null to forget")
 
 
 class MappingRequestSerializer(StrictSerializer):
@@ -589,6 +670,8 @@ class MappingRequestSerializer(StrictSerializer):
     renames = serializers.DictField(
         child=serializers.DictField(child=serializers.CharField(allow_blank=True)), required=False
     )
+    people = names_field("by e-mail address or user name on the source: user name on the target, empty for nobody")
+    roles = names_field("by name on the source: name on the target, empty for none")
 
 
 # --- Runs ---------------------------------------------------------------------------------------------------

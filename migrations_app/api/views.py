@@ -130,6 +130,7 @@ class MigrationViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewset
             selection=selection,
             actor=user,
             uuid=uuid,
+            carrying=data.get("carrying"),
             **{
                 name: data[name]
                 for name in ("title", "left_out", "with_dependencies", "verify", "roll_back_when_red")
@@ -258,7 +259,7 @@ def answer_migration(migration: Migration, request: Request, code: int) -> Respo
 
 def _plans() -> QuerySet[Plan]:
     items = PlanItem.objects.order_by("position")
-    return Plan.objects.select_related("migration").prefetch_related(Prefetch("items", items))
+    return Plan.objects.select_related("migration").prefetch_related(Prefetch("items", items), "companions")
 
 
 class PlanViewSet(mixins.RetrieveModelMixin, viewsets.GenericViewSet[Plan]):
@@ -342,7 +343,8 @@ class MappingView(APIView):
         data = _checked(MappingRequestSerializer, request)
         with transaction.atomic():
             entries = naming.name_databases(one, other, data.get("databases", {}))
-            forgotten = dict.fromkeys(Mapping.objects.between(one, other).databases)
+            known = Mapping.objects.between(one, other)
+            forgotten = dict.fromkeys(known.databases)
             services.save_mapping(
                 one,
                 other,
@@ -350,6 +352,8 @@ class MappingView(APIView):
                 databases={**forgotten, **entries},
                 substitutions=data.get("substitutions", []),
                 renames=data.get("renames", {}),
+                people={**dict.fromkeys(known.people), **data.get("people", {})},
+                roles={**dict.fromkeys(known.roles), **data.get("roles", {})},
             )
         return self._answer(one, other)
 
@@ -368,6 +372,8 @@ class MappingView(APIView):
             databases=databases,
             substitutions=data.get("substitutions"),
             renames=data.get("renames"),
+            people=data.get("people"),
+            roles=data.get("roles"),
         )
         return self._answer(one, other)
 

@@ -7,7 +7,7 @@ from typing import Any
 from environments.canonical.companions import FACETS, CompanionKind
 from environments.store import EnvironmentReading
 from migrations_app.carrying import Read, read_side
-from migrations_app.engine.companions import same
+from migrations_app.engine.companions import difference, same
 from migrations_app.engine.plan import Action
 from migrations_app.errors import RunFailed
 from migrations_app.models import PlanCompanion, Run
@@ -49,9 +49,9 @@ def moved_companions(attempt: Attempt) -> list[tuple[str, bool]]:
     """What is not as the plan saw it: in words, and whether on the source, which is asked. Raises SupersetError."""
     assert attempt.before is not None
     moved = [
-        (f"the {one.row.words} on the target", False)
+        (f"the {one.row.words} on the target ({difference(one.present, now)})", False)
         for one in attempt.companions
-        if not same(one.present, attempt.before.companions.get(one.uuid))
+        if not same(one.present, now := attempt.before.companions.get(one.uuid))
     ]
     from_source = [one for one in attempt.companions if one.source is not None]
     if attempt.source is None or attempt.source_reading is None or not from_source:
@@ -61,9 +61,9 @@ def moved_companions(attempt: Attempt) -> list[tuple[str, bool]]:
     read: Read = read_side(attempt.source, kinds, attempt.source_reading.ids, assets, whole=False)
     attempt.source_companion_ids = dict(read.ids)
     return moved + [
-        (f"the {one.row.words} on the source", True)
+        (f"the {one.row.words} on the source ({difference(one.source, now)})", True)
         for one in from_source
-        if not same(one.source, read.side.companions.get(one.row.uuid))
+        if not same(one.source, now := read.side.companions.get(one.row.uuid))
     ]
 
 

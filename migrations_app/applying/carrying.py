@@ -11,7 +11,7 @@ from functools import partial
 
 from environments.canonical.companions import Companion, CompanionKind
 from environments.superset.companions import Lookup, delete_companion, write_companion
-from migrations_app.engine.companions import same
+from migrations_app.engine.companions import difference, same
 from migrations_app.engine.plan import Action
 from migrations_app.errors import RunFailed
 from migrations_app.models import RunState, StepState
@@ -125,7 +125,7 @@ def _read_back(attempt: Attempt) -> None:
         step.result |= {"equal": len(attempt.companions) - len(wrong), "different": len(wrong)}
         for one in wrong:
             now = attempt.after.companions.get(one.uuid)
-            attempt.ctx.log("error", f"{one.row.words} {_difference(one, now)}")
+            attempt.ctx.log("error", f"{one.row.words} {difference(one.wanted, now)}")
         if wrong:
             raise RunFailed(
                 f"{len(wrong)} of what goes with the assets is not on the target as planned: "
@@ -133,16 +133,6 @@ def _read_back(attempt: Attempt) -> None:
                 code="not_as_planned",
                 detail={"companions": [one.uuid for one in wrong[:50]]},
             )
-
-
-def _difference(one: Carried, now: Companion | None) -> str:
-    if one.wanted is None:
-        return "is still there"
-    if now is None:
-        return "is not there"
-    wanted = one.wanted.body
-    fields = [name for name in wanted if wanted[name] != now.body.get(name)]
-    return f"differs in {', '.join(fields[:5])}"
 
 
 def _was_read_back(attempt: Attempt) -> bool:

@@ -150,6 +150,17 @@ class Carrying:
         value = self[RECIPIENTS]
         return () if value in RECIPIENT_CHOICES else tuple(_split(value))
 
+    @property
+    def words(self) -> list[tuple[str, str]]:
+        """What is otherwise than usual: label and meaning."""
+        said = [
+            (option.label, option.choices[self[option.name]])
+            for option in OPTIONS
+            if self[option.name] != option.default
+        ]
+        mail = self[RECIPIENTS]
+        return said + ([("Recipients", RECIPIENT_CHOICES.get(mail, mail))] if mail != KEEP else [])
+
     def to_json(self) -> dict[str, str]:
         """Every option with its value, defaults included."""
         return {name: self[name] for name in (*BY_NAME, RECIPIENTS)}

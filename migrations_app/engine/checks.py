@@ -236,17 +236,6 @@ def _says(document: Document, name: str) -> bool:
     return any(entry.get(inner) not in (None, "", [], {}) for entry in entries)
 
 
-#: What no import of any version carries, whatever the assets: shown with every plan.
-GENERAL_LOSSES: tuple[tuple[str, str], ...] = (
-    ("owners", "Owners: those of the target stay, and the account of ss-tools is added to what is written."),
-    ("roles", "Roles of dashboards, row-level security rules and permissions on new datasets."),
-    ("tags", "Tags."),
-    ("reports", "Alerts and reports."),
-    ("embedded", "Embedded configuration: the embedded uuid is another on every instance."),
-    ("people", "Favourites, permalinks and saved filter states."),
-)
-
-
 def needed_tables(items: Iterable[PlanItem]) -> dict[str, dict[str | None, set[str]]]:
     """The physical tables that datasets to be written read: target's database uuid -> schema -> table names."""
     needed: dict[str, dict[str | None, set[str]]] = {}

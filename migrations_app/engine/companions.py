@@ -45,6 +45,7 @@ _CARRIED_LOSSES = {
     "annotation_layer_target": CompanionKind.ANNOTATION_USE,
     "theme": CompanionKind.THEME_USE,
 }
+KIND_NAMES = [kind.value for kind in CompanionKind]
 WORDS: Mapping[CompanionKind, str] = {
     CompanionKind.TAG: "tag",
     CompanionKind.ANNOTATION_LAYER: "annotation layer",
@@ -580,6 +581,22 @@ def beside(document: Document, other: Document | None, kinds: Collection[Compani
     if document.kind == Kind.DASHBOARD and CompanionKind.THEME_USE in kinds:
         return document.replace(theme_uuid=other.body.get("theme_uuid"))
     return document
+
+
+def difference(planned: Companion | None, now: Companion | None) -> str:
+    """In words, what is not as it was planned or seen: "is not there", "differs in roles, clause"."""
+    if planned is None:
+        return "is there"
+    if now is None:
+        return "is not there"
+    one, other = comparable(planned), comparable(now)
+    fields = [
+        name
+        for name in {**one, **other, "active": None}
+        if canonical_json([(one if name in one else planned.body).get(name)])
+        != canonical_json([(other if name in other else now.body).get(name)])
+    ]
+    return f"differs in {', '.join(name.replace('_', ' ') for name in fields[:5])}"
 
 
 # --- Putting back ---------------------------------------------------------------------------------------------------

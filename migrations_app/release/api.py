@@ -16,7 +16,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from environments.models import Environment
-from migrations_app.api.shapes import MigrationDetailSerializer
+from migrations_app.api.shapes import CarryingSerializer, MigrationDetailSerializer
 from migrations_app.models import Migration
 from sstools.errors import Invalid
 from sstools.notices.models import Webhook
@@ -239,6 +239,9 @@ class RouteSerializer(ApproversSerializer):
     target = serializers.CharField(max_length=60, help_text="slug of the environment")
     verify = serializers.BooleanField(required=False)
     roll_back_when_red = serializers.BooleanField(required=False)
+    carrying = CarryingSerializer(
+        required=False, help_text="what comes along with migrations by this route, unless they say otherwise"
+    )
     webhooks = serializers.ListField(
         child=serializers.CharField(max_length=100), required=False, help_text="names"
     )
@@ -254,6 +257,7 @@ class RouteMigrationSerializer(serializers.Serializer[Any]):
     )
     title = serializers.CharField(required=False, allow_blank=True, default="", max_length=200)
     with_dependencies = serializers.BooleanField(required=False, default=True)
+    carrying = CarryingSerializer(required=False, help_text="instead of what the route says")
 
 
 class RouteViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Route]):

@@ -7,6 +7,7 @@ from django import forms
 from django.contrib.auth import get_user_model
 
 from environments.models import Environment
+from migrations_app.carrying_forms import PREFIX, CarryingForm
 from sstools.notices.models import Webhook
 from sstools.roles import policy
 from sstools.roles.models import Group
@@ -14,6 +15,8 @@ from sstools.roles.permissions import Permission
 
 from .models import MOST_APPROVALS, Protection, Route
 from .windows import DAYS
+
+__all__ = ["PREFIX", "FreezeForm", "ProtectionForm", "RouteForm"]
 
 WINDOW_ROWS = 4
 
@@ -120,7 +123,7 @@ class FreezeForm(forms.Form):
     reason = forms.CharField(max_length=300, help_text="Shown to whoever is stopped by it.")
 
 
-class RouteForm(ApproversForm):
+class RouteForm(ApproversForm, CarryingForm):
     name = forms.CharField(max_length=100)
     description = forms.CharField(max_length=500, required=False)
     source = forms.ModelChoiceField(Environment.objects.none(), label="From")
@@ -160,7 +163,7 @@ class RouteForm(ApproversForm):
                 "is_enabled": True,
                 **(kwargs.get("initial") or {}),
             }
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, chosen=route.carrying if route is not None else None, **kwargs)
         seen = Environment.objects.visible_to(user)
         where = policy.scopes(user, Permission.ROUTE_EDIT)
         targets = seen if where.everything else seen.filter(uuid__in=where.uuids("environment"))

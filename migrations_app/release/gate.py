@@ -62,8 +62,12 @@ def protection_of(environment: Environment) -> Protection:
 
 
 def routes_of(migration: Migration) -> list[Route]:
-    """The route that it takes; without one every route that leads the same way, so that nobody walks beside it."""
+    """The route that it takes; without one every route that leads the same way, so that nobody walks beside it: of a file
+    every route to its target, as anybody may have made it anywhere.
+    """
     chosen = list(Route.objects.filter(uses__migration=migration))
+    if migration.is_of_file:
+        return list(Route.objects.filter(target=migration.target_id, is_enabled=True))
     if chosen or migration.source_id is None:
         return chosen
     return list(Route.objects.filter(source=migration.source_id, target=migration.target_id, is_enabled=True))
@@ -101,6 +105,12 @@ def needs_of(migration: Migration) -> list[Need] | None:
     rules: list[tuple[Approvers, str]] = [(protection, str(migration.target))]
     rules += [(route, f"the route {route}") for route in routes_of(migration)]
     return [Need(rule.approvals, rule, of) for rule, of in rules if rule.approvals and not rule._state.adding]
+
+
+def carrying_between(source: Environment, target: Environment) -> dict[str, str]:
+    """For `carrying`: what the route between two environments says; nothing where there are several of them."""
+    routes = Route.objects.filter(source=source, target=target, is_enabled=True)[:2]
+    return dict(routes[0].carrying) if len(routes) == 1 else {}
 
 
 def standing(migration: Migration) -> gates.Approval:

@@ -14,6 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from environments.models import Environment
+from migrations_app.engine.carrying import Carrying
 from migrations_app.models import Migration, Plan, Run
 from sstools.notices.models import Webhook
 from sstools.roles import policy
@@ -57,7 +58,9 @@ class Route(Approvers):
     target = models.ForeignKey(Environment, on_delete=models.PROTECT, related_name="routes_to")
     verify = models.BooleanField(default=True)
     roll_back_when_red = models.BooleanField(default=False)
-    carrying = models.JSONField(default=dict, blank=True)  # as of a migration: what comes along with the assets
+    carrying = models.JSONField(
+        default=dict, blank=True
+    )  # as of a migration: what comes along with the assets
     webhooks: Any = models.ManyToManyField(Webhook, blank=True, related_name="+")
     is_enabled = models.BooleanField(default=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -75,6 +78,11 @@ class Route(Approvers):
 
     def get_absolute_url(self) -> str:
         return reverse("release:route", args=[self.slug])
+
+    @property
+    def carrying_words(self) -> list[tuple[str, str]]:
+        """What comes along otherwise than usual: (what, how)."""
+        return Carrying(self.carrying).words
 
     @property
     def concerns(self) -> list[Environment]:

@@ -21,7 +21,7 @@ from sstools.roles.permissions import Permission
 from sstools.web.htmx import go_to, render_page
 
 from . import gate, services
-from .forms import FreezeForm, ProtectionForm, RouteForm
+from .forms import PREFIX, FreezeForm, ProtectionForm, RouteForm
 from .models import FreezePeriod, Route
 
 # --- The approval of a plan ---------------------------------------------------------------------------------------
@@ -141,7 +141,8 @@ def route_edit(request: HttpRequest, slug: str = "") -> HttpResponse:
     form = RouteForm(request.POST or None, user=request.user, route=route)
     if request.method == "POST" and form.is_valid():
         try:
-            saved = services.save_route(route, form.cleaned_data, actor=request.user)
+            values = {**form.cleaned_data, "carrying": form.carrying}
+            saved = services.save_route(route, values, actor=request.user)
         except Invalid as error:
             _add_errors(form, error)
         else:
@@ -240,6 +241,7 @@ def freeze_end(request: HttpRequest, uuid: Any) -> HttpResponse:
 
 
 def _add_errors(form: Any, error: Invalid) -> None:
-    for name, texts in (error.errors or {"": [error.message]}).items():
+    for key, texts in (error.errors or {"": [error.message]}).items():
+        name = key.replace("carrying.", PREFIX)
         for text in texts:
             form.add_error(name if name in form.fields else None, text)

@@ -81,6 +81,7 @@ def _page(
                 for kind, label in KIND_LABELS.items()
                 if kind in names
             ],
+            "beside_count": plan.write_count - plan.asset_write_count,
             "write_count": plan.counts.get("create", 0) + plan.counts.get("update", 0),
             "remove_count": plan.counts.get("remove", 0),
             "error_count": len(plan.errors),

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.views.decorators.http import require_http_methods
 
+from environments.canonical.companions import person_key, person_name
 from environments.models import Asset
 from migrations_app import services
+from migrations_app.carrying import names_in
+from migrations_app.carrying_forms import PREFIX, CarryingForm
+from migrations_app.engine.carrying import Carrying
 from migrations_app.models import Mapping, Migration
 from sstools.errors import Conflict, Invalid
 from sstools.web.htmx import go_to, render_page
@@ -71,47 +76,61 @@ class DatabaseRow:
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def migration_map(request: HttpRequest, number: int) -> HttpResponse:
-    """POST `target:<uuid>`, `schema:<uuid>:<name>`, `catalog:<uuid>:<name>`, repeated `find`, `replace`, `how`."""
+    """POST `target:<uuid>`, `schema:<uuid>:<name>`, `catalog:<uuid>:<name>`, repeated `find`, `replace`, `how`;
+    `carrying_<option>`, `person:<who>` and `role:<name>`.
+    """
     migration = find_migration(request, number)
-    if migration.source is None:
+    if migration.maps_nothing:
         return go_to(request, "migrations_app:plan", migration.number)
-    mapping = Mapping.objects.between(migration.source, migration.target)
+    mapping = Mapping.objects.between(migration.terms, migration.target)
     rows = _rows(migration, mapping)
     substitutions = [dict(row) for row in mapping.substitutions]
+    beside = _Beside(migration, mapping, request.POST if request.method == "POST" else None)
+    page = partial(_page, request, migration, beside, rows)
     if request.method != "POST":
-        return _page(request, migration, rows, _with_empty(substitutions, EMPTY_ROWS))
+        return page(_with_empty(substitutions, EMPTY_ROWS))
     _take_over(rows, request.POST)
     entered = _entered_substitutions(request.POST)
     do = request.POST.get("do", "")
     if do == "add":
-        return _page(request, migration, rows, _with_empty(entered, EMPTY_ROWS + 1))
+        return page(_with_empty(entered, EMPTY_ROWS + 1))
     if do.startswith("drop:"):
         kept = [row for index, row in enumerate(entered) if str(index) != do.removeprefix("drop:")]
-        return _page(request, migration, rows, _with_empty(kept, EMPTY_ROWS))
+        return page(_with_empty(kept, EMPTY_ROWS))
+    if not beside.form.is_valid():
+        return page(_with_empty(entered, EMPTY_ROWS), None, 422)
     try:
         services.save_mapping(
-            migration.source,
+            migration.terms,
             migration.target,
             actor=request.user,
             databases=_to_save(rows, mapping),
             substitutions=[{**row, "is_pattern": row["is_pattern"]} for row in entered],
+            people=beside.entered("person", mapping.people),
+            roles=beside.entered("role", mapping.roles),
         )
         if migration.is_open:
+            if beside.was_shown:
+                services.update_migration(migration, actor=request.user, carrying=beside.form.carrying)
             services.request_plan(migration, actor=request.user)
     except Invalid as error:
         for row in rows:
             row.error = " ".join(error.errors.get(f"databases.{row.uuid}", []))
         for index, entry in enumerate(entered):
             entry["error"] = " ".join(error.errors.get(f"substitutions.{index}", []))
-        return _page(request, migration, rows, _with_empty(entered, EMPTY_ROWS), error, error.status)
+        for name, texts in error.errors.items():
+            if name.startswith("carrying."):
+                beside.form.add_error(name.replace("carrying.", PREFIX), texts)
+        return page(_with_empty(entered, EMPTY_ROWS), error, error.status)
     except Conflict as error:
-        return _page(request, migration, rows, _with_empty(entered, EMPTY_ROWS), error, error.status)
+        return page(_with_empty(entered, EMPTY_ROWS), error, error.status)
     return go_to(request, "migrations_app:map", migration.number)
 
 
 def _page(
     request: HttpRequest,
     migration: Migration,
+    beside: _Beside,
     rows: list[DatabaseRow],
     substitutions: list[dict[str, Any]],
     problem: Exception | None = None,
@@ -125,10 +144,64 @@ def _page(
         "rows": rows,
         "open_count": sum(not row.target for row in rows),
         "substitutions": substitutions,
+        "form": beside.form,
+        "people": beside.people,
+        "roles": beside.roles,
         "problem": problem,
         "new_connection_url": new_connection_url(migration.target),
     }
     return render_page(request, "migrations_app/map.html", "migrations_app/_map.html", context, status=status)
+
+
+@dataclass
+class Who:
+    """Somebody, or a role, of the source: `key` is what the mapping goes by, `target` who that is on the target.
+    `is_nobody`: it was decided that there is none.
+    """
+
+    key: str
+    name: str
+    target: str
+    is_nobody: bool
+
+
+#: What is typed where somebody has no counterpart, and is to have none.
+NOBODY = "-"
+
+
+class _Beside:
+    """What comes along beside the assets: the options of this migration, and whose names differ on the target."""
+
+    def __init__(self, migration: Migration, mapping: Mapping, data: QueryDict | None) -> None:
+        self.data = data
+        self.was_shown = data is not None and any(key.startswith(PREFIX) for key in data)
+        chosen = migration.carrying
+        self.form = CarryingForm(data if self.was_shown else None, chosen=chosen)
+        if data is not None and not self.was_shown:
+            self.form = CarryingForm(
+                {PREFIX + name: value for name, value in Carrying(chosen).to_json().items()}
+            )
+        plan = migration.plan or migration.plans.first()
+        people, roles = names_in(plan) if plan is not None else ([], [])
+        named = {person_key(person): person_name(person) for person in people}
+        self.people = self._rows("person", {**{key: key for key in mapping.people}, **named}, mapping.people)
+        self.roles = self._rows("role", {name: name for name in (*mapping.roles, *roles)}, mapping.roles)
+
+    def _rows(self, prefix: str, names: dict[str, str], known: dict[str, str]) -> list[Who]:
+        rows = []
+        for key, name in sorted(names.items()):
+            target = NOBODY if known.get(key) == "" else known.get(key, "")
+            if self.data is not None:
+                target = str(self.data.get(f"{prefix}:{key}", target)).strip()[:256]
+            rows.append(Who(key, name, target, target == NOBODY))
+        return rows
+
+    def entered(self, prefix: str, known: dict[str, str]) -> dict[str, str | None] | None:
+        """For the service: what was typed, "" for nobody, None for what is no longer said."""
+        assert self.data is not None
+        rows = self.people if prefix == "person" else self.roles
+        given = {row.key: row for row in rows if f"{prefix}:{row.key}" in self.data}
+        return {key: "" if row.is_nobody else row.target or None for key, row in given.items()} or None
 
 
 # --- What there is to map -------------------------------------------------------------------------------------------
@@ -163,7 +236,8 @@ def _of_plan(entry: dict[str, Any]) -> DatabaseRow:
 
 
 def _of_inventory(migration: Migration) -> list[DatabaseRow]:
-    assert migration.source is not None
+    if migration.source is None:
+        return []  # of a file the first plan tells
     datasets = [
         member.uuid
         for member in closure_of(migration.source, migration.selection)

@@ -20,6 +20,7 @@ from migrations_app.models import Migration, Plan, PlanItem
 from sstools.errors import Conflict, Invalid
 from sstools.web.htmx import go_to, render_page
 
+from . import beside
 from .common import KIND_LABELS, find_migration, page_context, superset_link, superset_links
 
 #: Rows of one kind on the overview; the rest is behind a link to the list of that kind.
@@ -87,6 +88,7 @@ WORDS = {
     "table_taken": "table taken",
     "doubled": "same table twice",
     "in_use": "still used",
+    "two_truths": "two truths",
 }
 ANSWERED = {
     "take": "taken from the source",
@@ -94,6 +96,8 @@ ANSWERED = {
     "leave_out": "left out",
     "adopt": "adopted: the target's own is this one",
     "rename": "brought under another name",
+    "by_uuid": "mended by the uuids of its layout",
+    "by_id": "mended by the ids of its layout",
 }
 
 
@@ -256,6 +260,7 @@ def _plan_context(
         "override_form": context.get("override_form") or OverrideForm(),
         "losses": _losses(plan, index),
         "affected": _affected(plan, index),
+        "companions": beside.listed(migration, plan),
         "why_not": services.why_not_applicable(migration, with_gates=False) if migration.is_open else "",
         **_items(request, plan, by_kind),
     }
@@ -305,6 +310,12 @@ def _choice(option: str, item: PlanItem, conflict: dict[str, Any], migration: Mi
             "keep": Choice("keep", "Keep it", f"It stays on {target}."),
             "take": Choice("take", "Remove it anyway", "What stands on it will no longer work."),
         }.get(option, Choice(option, option, ""))
+    if option == "by_uuid":
+        text = "The layout was written with the ids of another instance: its uuids say which charts belong there."
+        return Choice("by_uuid", "The uuids", text)
+    if option == "by_id":
+        text = "What people see today is right: the uuids are left over, as in a copy made with its charts."
+        return Choice("by_id", "The ids, as it shows today", text)
     if option == "keep":
         if code == "table_taken":
             return Choice(

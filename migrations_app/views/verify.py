@@ -16,12 +16,15 @@ from migrations_app import bystanders, leftovers, run_page, services
 from migrations_app.models import Migration, Run, RunState, StepState
 from sstools.errors import Conflict, Invalid
 from sstools.jobs.models import UNFINISHED, Job
+from sstools.texts import counted
 from sstools.web.htmx import go_to, render_page, wants_fragment
 
+from . import beside
 from .common import KIND_LABELS, find_migration, page_context, superset_link, superset_links
 from .progress import find_run, log_context, run_context
 
 PAGE_SIZE = 50
+MOST_LOSSES = 100
 VERDICTS = ("failed", "differs", "failed_on_both", "not_checkable", "ok")
 PURPOSES = (
     ("sign_in", "sign in"),
@@ -74,6 +77,12 @@ def verify_page(
             | _written(request, migration, run)
             | _verdicts(request, migration, run)
             | _bystanders(run)
+            | {
+                "came_along": beside.written(run),
+                "embedded": run_page.embedded(run),
+                "losses": run.plan.losses[:MOST_LOSSES],
+                "losses_left": max(0, len(run.plan.losses) - MOST_LOSSES),
+            }
         )
     return render_page(
         request, "migrations_app/verify.html", None, {**context, **(more or {})}, status=status
@@ -314,7 +323,7 @@ def _verdicts(request: HttpRequest, migration: Migration, run: Run) -> dict[str,
         "verdict_counts": [(name, counts[name]) for name in VERDICTS if counts[name]],
         "status": status if status in VERDICTS else "",
         "words": words,
-        "live_text": f"{page.paginator.count} charts",
+        "live_text": counted(page.paginator.count, "chart"),
     }
 
 
