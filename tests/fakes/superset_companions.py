@@ -177,6 +177,8 @@ class Companions(Bundles):
                 self._untag(number)
             return httpx.Response(200, json={"message": "OK"})
         fields = self._valid(resource, json.loads(request.content), number)
+        if fields.get("recipients") == [] and self.number < (6, 1):
+            del fields["recipients"]
         self.objects[resource][number] |= fields
         return httpx.Response(200, json={"id": number, "result": fields})
 
@@ -402,4 +404,5 @@ class Companions(Bundles):
                 self.make(resource, data)
             else:
                 rows[known] |= data
-        return httpx.Response(200, json={"message": "OK"})
+        said = "Theme imported successfully" if resource == "theme" else "OK"
+        return httpx.Response(200, json={"message": said})

@@ -219,6 +219,8 @@ def check_changes(side: Side) -> None:
     """
     read = side.read()
     lookup = side.lookup(read)
+    no_one = version_tuple(side.client.capabilities.version) >= (6, 1, 0)
+    other: list[dict[str, Any]] = [{"type": "Slack", "target": "#bi", "cc": "", "bcc": ""}]
     changes: dict[CompanionKind, dict[str, Any]] = {
         CompanionKind.TAG: {"description": "Other money"},
         CompanionKind.ANNOTATION_LAYER: {
@@ -230,7 +232,7 @@ def check_changes(side: Side) -> None:
         CompanionKind.RLS: {"clause": "1 = 1", "filter_type": "Base", "roles": [], "description": "New"},
         CompanionKind.EMBEDDED: {"allowed_domains": []},
         CompanionKind.SAVED_QUERY: {"label": "Lines too", "sql": "select 2"},
-        CompanionKind.REPORT: {"active": False, "crontab": "1 1 1 1 1", "recipients": []},
+        CompanionKind.REPORT: {"active": False, "crontab": "1 1 1 1 1", "recipients": [] if no_one else other},
         CompanionKind.TAGS: {"tags": ["Finance: 2024", "a, b"]},
         CompanionKind.THEME: {"name": "Day", "json_data": {"token": {}}},
     }  # fmt: skip
@@ -241,7 +243,7 @@ def check_changes(side: Side) -> None:
             assert write_companion(side.client, wanted[uuid], read.ids[uuid], lookup) == read.ids[uuid]
     after = side.read()
     for uuid, companion in wanted.items():
-        assert after.documents[uuid].body == companion.body
+        assert after.documents[uuid].body == companion.body, companion.kind
     assert {wanted[uuid].kind for uuid in wanted} >= set(changes) - {CompanionKind.THEME}
 
 

@@ -167,6 +167,18 @@ def test_a_webhook_is_never_read_and_never_lost() -> None:
         write_companion(side.client, alert.replace(name="Another"), None, side.lookup(read))
 
 
+def test_an_older_superset_cannot_take_all_recipients_and_says_so() -> None:
+    fake, side = scene("6.0.0")
+    read, before = side.read([CompanionKind.REPORT]), fake.companion_state()
+    for report in read.documents.values():
+        with pytest.raises(SupersetRefused, match="cannot take all recipients"):
+            write_companion(
+                side.client, report.replace(recipients=[]), read.ids[report.uuid], side.lookup(read)
+            )
+    assert fake.companion_state() == before
+    assert read.documents
+
+
 def test_an_answer_that_is_lost_is_not_asked_for_again() -> None:
     fake, side = scene()
     read = side.read([CompanionKind.RLS])

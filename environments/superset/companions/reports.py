@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from environments.canonical.companions import Companion, CompanionKind, sorted_people
 from environments.canonical.documents import Kind
 from environments.superset.client import SupersetClient
+from environments.superset.versions import version_tuple
 
 from .reading import Adapter, CompanionId, Lookup, Reader, parsed, refuse
 
@@ -128,9 +129,17 @@ def _recipients(
     client: SupersetClient, body: Mapping[str, Any], existing: CompanionId | None
 ) -> list[dict[str, Any]]:
     held: dict[str, Any] = {}
-    if existing is not None and any(item.get("withheld") for item in body["recipients"]):
+    if existing is not None and (
+        not body["recipients"] or any(item.get("withheld") for item in body["recipients"])
+    ):
         for item in client.get("report", existing).get("recipients") or ():
             held[_recipient(item)["target"]] = parsed(item.get("recipient_config_json"))
+    # Before 6.1 an empty list changes nothing, with a 200 (ReportScheduleDAO.update, S4.1 S5.0 S6.0, L4.1; L6.1).
+    if held and not body["recipients"] and (0, 0, 0) < version_tuple(client.capabilities.version) < (6, 1, 0):
+        refuse(
+            f"Superset {client.capabilities.version} cannot take all recipients from “{body['name']}”. Nothing was "
+            "written; leave one, or remove it there."
+        )
     found = []
     for item in body["recipients"]:
         if not item.get("withheld"):
