@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid as uuid_module
+from functools import cached_property
 from typing import Any, Self
 
 from django.conf import settings
@@ -20,8 +21,10 @@ from .engine.companions import companion_words
 
 
 class MappingQuerySet(models.QuerySet["Mapping"]):
-    def between(self, source: Environment, target: Environment) -> Mapping:
-        """The mapping of a pair of environments, empty if there is none yet (not saved)."""
+    def between(self, source: Environment | None, target: Environment) -> Mapping:
+        """The mapping of a pair of environments, empty if there is none yet (not saved). Source None: of files of which
+        nobody said where they are from.
+        """
         return self.filter(source=source, target=target).first() or Mapping(source=source, target=target)
 
 
@@ -36,7 +39,9 @@ class Mapping(models.Model):
     target; `roles`: name -> name; the empty text: nobody, none. What they do not name is matched by e-mail and name.
     """
 
-    source = models.ForeignKey(Environment, on_delete=models.CASCADE, related_name="mappings_from")
+    source = models.ForeignKey(
+        Environment, null=True, blank=True, on_delete=models.CASCADE, related_name="mappings_from"
+    )
     target = models.ForeignKey(Environment, on_delete=models.CASCADE, related_name="mappings_to")
     databases = models.JSONField(default=dict, blank=True)
     substitutions = models.JSONField(default=list, blank=True)
@@ -51,10 +56,15 @@ class Mapping(models.Model):
     objects = MappingQuerySet.as_manager()
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["source", "target"], name="one_mapping_per_pair")]
+        constraints = [
+            models.UniqueConstraint(fields=["source", "target"], name="one_mapping_per_pair"),
+            models.UniqueConstraint(
+                fields=["target"], condition=models.Q(source=None), name="one_mapping_for_files_per_target"
+            ),
+        ]
 
     def __str__(self) -> str:
-        return f"{self.source} → {self.target}"
+        return f"{self.source or 'files'} → {self.target}"
 
 
 class Pairing(models.Model):
@@ -221,9 +231,27 @@ class Migration(models.Model):
         return self.source_place.startswith("repair:")
 
     @property
+    def is_of_file(self) -> bool:
+        """Its assets come from a file that somebody uploaded: `file:<uuid>`."""
+        return self.source_place.startswith("file:")
+
+    @cached_property
+    def file(self) -> UploadedBundle | None:
+        """The file that its assets come from, None if it is forgotten, or if they come from elsewhere."""
+        if not self.is_of_file:
+            return None
+        uuid = self.source_place.removeprefix("file:")
+        return UploadedBundle.objects.select_related("origin").filter(uuid=uuid).first()
+
+    @property
+    def terms(self) -> Environment | None:
+        """In whose terms its source is: the environment that it is, or that its file was exported from."""
+        return self.source or (self.file.origin if self.file is not None else None)
+
+    @property
     def maps_nothing(self) -> bool:
         """What it takes is the target's own of before: in its terms already, and with no source to verify against."""
-        return self.source_id is None
+        return self.source_id is None and not self.is_of_file
 
     @property
     def source_name(self) -> str:
@@ -232,6 +260,8 @@ class Migration(models.Model):
             return f"before run {self.rolls_back_id}"
         if self.is_repair:
             return "repair"
+        if self.is_of_file:
+            return self.file.name if self.file is not None else "a file"
         return self.source.name if self.source is not None else "last applied"
 
 
@@ -544,4 +574,4 @@ class Bystander(models.Model):
         return f"{self.status or 'asked'} {self.title}"
 
 
-from .comparing import models as _comparing  # noqa: E402, F401  Django finds the models of this app from here
+from .comparing.models import UploadedBundle  # noqa: E402  Django finds the models of this app from here
