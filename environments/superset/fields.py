@@ -6,8 +6,9 @@ test holds this table against the import schemas of the four releases themselves
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from .versions import TESTED, Capabilities, version_tuple
 
@@ -89,6 +90,51 @@ FIELDS: tuple[Field, ...] = (
     Field("database", "extra.schema_options", (5, 0), "options of single schemas do not hold", _EXTRA),
     Field("database", "extra.per_user_caching", (6, 1), "the cache is shared by all users", _EXTRA),
 )
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+#: What the imports of all four releases know; the same schemas.
+COMMON: Mapping[str, frozenset[str]] = {
+    "dashboard": _names(
+        "certification_details certified_by css dashboard_title description external_url is_managed_externally metadata"
+        " position published slug uuid version"
+    ),
+    "chart": _names(
+        "cache_timeout certification_details certified_by dataset_uuid description external_url is_managed_externally"
+        " params query_context slice_name uuid version viz_type"
+    ),
+    "dataset": _names(
+        "always_filter_main_dttm cache_timeout catalog columns data database_uuid default_endpoint description"
+        " external_url extra fetch_values_predicate filter_select_enabled is_managed_externally main_dttm_col metrics"
+        " normalize_columns offset params schema sql table_name template_params uuid version"
+        " columns.advanced_data_type columns.column_name columns.description columns.expression columns.extra"
+        " columns.filterable columns.groupby columns.is_active columns.is_dttm columns.python_date_format columns.type"
+        " columns.verbose_name metrics.currency metrics.d3format metrics.description metrics.expression metrics.extra"
+        " metrics.metric_name metrics.metric_type metrics.verbose_name metrics.warning_text"
+    ),
+    "database": _names(
+        "allow_csv_upload allow_ctas allow_cvas allow_dml allow_file_upload allow_run_async cache_timeout database_name"
+        " expose_in_sqllab external_url extra is_managed_externally password sqlalchemy_uri ssh_tunnel uuid version"
+        " extra.allow_multi_catalog extra.allows_virtual_table_explore extra.cancel_query_on_windows_unload"
+        " extra.cost_estimate_enabled extra.disable_data_preview extra.disable_drill_to_detail extra.engine_params"
+        " extra.metadata_cache_timeout extra.metadata_params extra.schemas_allowed_for_csv_upload extra.version"
+    ),
+}
+
+
+def new_fields(kind: str, data: Mapping[str, Any]) -> set[str]:
+    """Fields of one exported file that no release here knows: a newer Superset, or somebody's own."""
+    known = COMMON[kind] | {field.name for field in FIELDS if field.kind == kind}
+    found = set(data) - known
+    for group in ("columns", "metrics"):
+        entries = data.get(group) if kind == "dataset" else None
+        for entry in entries if isinstance(entries, list) else ():
+            if isinstance(entry, Mapping):
+                found |= {f"{group}.{name}" for name in entry} - known
+    return found
 
 
 def unknown_to(capabilities: Capabilities) -> tuple[Field, ...]:

@@ -33,8 +33,8 @@ _TESTED_MINORS = {version_tuple(version)[:2] for version in TESTED}
 @dataclass(frozen=True, slots=True)
 class Capability:
     """One difference between releases. `since`: the first that has it. `meaning`: what it is, for people.
-    `probe`: how an instance can be asked itself, a name in migrations_app/compat/probes.py; "" where only the
-    release's number tells.
+    `probe`: how an instance itself is asked, a name in probing.py (`members`: only where it may write); "" where
+    only the     release's number tells.
     """
 
     name: str
@@ -184,7 +184,7 @@ class Capabilities:
         found["tags_in_bundle"] &= flags.get("TAGGING_SYSTEM", False)
         return cls(
             version=version,
-            **found,  # type: ignore[arg-type]  # names of flags only
+            **found,
             tested=number[:2] in _TESTED_MINORS,
             supported=number == (0, 0, 0) or number[:2] >= OLDEST,
             feature_flags=flags,

@@ -81,10 +81,14 @@ def undrawable(capabilities: Capabilities) -> dict[str, str]:
         return found
     for viz_type in KNOWN - drawn:
         found[viz_type] = f"Superset {capabilities.version} has no charts of the type {viz_type}."
-    if capabilities.feature_flags:  # none at all: they could not be read
-        for viz_type, flag in NEEDS_FLAG.items():
-            if viz_type in drawn and not capabilities.feature_flags.get(flag, False):
-                found[viz_type] = (
-                    f"Charts of the type {viz_type} need Superset's feature flag {flag}, which is off there."
-                )
     return found
+
+
+def needing_a_flag(capabilities: Capabilities) -> dict[str, str]:
+    """Chart types that this Superset draws once a feature flag is on, and says that it is off, in a sentence."""
+    flags = capabilities.feature_flags  # none at all: they could not be read
+    return {
+        viz_type: f"Charts of the type {viz_type} need Superset's feature flag {flag}, which is off there."
+        for viz_type, flag in NEEDS_FLAG.items()
+        if flags and not flags.get(flag, False)
+    }

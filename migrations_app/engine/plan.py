@@ -89,7 +89,7 @@ class PlanInput:
     `source` and `target` hold the documents of both sides, databases included. `target_complete` says whether `target`
     is everything the target has: otherwise what stands on a written asset outside the plan cannot be named in full.
     `unknown_fields`: by kind the fields that the target's `version` does not know, and what an asset is without each.
-    `undrawable`: chart types that the target cannot draw, and why.
+    `undrawable`: chart types that the target cannot draw, and why; `flagged`: those that it draws once it is told to.
     `removals` are uuids of the target to be removed (rollback). `unreadable_target`: what is there but could not be
     read, so that its absence from `target` means nothing. `target_ids` and `target_url`: how the target itself reads
     links. `annotations_apart`: those that an import deletes are written apart, as companions, and not compared here.
@@ -112,6 +112,7 @@ class PlanInput:
     unreadable_target: Collection[str] = ()
     unknown_fields: Mapping[Kind, Mapping[str, str]] = field(default_factory=dict)
     undrawable: Mapping[str, str] = field(default_factory=dict)
+    flagged: Mapping[str, str] = field(default_factory=dict)
     version: str = ""
     target_ids: IdTable = field(default_factory=IdTable)
     target_url: str = ""
@@ -565,6 +566,17 @@ class _Builder:
     def _cannot_be_drawn(self, chart: Document) -> str:
         """The releases' own lists say what a target draws; one that shows such charts already knows better."""
         viz_type = str(chart.body.get("viz_type"))
+        if off := self.given.flagged.get(viz_type):
+            remedy = "Switch it on there, unless it is off on the source as well."
+            self.problems.append(
+                Problem(
+                    Severity.WARNING,
+                    "viz_type_flag",
+                    chart.uuid,
+                    f"“{chart.title}” will not be shown: {off}",
+                    remedy,
+                )
+            )
         reason = self.given.undrawable.get(viz_type, "")
         if not reason or successors(viz_type):
             return ""

@@ -409,6 +409,9 @@ def test_a_chart_type_that_the_target_cannot_draw_blocks_with_the_reason() -> No
     assert old["gantt_chart"] in _items(plan)[C1].blocked_by
     without = make_plan(_given(source, undrawable=old, left_out=[C1]))
     assert _actions(without) == {E1: "create", C1: "leave_out", C2: "create", D1: "create"}
+    flagged = make_plan(_given(source, flagged={"gantt_chart": "It needs a flag."}))
+    assert _actions(flagged)[C1] == "create"
+    assert [problem.code for problem in flagged.problems] == ["viz_type_flag"]
     # A target whose pages were extended shows such charts already.
     theirs = read(raw_chart(7, viz_type="gantt_chart")).documents
     extended = make_plan(_given(source, _target(*theirs.values()), undrawable=old))
