@@ -337,7 +337,7 @@ SPECTACULAR_SETTINGS = {
         "sstools.api.schema.add_problems",
     ],
     "ENUM_NAME_OVERRIDES": {  # several things have a `state`
-        "AnswerEnum": ["take", "keep", "leave_out", "adopt", "rename"],
+        "AnswerEnum": ["take", "keep", "leave_out", "adopt", "rename", "by_uuid", "by_id"],
         "ComeAlongEnum": ["off", "on"],
         "CompanionKindEnum": "migrations_app.engine.companions.KIND_NAMES",
         "ComparedStateEnum": "migrations_app.comparing.listing.STATES",

@@ -98,6 +98,7 @@ ARGUMENTS: list[tuple[str, dict[str, Any]]] = [
         {"kind": lambda t: "dashboard", "uuid": lambda t: t["asset"].uuid},
     ),
     (r"migrations_app:item", {"number": lambda t: t["migration"].number, "uuid": lambda t: t["item"].uuid}),
+    (r"migrations_app:damage", {"slug": lambda t: "zebra"}),
     (r"migrations_app:cancel", {"number": lambda t: t["busy"].number}),
     (r"migrations_app:.*", {"number": lambda t: t["migration"].number, "run": lambda t: t["run"].number}),
     (r"jobs:(cancel|answer)|api:job-(cancel|answer)", {"uuid": lambda t: t["asking"].uuid}),
@@ -149,6 +150,7 @@ def _schedule(things: dict[str, Any]) -> dict[str, Any]:
 BODIES: dict[str, Body] = {
     "POST estate:save_view": {"page": "web:home", "name": "Mine", "query": ""},
     "POST api:migrations": {"source": "dev", "target": "zebra", "all": True},
+    "POST api:repairs": {"environment": "zebra"},
     "POST api:migration-answers": lambda t: {"answers": {str(t["item"].uuid): "keep"}},
     "POST api:migration-apply": {"plan_hash": "0" * 64},
     "PUT api:mapping": {"databases": {}},
