@@ -18,7 +18,7 @@ from sstools.roles.permissions import Permission
 from sstools.schedules.models import Schedule
 from sstools.web.htmx import go_to, render_page, wants_fragment
 
-from . import services
+from . import damage, services
 from .canonical.documents import Kind
 from .certificates import Certificate, read_certificates
 from .filters import KINDS
@@ -192,6 +192,7 @@ def _state(request: HttpRequest, environment: Environment) -> dict[str, Any]:
         "counts": _counts(environment) if environment.inventory_at else [],
         "databases": _databases(environment) if sees_assets else None,
         "readings": _readings(request, environment),
+        "damage": damage.counts_of(environment) if sees_assets else None,
         "can_test": policy.can(request.user, Permission.ENVIRONMENT_TEST, environment),
         "live_text": ""
         if at_work or not wants_fragment(request)

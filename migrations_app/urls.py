@@ -6,6 +6,7 @@ app_name = "migrations_app"
 urlpatterns = [
     path("migrations/", views.migration_list, name="list"),
     path("migrations/new/", views.migration_new, name="new"),
+    path("environments/<slug:slug>/damage/", views.environment_damage, name="damage"),
     path("migrations/<int:number>/", views.migration_detail, name="detail"),
     path("migrations/<int:number>/edit/", views.migration_edit, name="edit"),
     path("migrations/<int:number>/discard/", views.migration_discard, name="discard"),

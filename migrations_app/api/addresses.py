@@ -2,6 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, path
 
+from .repairs import RepairsView
 from .views import MappingView, MappingViewSet, MigrationViewSet, PlanItemViewSet, PlanViewSet, RunViewSet
 
 migrations = MigrationViewSet
@@ -37,6 +38,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
         migrations.as_view({"post": "discard"}, detail=True),
         name="migration-discard",
     ),
+    path("repairs/", RepairsView.as_view(), name="repairs"),
     path("plans/<uuid:uuid>/", PlanViewSet.as_view({"get": "retrieve"}, detail=True), name="plan"),
     path("plans/<uuid:plan>/items/", PlanItemViewSet.as_view({"get": "list"}), name="plan-items"),
     path(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from environments.canonical.damage import MARK, MEANINGS
 from environments.canonical.documents import Document, Documents, Kind
 from environments.canonical.texts import named_text
 from environments.canonical.trees import as_list, as_mapping
@@ -87,6 +89,8 @@ def sentence(
     path = change.path
     name = Names(documents)
     parts = Parts(sides, name)
+    if kind == Kind.DASHBOARD and path[0] == MARK:
+        return _mends(change)
     if kind == Kind.DASHBOARD and path[0] == "position":
         return _layout(change, name, parts)
     if kind == Kind.DASHBOARD and path[0] == "metadata" and len(path) > 1:
@@ -98,6 +102,17 @@ def sentence(
             return _entry(change, parts)
         return _simple(field_label(path[1]) + _rest(path[2:]), change, name)
     return _simple(field_label(path[0]) + _rest(path[1:]), change, name)
+
+
+def _mends(change: FieldChange) -> str:
+    """Damage that goes: how often which."""
+    left = set(as_list(change.after))
+    gone = Counter(str(mark).split(" ")[0] for mark in as_list(change.before) if mark not in left)
+    said = "; ".join(
+        MEANINGS.get(code, code) + (f" ({number} times)" if number > 1 else "")
+        for code, number in sorted(gone.items())
+    )
+    return f"Mends damage: {said}"
 
 
 class Names:

@@ -1,6 +1,7 @@
 """Pages of migrations: one module per step, all standing on `common`."""
 
 from .apply import migration_apply
+from .damage import environment_damage
 from .item import migration_item
 from .list import migration_detail, migration_discard, migration_edit, migration_list
 from .map import migration_map
@@ -19,6 +20,7 @@ from .verify import (
 )
 
 __all__ = [
+    "environment_damage",
     "migration_accept",
     "migration_add",
     "migration_answer",

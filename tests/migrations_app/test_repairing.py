@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.core.management import call_command
+from django.test import Client
 
 from environments import damage
 from migrations_app import repairs
@@ -187,3 +190,35 @@ def _product(pair: FakePair) -> Product:
     product = Product.__new__(Product)
     product.admin = get_user_model().objects.get(username="root")
     return product
+
+
+def test_pages_api_and_command_show_damage_and_plan_its_repair(
+    pair: FakePair, client: Client, capsys: Any
+) -> None:
+    product = _product(pair)
+    client.force_login(product.admin)
+    assert "Nothing is damaged" in client.get("/environments/prod/damage/").content.decode()
+    _put_as_exported(pair, {REVENUE: 99_998, REGIONS: 99_999})
+    pair.read(pair.target)
+    page = client.get("/environments/prod/damage/").content.decode()
+    assert "The place for “Regions” stays empty" in page
+    assert "1 dashboard is damaged" in client.get("/environments/prod/").content.decode()
+    assert "stays empty" in client.get(f"/dashboards/{SALES}/").content.decode()
+    listed = client.get("/api/v1/assets/", {"damage": "broken"}).json()["results"]
+    assert [row["uuid"] for row in listed] == [SALES]
+    assert {one["code"] for one in listed[0]["damage"]} == {"missing_chart", "filter_without_dataset"}
+    assert client.get("/api/v1/assets/", {"damage": "ghost_chart"}).json()["count"] == 0
+    assert "Sales" in client.get("/assets/", {"damage": "missing_chart"}).content.decode()
+    made = client.post("/api/v1/repairs/", {"environment": "prod"}, content_type="application/json")
+    assert (made.status_code, made.json()["source_place"]) == (201, "repair:prod")
+    again = client.post("/environments/prod/damage/", {"uuid": [SALES]})
+    assert again["Location"].endswith(f"/migrations/{made.json()['number']}/plan/")
+    with pytest.raises(SystemExit) as ended:
+        call_command("repair", "env:prod", "--json", "--no-read")
+    assert ended.value.code == 2
+    told = json.loads(capsys.readouterr().out)
+    assert (told["result"], told["plan"]["counts"]["update"]) == ("changes", 1)
+    plan = client.get(f"/migrations/{made.json()['number']}/plan/").content.decode()
+    assert "Sales" in plan
+    item = client.get(f"/migrations/{made.json()['number']}/items/{SALES}/").content.decode()
+    assert "Mends damage: a filter knows" in item
