@@ -1,9 +1,10 @@
 """Keeping the states of all assets between all environments as the last readings have them. Runs in jobs, never in a
 web request.
 
-What is out of date is found from fingerprints, whatever a caller says has changed: plans and runs read environments as
-well, and a mapping or a base moves without any asset. So a refresh costs the rows of two environments each time, and
-the documents of what moved.
+What is out of date is what a reading says has changed, and besides what the rows do not agree with any more, asked of
+the database (`stale`): plans and runs read environments as well, and a base moves without any asset. Where nothing is,
+a refresh costs some queries; else the rows of two environments, and the documents of what moved. After a mapping or
+pairing changed all of it is compared again.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from sstools.errors import Invalid
 from .comparing import Comparison, Difference, Key, Side, sides_of
 from .models import ATTENTION, NEEDS_ATTENTION, Pair, SyncState
 from .pairs import digest_of, in_way_order, mapping_between, orientations
+from .stale import Stale, rows_of, stale_between
 
 __all__ = ["mapping_between", "refresh", "refresh_pair"]
 
@@ -81,21 +83,25 @@ class Found:
 def refresh(environment: Environment, changed: Changed = None) -> None:
     """Bring the states between `environment` and all others up to date. Called after each reading.
 
-    `changed` is not needed: see above.
+    `changed`: what the reading found to be another than before; None compares everything.
     """
     others = Environment.objects.exclude(pk=environment.pk).filter(inventory_at__isnull=False)
     if Environment.objects.filter(pk=environment.pk, inventory_at__isnull=False).exists():
         for other in others.in_order():
-            refresh_pair(environment, other)
+            refresh_pair(environment, other, None if changed is None else {environment: set(changed)})
 
 
-def refresh_pair(one: Environment, other: Environment) -> None:
-    """Bring the states between two environments that were read up to date, both ways."""
+def refresh_pair(
+    one: Environment, other: Environment, changed: dict[Environment, set[Key]] | None = None
+) -> None:
+    """Bring the states between two environments that were read up to date, both ways. `changed` as above, by
+    environment.
+    """
     first, second = sorted((one, other), key=lambda environment: environment.pk)
     for _ in range(TRIES):
         pair, _ = Pair.objects.get_or_create(first=first, second=second)
         try:
-            _refresh(pair, *in_way_order(first, second))
+            _refresh(pair, *in_way_order(first, second), changed)
         except _Overtaken:
             continue  # somebody who read later has written: what we hold may be out of date
         return
@@ -106,16 +112,25 @@ class _Overtaken(Exception):
     """The pair was written while it was compared."""
 
 
-def _refresh(pair: Pair, one: Environment, other: Environment) -> None:
+def _refresh(
+    pair: Pair, one: Environment, other: Environment, changed: dict[Environment, set[Key]] | None
+) -> None:
+    began = timezone.now()
     ways = orientations(one, other)
     mappings = {way: mapping_between(*way) for way in ways}
     digest = digest_of(mappings.values())
+    stale: Stale | None = None
+    if changed is not None and pair.compared_at is not None and digest == pair.mapping:
+        stale = stale_between(pair, mappings, changed)
+    if stale is not None and not stale:
+        _expect(pair, pair.revision, compared_at=began)
+        return
     sides = {environment: sides_of(environment) for environment in (one, other)}
-    known = {way: _known(*way) for way in ((one, other), (other, one))}
+    known = {way: _known(*way, stale) for way in ((one, other), (other, one))}
     gone = {environment: _gone(environment) for environment in (one, other)}
     found = {
         way: _Way(*way, sides[way[0]], sides[way[1]], mappings[way], gone).found(
-            known[way] if digest == pair.mapping else {}
+            *((known[way], known[way[::-1]]) if digest == pair.mapping else ({}, {})), stale
         )
         for way in ways
     }
@@ -131,11 +146,12 @@ def _refresh(pair: Pair, one: Environment, other: Environment) -> None:
     for (source, target), items in found.items():
         rows = [_row(source, target, item, all(is_read.values())) for item in items.values()]
         revision = _write(pair, revision, rows, known[source, target])
-    _expect(pair, revision, mapping=digest, compared_at=timezone.now())
+    _expect(pair, revision, mapping=digest, compared_at=began)
 
 
 # --- Finding --------------------------------------------------------------------------------------------------------
 Pairs = dict[tuple[Key | None, Key | None], Found]
+Rows = Mapping[tuple[str, str, str], Mapping[str, Any]]
 
 
 class _Way:
@@ -153,18 +169,24 @@ class _Way:
         self.source, self.target, self.mine, self.theirs = source, target, mine, theirs
         self.mapping, self.gone, self.bases = mapping, gone, _bases(target)
 
-    def found(self, known: Mapping[tuple[str, str, str], Mapping[str, Any]]) -> Pairs:
-        """`known`: rows that were made with the same mapping; what did not move since is taken from them."""
+    def found(self, known: Rows, turned: Rows, stale: Stale | None = None) -> Pairs:
+        """`known`, `turned`: rows of this direction and the other that were made with the same mapping; what did not
+        move since is taken from them. `stale`: only what stands in these is looked at.
+        """
+        ours = stale.keys[self.source] if stale is not None else self.mine.keys()
+        others = stale.keys[self.target] if stale is not None else self.theirs.keys()
         paired = frozenset(self.mapping.pairs.values())
         counterpart: dict[Key, Side] = {}
         for kind, uuid in self.mine:
             other = self.theirs.get((kind, self.mapping.pairs.get(uuid, uuid)))
             if other is not None and (uuid in self.mapping.pairs or uuid not in paired):
                 counterpart[kind, uuid] = other
-        both = [(self.mine[key], other) for key, other in counterpart.items()]
-        differences = self._differences(both, known)
+        both = [(self.mine[key], other) for key, other in counterpart.items() if key in ours]
+        differences = self._differences(both, known, turned)
         found: Pairs = {}
         for key, mine in self.mine.items():
+            if key not in ours:
+                continue
             other = counterpart.get(key)
             if other is None:
                 found[key, None] = self._absent(mine)
@@ -174,19 +196,24 @@ class _Way:
                 found[key, other.key] = Found(mine, other, state, difference, base)
         matched = {other.key for other in counterpart.values()}
         for key, other in self.theirs.items():
-            if key not in matched:
+            if key not in matched and key in others:
                 found[None, key] = self._only_here(other)
         return found
 
     def _differences(
-        self, both: list[tuple[Side, Side]], known: Mapping[tuple[str, str, str], Mapping[str, Any]]
+        self, both: list[tuple[Side, Side]], known: Rows, turned: Rows
     ) -> dict[tuple[Key, Key], Difference]:
         found: dict[tuple[Key, Key], Difference] = {}
         moved: list[tuple[Side, Side]] = []
         for mine, other in both:
             if not mine.document or not other.document:
                 found[mine.key, other.key] = NOTHING
-            elif kept := self._kept(mine, other, known.get((mine.kind, mine.uuid, other.uuid))):
+            elif kept := self._kept(
+                mine,
+                other,
+                known.get((mine.kind, mine.uuid, other.uuid)),
+                turned.get((mine.kind, other.uuid, mine.uuid)),
+            ):
                 found[mine.key, other.key] = kept
             else:
                 moved.append((mine, other))
@@ -194,8 +221,14 @@ class _Way:
             found |= self._compared(moved)
         return found
 
-    def _kept(self, mine: Side, other: Side, old: Mapping[str, Any] | None) -> Difference | None:
-        if old is None or (old["source_document"], old["present"]) != (mine.document, other.comparable):
+    def _kept(
+        self, mine: Side, other: Side, old: Mapping[str, Any] | None, turned: Mapping[str, Any] | None
+    ) -> Difference | None:
+        if (
+            old is None
+            or turned is None
+            or (old["source_document"], old["present"]) != (mine.document, other.comparable)
+        ):
             return None
         base = self.bases.get(other.uuid)
         state = standing(old["wanted"], old["present"], base.prints if base else None).state
@@ -204,7 +237,9 @@ class _Way:
         if state != old["state"]:
             return None  # its sentences are of another direction
         said = tuple(old["sentences"])
-        return Difference(old["wanted"], old["present"], old["changes"], said, said)
+        # Where one side moved both rows tell of its edit; else each tells it its own way round.
+        said_back = said if state in (Sync.BEHIND, Sync.DRIFTED) else tuple(turned["sentences"])
+        return Difference(old["wanted"], old["present"], old["changes"], said, said_back)
 
     def _compared(self, pairs: list[tuple[Side, Side]]) -> dict[tuple[Key, Key], Difference]:
         try:
@@ -336,11 +371,17 @@ def _moved(found: Found) -> Side | None:
     return mine if state == Sync.BEHIND else theirs
 
 
-def _known(source: Environment, target: Environment) -> dict[tuple[str, str, str], dict[str, Any]]:
-    rows = SyncState.objects.filter(source=source, target=target).order_by()
+def _known(
+    source: Environment, target: Environment, stale: Stale | None = None
+) -> dict[tuple[str, str, str], dict[str, Any]]:
+    all_rows = SyncState.objects.filter(source=source, target=target).order_by()
     return {
         (row["kind"], row["source_uuid"], row["target_uuid"]): row
+        for rows in ([all_rows] if stale is None else rows_of(stale, source, target))
         for row in rows.values("pk", *KEY, *WRITTEN).iterator(chunk_size=2000)
+        if stale is None
+        or (row["kind"], row["source_uuid"]) in stale.keys[source]
+        or (row["kind"], row["target_uuid"]) in stale.keys[target]
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -242,6 +243,34 @@ def test_what_could_not_be_read_is_unknown_and_a_reading_that_finds_nothing_writ
     lost = state(brought, "Revenue")
     assert (lost.state, lost.changes) == ("unknown", 0)
     assert lost.attention >= NEEDS_ATTENTION
+
+
+def test_looking_at_what_changed_finds_what_looking_at_everything_finds(
+    brought: FakePair, product: Product, django_assert_max_num_queries: Any
+) -> None:
+    """Edits on both sides, one deleted, a base that moved, what nobody was told of, what is not readable."""
+    dev, prod = brought.dev, brought.prod
+    edit(dev, "chart", "Revenue", description="from dev")
+    edit(prod, "chart", "Revenue", description="from prod")
+    edit(prod, "dashboard", "Sales", dashboard_title="Sales on prod")
+    delete(prod, "chart", "Regions")
+    product.refresh(brought.source)
+    product.refresh(brought.target)
+    Baseline.objects.filter(uuid=uuid_for("Sales")).update(wanted="0" * 64, updated_at=timezone.now())
+    Asset.objects.filter(environment=brought.source, title="Revenue").update(title="Unheard")
+    Asset.objects.filter(environment=brought.target, kind="dataset").update(document=None, comparable="")
+    written = set(SyncState.objects.values_list("pk", "computed_at"))
+    states.refresh(brought.source, frozenset())
+    some = list(SyncState.objects.order_by("pk").values())
+    assert 0 < len(set(SyncState.objects.values_list("pk", "computed_at")) - written) < len(some)
+    assert {state(brought, name).state for name in ("Revenue", "Sales")} == {"diverged"}
+    assert state(brought, "Revenue").title == "Unheard"
+
+    Baseline.objects.update(updated_at=timezone.now() - timedelta(hours=1))
+    with django_assert_max_num_queries(25):
+        states.refresh(brought.source, frozenset())
+    states.refresh(brought.source)  # everything
+    assert list(SyncState.objects.order_by("pk").values()) == some
 
 
 def test_a_comparison_that_was_overtaken_is_made_again(
