@@ -15,6 +15,7 @@ from django.views.decorators.http import require_safe
 
 from sstools.roles import policy
 from sstools.roles.permissions import Permission
+from sstools.texts import counted
 from sstools.web.htmx import render_page, wants_fragment
 from sstools.web.navigation import first_url
 
@@ -92,7 +93,7 @@ def asset_list(request: HttpRequest) -> HttpResponse:
         "can_add": policy.can(request.user, Permission.ENVIRONMENT_EDIT),
         "sort": request.GET.get("sort", ""),
         "default_sort": NEWEST,
-        "live_text": f"{total} asset{'' if total == 1 else 's'}" if wants_fragment(request) else "",
+        "live_text": counted(total, "asset") if wants_fragment(request) else "",
     }
     return render_page(request, "environments/assets.html", "environments/_assets.html", context)
 

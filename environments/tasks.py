@@ -6,6 +6,7 @@ from sstools.jobs.models import Job
 from sstools.jobs.registry import job_kind
 from sstools.jobs.runner import JobContext
 from sstools.roles.permissions import Permission
+from sstools.texts import counted
 
 from . import scheduling, services
 from .models import Environment
@@ -57,8 +58,8 @@ def read_inventory(ctx: JobContext, *, environment: str) -> dict[str, Any]:
     ctx.step("Done", 4, 4, cancellable=False)
     ctx.log(
         "info",
-        f"{sum(found.counts.values())} assets: {found.added} new, {found.changed} changed, {found.gone} gone. "
-        f"{found.requests_text}.",
+        f"{counted(sum(found.counts.values()), 'asset')}: {found.added} new, {found.changed} changed, "
+        f"{found.gone} gone. {found.requests_text}.",
     )
     return {
         "counts": found.counts,

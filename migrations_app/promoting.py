@@ -22,6 +22,7 @@ from sstools.jobs.models import Job, Source, State
 from sstools.jobs.runner import JobContext
 from sstools.roles import policy
 from sstools.roles.permissions import Permission
+from sstools.texts import counted
 
 from . import gates, naming, planning, promotions, services
 from .errors import NotReady, PlanChanged, WrongConfirmation
@@ -106,12 +107,12 @@ def take_answer(job: Job, value: Any, actor: Any) -> dict[str, Any]:
         )
     migration = _of(job.params["migration"])
     if databases := value.get("databases"):
-        if migration.source is None or not isinstance(databases, Mapping):
+        if migration.maps_nothing or not isinstance(databases, Mapping):
             raise Invalid(
                 "There is nothing to map here.", code="bad_answer", errors={"databases": ["Not wanted."]}
             )
-        named = naming.name_databases(migration.source, migration.target, databases)
-        services.save_mapping(migration.source, migration.target, actor=actor, databases=named)
+        named = naming.name_databases_of(migration, databases)
+        services.save_mapping(migration.terms, migration.target, actor=actor, databases=named)
     if answers := value.get("answers"):
         if not isinstance(answers, Mapping):
             raise Invalid(
@@ -217,7 +218,10 @@ def question_about(migration: Migration, plan: Plan) -> dict[str, Any] | None:
             url=reverse("migrations_app:map", args=[migration.number]),
             action=f"Map {number} {noun}",
             missing={"databases": [_database(row) for row in unmapped[:NAMED]]},
-            lines=[f"{row['name']} ({row['backend']}), {row['dataset_count']} datasets" for row in unmapped],
+            lines=[
+                f"{row['name']} ({row['backend']}), {counted(row['dataset_count'], 'dataset')}"
+                for row in unmapped
+            ],
         )
     url = reverse("migrations_app:plan", args=[migration.number])
     if plan.blocked_count:

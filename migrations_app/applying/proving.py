@@ -15,6 +15,7 @@ from migrations_app.engine.plan import Action
 from migrations_app.errors import RunFailed
 from migrations_app.models import RunState
 from migrations_app.planning import same_for_comparison
+from sstools.texts import counted
 
 from .attempt import Attempt, Item
 from .patience import patiently, read_target
@@ -115,8 +116,9 @@ def read_back(attempt: Attempt) -> None:
             )
         if truth.unwritten:
             names = [item.row.title for item in attempt.items if item.uuid in truth.unwritten]
+            many = counted(len(truth.unwritten), "asset is", "assets are")
             raise RunFailed(
-                f"{len(truth.unwritten)} assets are not on the target as planned: {', '.join(names[:3])}.",
+                f"{many} not on the target as planned: {', '.join(names[:3])}.",
                 code="not_as_planned",
                 detail={"assets": truth.unwritten[:50]},
             )

@@ -12,6 +12,7 @@ from sstools.errors import Conflict, Invalid
 from sstools.jobs.models import Job, Source
 from sstools.roles import policy
 from sstools.roles.permissions import Permission
+from sstools.texts import counted
 
 from .listing import PLANNABLE, Comparison, Row
 from .models import Viewed
@@ -56,7 +57,7 @@ def plan_migration(
     uuids = plannable(rows)
     if expected is not None and expected != len(uuids):
         raise Conflict(
-            f"It is {len(uuids)} assets by now, not {expected}.",
+            f"It is {counted(len(uuids), 'asset')} by now, not {expected}.",
             code="comparison_changed",
             remedy="Look at the list again, then plan.",
         )

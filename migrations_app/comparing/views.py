@@ -25,6 +25,7 @@ from migrations_app import services as migrations
 from sstools.errors import Conflict, Invalid, SSToolsError
 from sstools.roles import policy
 from sstools.roles.permissions import Permission
+from sstools.texts import counted
 from sstools.web.htmx import go_to, render_page, wants_fragment
 
 from . import services, uploads
@@ -158,7 +159,7 @@ def _rows(request: HttpRequest, comparison: Comparison, form: FilterForm) -> dic
         "plannable_states": PLANNABLE,
         "why_no_plan": services.why_no_plan(comparison, request.user),
         "connections": comparison.connections(),
-        "live_text": f"{total} asset{'' if total == 1 else 's'}" if wants_fragment(request) else "",
+        "live_text": counted(total, "asset") if wants_fragment(request) else "",
     }
 
 

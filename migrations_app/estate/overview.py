@@ -13,6 +13,7 @@ from django.urls import reverse
 from environments.models import Environment
 from sstools.roles import policy
 from sstools.roles.permissions import Permission
+from sstools.texts import counted
 from sstools.web.home import Fact, Main
 
 from . import matrix, selections
@@ -21,6 +22,7 @@ from .models import NEEDS_ATTENTION, SavedView, SyncState
 
 WORDS = dict(STATES)
 PLURALS = {**dict(KINDS), "all": "assets"}
+SINGULARS = {**{kind: kind for kind, _ in KINDS}, "all": "asset"}
 
 
 def visible_environments(user: Any) -> list[Environment]:
@@ -83,7 +85,8 @@ def main(request: HttpRequest) -> Main | None:
         "columns": found.columns,
         "reference": found.reference,
         "references": [item for item in environments if item.inventory_at is not None],
-        "noun": PLURALS.get(kind, "assets"),
+        "noun": SINGULARS.get(kind, "asset"),
+        "nouns": PLURALS.get(kind, "assets"),
         "chips": _chips(request.GET, found, environments),
         "urgent_url": matrix.overview_url(
             **{**query.dict(), "state": "" if state == ATTENTION else ATTENTION}
@@ -98,7 +101,7 @@ def main(request: HttpRequest) -> Main | None:
         "can_read": policy.can_anywhere(user, Permission.ENVIRONMENT_TEST),
         "per_page": matrix.page_size(request.GET),
         "page_sizes": matrix.PAGE_SIZES,
-        "live_text": f"{total} {PLURALS.get(kind, 'assets')}",
+        "live_text": counted(total, SINGULARS.get(kind, "asset")),
         **basket,
     }
     return Main("estate/_overview.html", "estate/_matrix.html", "estate/_read.html", context)

@@ -18,6 +18,7 @@ from migrations_app.models import Migration
 from sstools.errors import Conflict, Invalid
 from sstools.roles import policy
 from sstools.roles.permissions import Permission
+from sstools.texts import counted
 
 from .models import Selection, SyncState
 
@@ -65,7 +66,7 @@ def select_all(user: Any, source: Environment, states: QuerySet[SyncState], *, e
     keys = matching(states)
     if len(keys) != expected:
         raise Conflict(
-            f"{len(keys)} assets match by now, not {expected}. Nothing was selected.",
+            f"{counted(len(keys), 'asset matches', 'assets match')} by now, not {expected}. Nothing was selected.",
             code="count_changed",
             remedy="Look at the list, then select all again.",
         )
@@ -123,7 +124,7 @@ def migrate(
         return made
     if len(now.assets) != expected or now.digest != digest:
         raise Conflict(
-            f"The selection has changed: it is {len(now.assets)} assets now, the page listed {expected}. "
+            f"The selection has changed: it is {counted(len(now.assets), 'asset')} now, the page listed {expected}. "
             "Nothing was made.",
             code="selection_changed",
             remedy="Look at what is listed now.",

@@ -18,6 +18,7 @@ from environments.models import Environment
 from sstools.errors import Conflict, Invalid, SSToolsError
 from sstools.roles import policy
 from sstools.roles.permissions import Permission
+from sstools.texts import counted
 from sstools.web.htmx import go_to, wants_fragment
 from sstools.web.views import show_overview
 
@@ -49,7 +50,7 @@ def select(request: HttpRequest, slug: str) -> HttpResponse:
                 raise Invalid("The page did not say how many assets it listed.")
             states = _found(request, source, query)
             keys = selections.select_all(user, source, states, expected=int(expected))
-            messages.success(request, f"{len(keys)} assets are selected.")
+            messages.success(request, f"{counted(len(keys), 'asset is', 'assets are')} selected.")
         elif do == "none":
             selections.change(user, source, clear=True)
         else:

@@ -16,6 +16,7 @@ from django.utils import timezone
 from django.utils.html import escape, format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
+from sstools.texts import counted
 from sstools.web import states, words
 
 register = template.Library()
@@ -206,7 +207,7 @@ def time_left(seconds: float) -> str:
 @register.simple_tag
 def count(number: int, one: str, many: str = "") -> str:
     """{% count 1204 "asset" %} gives "1,204 assets"."""
-    return f"{intcomma(number)} {one if number == 1 else many or one + 's'}"
+    return counted(number, one, many)
 
 
 @register.filter
