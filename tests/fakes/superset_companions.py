@@ -18,7 +18,7 @@ import json
 import re
 import uuid as uuids
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
@@ -55,6 +55,7 @@ class Companions(Bundles):
     """Part of FakeSuperset, which calls `start_companions` first."""
 
     role: str
+    _record: Callable[[str, str], dict[str, Any]]
     feature_flags: dict[str, bool]
 
     def start_companions(self, first_id: int) -> None:
@@ -374,7 +375,10 @@ class Companions(Bundles):
         data = {name: row.get(name) for name in fields}
         data |= {"version": "1.0.0", "database_uuid": database["uuid"]}
         slug = re.sub(r"\W+", "_", row["label"])
-        files = {"metadata.yaml": {"version": "1.0.0", "type": "SavedQuery"}, f"queries/db/{slug}.yaml": data}
+        files: dict[str, dict[str, Any]] = {
+            "metadata.yaml": {"version": "1.0.0", "type": "SavedQuery"},
+            f"queries/db/{slug}.yaml": data,
+        }
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w") as archive:
             for name, content in files.items():

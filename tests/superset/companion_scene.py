@@ -85,7 +85,12 @@ def furnish(side: Side) -> None:
     }
     call("POST", "/api/v1/tag/bulk_create", {"tags": [tag]})
     call("POST", f"{dashboard}/embedded", {"allowed_domains": ["https://portal.example"]})
-    rule = {"name": "Own lines", "filter_type": "Regular", "clause": "name like '%r%'", "group_key": "lines"}
+    rule: dict[str, Any] = {
+        "name": "Own lines",
+        "filter_type": "Regular",
+        "clause": "name like '%r%'",
+        "group_key": "lines",
+    }
     call("POST", "/api/v1/rowlevelsecurity/", {**rule, "tables": [number["dataset"]], "roles": [role]})
     layer = call("POST", "/api/v1/annotation_layer/", {"name": "Holidays", "descr": "of the company"})["id"]
     for day, metadata in (("2024-01-01", '{"color": "red"}'), ("2024-05-01", "")):
@@ -101,11 +106,16 @@ def furnish(side: Side) -> None:
     call("POST", "/api/v1/css_template/", {"template_name": "House", "css": ".a { color: red }"})
     query = {"label": "Lines", "sql": "select * from bart_lines", "schema": "main", "description": "all"}
     call("POST", "/api/v1/saved_query/", {**query, "db_id": number_of["database"]})
-    mail = {
+    mail: dict[str, Any] = {
         "type": "Email",
         "recipient_config_json": {"target": "boss@example.com", "ccTarget": "cc@example.com"},
     }
-    common = {"crontab": "0 9 * * 1", "timezone": "Europe/Berlin", "active": True, "owners": [owner]}
+    common: dict[str, Any] = {
+        "crontab": "0 9 * * 1",
+        "timezone": "Europe/Berlin",
+        "active": True,
+        "owners": [owner],
+    }
     has_webhooks = version_tuple(side.client.capabilities.version) >= (6, 1, 0)
     recipients = [mail, WEBHOOK] if has_webhooks else [mail]
     shown = {
@@ -251,7 +261,7 @@ def check_removal(side: Side) -> None:
     """Nothing is left, and removing what is gone is no error."""
     read = side.read()
     kinds = {companion.kind for companion in read.documents.values()}
-    for uuid, companion in reversed(read.documents.items()):
+    for uuid, companion in reversed(list(read.documents.items())):
         for _ in range(1 if companion.kind in FACETS else 2):
             delete_companion(side.client, companion, read.ids[uuid])
     assert side.read().documents == {}

@@ -159,7 +159,7 @@ def test_a_webhook_is_never_read_and_never_lost() -> None:
     alert = next(report for report in read.documents.values() if report.body["type"] == "Alert")
     assert withheld(alert) == ("https://hooks.example.org/…",)
     write_companion(side.client, alert.replace(crontab="2 2 2 2 2"), read.ids[alert.uuid], side.lookup(read))
-    held = fake.objects["report"][read.ids[alert.uuid]]
+    held = fake.objects["report"][int(read.ids[alert.uuid])]
     assert held["crontab"] == "2 2 2 2 2"
     assert [item["type"] for item in held["recipients"]] == ["Email", "Webhook"]
     assert held["recipients"][1]["recipient_config_json"]["target"].endswith("/hidden-key")

@@ -158,7 +158,7 @@ def _write_query(
     made = [row["id"] for row in client.list_rows("saved_query", ("id",)) if row["id"] not in before]
     if len(made) != 1:
         refuse(f"Superset took the saved query “{body['label']}” and does not show it.", "conflict")
-    return made[0]
+    return int(made[0])
 
 
 def _remover(resource: str) -> Any:
