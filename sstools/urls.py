@@ -18,6 +18,7 @@ urlpatterns = [
     path("", include("environments.urls")),
     path("", include("migrations_app.assets.urls")),
     path("", include("migrations_app.drift.urls")),
+    path("", include("migrations_app.fanout.urls")),
     path("", include("migrations_app.release.urls")),
     path("", include("migrations_app.urls")),
     path("", include("migrations_app.estate.urls")),

@@ -22,6 +22,7 @@ from django.utils.http import urlsafe_base64_encode
 from environments.models import Environment
 from migrations_app.comparing.models import UploadedBundle
 from migrations_app.drift.models import Finding
+from migrations_app.fanout.models import FanOut, FanOutCopy, FanOutEntry, FanOutRun
 from migrations_app.models import Pairing
 from migrations_app.release import services as release
 from migrations_app.release.models import FreezePeriod
@@ -80,6 +81,9 @@ ARGUMENTS: list[tuple[str, dict[str, Any]]] = [
     (r"release:freeze_end|api:freeze", {"uuid": lambda t: t["freeze"].uuid}),
     (r"drift:(check|watch)|release:route.*|api:route.*", {"slug": lambda t: t["route"].slug}),
     (r"drift:.*|api:drift-finding.*", {"uuid": lambda t: t["finding"].uuid}),
+    (r"fanout:run.*", {"number": lambda t: t["fan_out_run"].number, "what": lambda t: "plan"}),
+    (r"api:fan-out-run.*", {"uuid": lambda t: t["fan_out_run"].uuid}),
+    (r"fanout:.*|api:fan-out.*", {"uuid": lambda t: t["fan_out"].uuid}),
     (r"release:.*", {"number": lambda t: t["migration"].number}),
     (r"roles:token_end", {"pk": lambda t: t["token"].pk}),
     (r"roles:user_tokens", {"pk": lambda t: t["program"].pk}),
@@ -219,6 +223,27 @@ BODIES: dict[str, Body] = {
         "do": "accept",
         "reason": "Fine.",
     },
+    "POST fanout:new": lambda t: {
+        "name": "New",
+        "source": "zebra",
+        "assets": str(t["asset"].uuid),
+        "title": "{title} {key}",
+        "chart_title": "{title}",
+        "dataset_name": "{name}",
+    },
+    "POST fanout:edit": lambda t: {
+        "name": "Other",
+        "assets": str(t["asset"].uuid),
+        "title": "{title} {key}",
+        "slug": "{slug}-{key}",
+        "chart_title": "{title}",
+        "dataset_name": "{name}",
+    },
+    "POST fanout:copies": {"table": "key,target\nacme,zebra\nglobex,zebra\n"},
+    "POST api:fan-outs": lambda t: {"name": "New", "source": "zebra", "selection": [str(t["asset"].uuid)]},
+    "PATCH api:fan-out": {"description": "Other"},
+    "PUT api:fan-out-copies": {"copies": [{"key": "globex", "target": "zebra"}]},
+    "POST api:fan-out-run-apply": {"seen": "0" * 64, "confirmed": ["zebra"]},
     "PUT api:route-watch": {"is_watched": True},
     "POST api:routes": {"name": "New way", "source": "dev", "target": "zebra"},
     "PATCH api:route": {"approvals": 1},
@@ -371,6 +396,10 @@ def _things(dev: Environment, zebra: Environment, make: Any) -> dict[str, Any]:
     route = release.save_route(
         None, {"name": "Zebra way", "source": dev, "target": zebra, "approvals": 1}, actor=owner
     )
+    fan_out = FanOut.objects.create(name="Zebra tenants", source=zebra, selection=[asset.uuid])
+    copy = FanOutCopy.objects.create(fan_out=fan_out, key="acme", target=zebra)
+    fan_out_run = FanOutRun.objects.create(fan_out=fan_out, state="planned")
+    FanOutEntry.objects.create(run=fan_out_run, copy=copy, migration=migration)
     freeze = FreezePeriod.objects.create(
         environment=zebra,
         since=timezone.now() + timedelta(days=300),
@@ -405,6 +434,8 @@ def _things(dev: Environment, zebra: Environment, make: Any) -> dict[str, Any]:
         "token": token,
         "route": route,
         "finding": finding,
+        "fan_out": fan_out,
+        "fan_out_run": fan_out_run,
         "freeze": freeze,
         "program": program,
         "upload": upload,

@@ -23,6 +23,7 @@ v1: list[URLPattern | URLResolver] = [
     path("", include("migrations_app.api")),
     path("", include("migrations_app.comparing.api")),
     path("", include("migrations_app.drift.api")),
+    path("", include("migrations_app.fanout.api")),
     path("", include("migrations_app.release.api")),
     path("", include("migrations_app.estate.api")),
 ]

@@ -81,6 +81,14 @@ GROUPS = (
                 Permission.MIGRATION_VIEW,
             ),
             Entry(
+                "Fan-out",
+                "migrations",
+                "f",
+                ("fanout:list",),
+                "One dashboard, many copies",
+                Permission.MIGRATION_VIEW,
+            ),
+            Entry(
                 "Drift",
                 "pencil",
                 "d",
