@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import quote
 
@@ -93,6 +94,23 @@ class Resources(Questions):
         if not isinstance(answer.json, dict):
             raise self._cleaned(unconfirmed("POST", path, self.url, answer))
         return answer.json
+
+    def get_each(self, kinds_and_ids: Iterable[tuple[str, int | str]]) -> list[dict[str, Any] | None]:
+        """Single ones in the order asked for, as many at a time as this client may send; None for what is gone."""
+
+        def one(wanted: tuple[str, int | str]) -> dict[str, Any] | None:
+            try:
+                return self.get(*wanted)
+            except SupersetRefused as exc:
+                if exc.code != "not_found":
+                    raise
+                return None
+
+        wanted = list(kinds_and_ids)
+        if self._max_parallel < 2 or len(wanted) < 2:
+            return [one(item) for item in wanted]
+        with ThreadPoolExecutor(self._max_parallel, thread_name_prefix="superset-get") as pool:
+            return list(pool.map(one, wanted))
 
     def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """POST to an address below /api/v1/ that is no list; the whole answer."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import httpx
 import pytest
 
 from environments.canonical.companions import Companion, CompanionKind, withheld
@@ -177,6 +178,20 @@ def test_an_older_superset_cannot_take_all_recipients_and_says_so() -> None:
             )
     assert fake.companion_state() == before
     assert read.documents
+
+
+def test_what_is_deleted_while_it_is_read_is_not_there_and_the_rest_is() -> None:
+    fake, side = scene()
+    gone = httpx.Response(404, json={"message": "Not found"})
+    queries = CompanionKind.SAVED_QUERY
+    for path, kind in (("report/", CompanionKind.REPORT), ("saved_query/export/", queries)):
+        number = next(iter(fake.objects[path.split("/")[0]]))
+        address = f"/api/v1/{path}{number}" if kind != queries else f"/api/v1/{path}"
+        before = side.read([kind])
+        fake.misbehave("GET", address, gone)
+        read = side.read([kind])
+        assert len(read.documents) == len(before.documents) - 1
+        assert not read.unreadable
 
 
 def test_an_answer_that_is_lost_is_not_asked_for_again() -> None:

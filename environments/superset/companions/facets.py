@@ -8,7 +8,6 @@ from typing import Any
 from environments.canonical.companions import FACETS, Companion, CompanionKind, sorted_people
 from environments.canonical.documents import Kind
 from environments.superset.client import SupersetClient
-from environments.superset.errors import SupersetRefused
 
 from .objects import make_tag
 from .reading import Adapter, CompanionId, Lookup, Reader, refuse
@@ -154,12 +153,10 @@ def _delete_theme_use(client: SupersetClient, companion: Companion, existing: Co
 
 def _read_embedded(reader: Reader) -> None:
     """One request per dashboard: no list tells which are embedded (4.1.4 to 6.1.0)."""
-    for row in reader.rows(Kind.DASHBOARD):
-        try:
-            found = reader.client.get(f"dashboard/{row['id']}", "embedded")
-        except SupersetRefused as exc:
-            if exc.code != "not_found":
-                raise
+    rows = reader.rows(Kind.DASHBOARD)
+    answers = reader.client.get_each((f"dashboard/{row['id']}", "embedded") for row in rows)
+    for row, found in zip(rows, answers, strict=True):
+        if found is None:
             continue
         domains = sorted(str(domain) for domain in found.get("allowed_domains") or ())
         facet = Companion.facet(CompanionKind.EMBEDDED, Kind.DASHBOARD, row["uuid"], allowed_domains=domains)

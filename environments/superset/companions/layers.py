@@ -58,8 +58,9 @@ def _read_layers(reader: Reader) -> None:
 
 def _annotations(client: SupersetClient, layer: int) -> list[dict[str, Any]]:
     path = f"annotation_layer/{layer}/annotation"
-    found = [client.get(path, row["id"]) for row in client.list_rows(path, ("id",))]
-    return sorted(found, key=lambda item: (str(item.get("start_dttm")), str(item.get("short_descr"))))
+    found = client.get_each((path, row["id"]) for row in client.list_rows(path, ("id",)))
+    there = [item for item in found if item is not None]
+    return sorted(there, key=lambda item: (str(item.get("start_dttm")), str(item.get("short_descr"))))
 
 
 def _annotation(item: Mapping[str, Any]) -> dict[str, Any]:

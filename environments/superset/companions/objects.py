@@ -9,6 +9,7 @@ from environments.canonical.companions import Companion, CompanionKind
 from environments.canonical.documents import Kind
 from environments.superset.bundle import Bundle, stub_database
 from environments.superset.client import SupersetClient
+from environments.superset.errors import SupersetRefused
 from environments.superset.versions import version_tuple
 
 from .reading import Adapter, CompanionId, Lookup, Reader, parsed, refuse
@@ -121,7 +122,13 @@ def _read_queries(reader: Reader) -> None:
         database = reader.uuid_of(Kind.DATABASE, row.get("db_id"))
         if database is None or not reader.matters([database]):
             continue
-        for path, data in reader.client.export_saved_query(row["id"]).other.items():
+        try:
+            files = reader.client.export_saved_query(row["id"]).other
+        except SupersetRefused as exc:
+            if exc.code != "not_found":
+                raise
+            continue  # deleted meanwhile
+        for path, data in files.items():
             if not path.startswith("queries/"):
                 continue
             body = {

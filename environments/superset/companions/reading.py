@@ -116,8 +116,11 @@ class Reader:
     def themes(self) -> dict[int, int]:
         """The id of each dashboard's theme; one request per dashboard, because no list has it (6.0.0, 6.1.0)."""
         found = {}
-        for row in self.rows(Kind.DASHBOARD):
-            theme = self.client.get("dashboard", row["id"]).get("theme")
+        rows = self.rows(Kind.DASHBOARD)
+        for row, said in zip(
+            rows, self.client.get_each(("dashboard", row["id"]) for row in rows), strict=True
+        ):
+            theme = (said or {}).get("theme")
             if isinstance(theme, Mapping) and type(theme.get("id")) is int:
                 found[row["id"]] = theme["id"]
         return found

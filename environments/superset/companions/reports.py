@@ -49,6 +49,7 @@ _NEVER_NULL = (
 
 def _read(reader: Reader) -> None:
     """One request per hundred, and one for each that matters: the list has no recipients' addresses."""
+    wanted = []
     for row in reader.client.list_rows("report", ("id", "chart_id", "dashboard_id")):
         shown = [
             reader.uuid_of(kind, row[column])
@@ -56,8 +57,11 @@ def _read(reader: Reader) -> None:
             if row.get(column) is not None
         ]
         if reader.matters(uuid for uuid in shown if uuid):
-            report = _report(reader, reader.client.get("report", row["id"]))
-            reader.add(report, row["id"])
+            wanted.append(row["id"])
+    found = reader.client.get_each(("report", number) for number in wanted)
+    for number, item in zip(wanted, found, strict=True):
+        if item is not None:
+            reader.add(_report(reader, item), number)
 
 
 def _report(reader: Reader, item: Mapping[str, Any]) -> Companion:

@@ -1,6 +1,6 @@
 """Which companions a Superset has: by release and feature flag, each line with its source.
 
-Sources as in `versions.py`: `L4.1` = seen live on 4.1.4, `S*` = read in the source of 4.1.4, 5.0.0, 6.0.0 and 6.1.0.
+Sources as in `versions.py`: `L4.1` = seen live on 4.1.4, `L*` on 4.1.4, 5.0.0, 6.0.0 and 6.1.0 (tests/live/test_companions.py).
 """
 
 from __future__ import annotations
@@ -27,55 +27,55 @@ SUPPORT: Mapping[CompanionKind, Support] = {
     CompanionKind.OWNERS: Support(
         "Owners",
         "can_write on Dashboard, Chart, Dataset",
-        source="PUT owners, L4.1 L6.1; e-mail in lists L6.1",
+        source="PUT owners, L*; e-mail in lists L6.1",
     ),
     CompanionKind.ROLES: Support(
         "Roles of dashboards",
         "can_write on Dashboard",
-        source="PUT roles, L4.1 L6.1; obeyed with DASHBOARD_RBAC",
+        source="PUT roles, L*; obeyed with DASHBOARD_RBAC",
     ),
     CompanionKind.TAGS: Support(
-        "Tags of assets", "can_write on Tag", flag="TAGGING_SYSTEM", source="PUT tags, L4.1 L6.1"
+        "Tags of assets", "can_write on Tag", flag="TAGGING_SYSTEM", source="PUT tags, L*"
     ),
     CompanionKind.TAG: Support(
-        "Tags", "can_write on Tag", flag="TAGGING_SYSTEM", source="superset/tags/api.py, L4.1 L6.1"
+        "Tags", "can_write on Tag", flag="TAGGING_SYSTEM", source="superset/tags/api.py, L*"
     ),
     CompanionKind.EMBEDDED: Support(
         "Settings for embedding",
         "can_set_embedded on Dashboard",
         flag="EMBEDDED_SUPERSET",
-        source="dashboard/<id>/embedded, L4.1 L6.1",
+        source="dashboard/<id>/embedded, L*",
     ),
     CompanionKind.THEME: Support(
-        "Themes", "can_write on Theme", since=(6, 0, 0), source="superset/themes/api.py, S6.0 L6.1"
+        "Themes", "can_write on Theme", since=(6, 0, 0), source="superset/themes/api.py, L6.0 L6.1"
     ),
     CompanionKind.THEME_USE: Support(
-        "Themes of dashboards", "can_write on Dashboard", since=(6, 0, 0), source="PUT theme_id, S6.0 L6.1"
+        "Themes of dashboards", "can_write on Dashboard", since=(6, 0, 0), source="PUT theme_id, L6.0 L6.1"
     ),
     CompanionKind.RLS: Support(
         "Rules for rows",
         "can_write on Row Level Security",
-        source="superset/row_level_security/api.py, L4.1 L6.1",
+        source="superset/row_level_security/api.py, L*",
     ),
     CompanionKind.ANNOTATION_LAYER: Support(
-        "Annotation layers", "can_write on Annotation", source="superset/annotation_layers/api.py, L4.1 L6.1"
+        "Annotation layers", "can_write on Annotation", source="superset/annotation_layers/api.py, L*"
     ),
     CompanionKind.ANNOTATION_USE: Support(
-        "Annotation layers of charts", "can_write on Chart", source="PUT params of a chart, L4.1 L6.1"
+        "Annotation layers of charts", "can_write on Chart", source="PUT params of a chart, L*"
     ),
     CompanionKind.CSS_TEMPLATE: Support(
-        "CSS templates", "can_write on CssTemplate", source="superset/css_templates/api.py, L4.1 L6.1"
+        "CSS templates", "can_write on CssTemplate", source="superset/css_templates/api.py, L*"
     ),
     CompanionKind.SAVED_QUERY: Support(
         "Saved queries",
         "can_write on SavedQuery",
-        source="superset/queries/saved_queries/api.py, L4.1 L6.1: only those of the account itself",
+        source="superset/queries/saved_queries/api.py, L*: only those of the account itself",
     ),
     CompanionKind.REPORT: Support(
         "Alerts and reports",
         "can_write on ReportSchedule",
         flag="ALERT_REPORTS",
-        source="superset/reports/api.py, L4.1 L6.1",
+        source="superset/reports/api.py, L*",
     ),
     CompanionKind.ACCESS: Support(
         "Access by role",
