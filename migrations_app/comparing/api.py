@@ -19,7 +19,6 @@ from environments.models import Environment
 from environments.superset.yaml_text import readable_yaml
 from migrations_app.api.shapes import MigrationDetailSerializer
 from migrations_app.api.views import answer_migration
-from migrations_app.files.rendering import MAX_VALUES_BYTES
 from sstools.api.pagination import NumberedPages
 from sstools.errors import Invalid
 from sstools.jobs.models import Source
@@ -163,10 +162,7 @@ class UploadSerializer(serializers.ModelSerializer[UploadedBundle]):
 
 
 class UploadRequestSerializer(serializers.Serializer[Any]):
-    file = serializers.FileField(help_text="an export ZIP of Superset, or a ZIP, tar or tar.gz of a tree")
-    values = serializers.FileField(
-        required=False, help_text="YAML: what the templates of a tree are rendered with"
-    )
+    file = serializers.FileField(help_text="an export ZIP of Superset")
     origin = serializers.CharField(
         required=False,
         allow_blank=True,
@@ -307,12 +303,7 @@ class UploadsViewSet(
                     "There is no such environment.", errors={"origin": ["You see none of that name."]}
                 )
         kept = uploads.store_upload(
-            data["file"],
-            data["file"].name,
-            actor=request.user,
-            origin=origin,
-            values=data["values"].read(MAX_VALUES_BYTES + 1) if data.get("values") else None,
-            source=Source.API,
+            data["file"], data["file"].name, actor=request.user, origin=origin, source=Source.API
         )
         return Response(UploadSerializer(kept).data, status=status.HTTP_201_CREATED)
 
