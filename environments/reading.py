@@ -22,7 +22,7 @@ from .canonical.ids import IdTable
 from .canonical.reading import read_assets
 from .listed import Facts, still_good
 from .models import Environment
-from .store import EnvironmentReading, get_documents, latest_complete, load_snapshot
+from .store import EnvironmentReading, get_documents, latest_complete, load_snapshot, notes_of
 from .superset.bundle import Bundle, RawAsset
 from .superset.client import EXPORT_CHUNK, SupersetClient
 from .superset.errors import SupersetError
@@ -59,6 +59,13 @@ def last_reading(environment: Environment, *, bodies: bool = True) -> Environmen
     return stored if stored.documents or stored.hashes else None
 
 
+def known_damage(environment: Environment) -> frozenset[str]:
+    """What the last complete reading found and could not read."""
+    snapshot = latest_complete(environment)
+    notes = notes_of(snapshot) if snapshot is not None else ()
+    return frozenset(note.uuid for note in notes if note.code == "unreadable")
+
+
 def read_everything(
     client: SupersetClient,
     environment: Environment,
@@ -71,9 +78,10 @@ def read_everything(
 
     `fresh` exports all of it. Otherwise a stored document is used again where the list says that the asset was last
     changed before it was exported, by the server's own clock. Raises SupersetError.
-    `stored`: that of `last_reading`, where the caller has it; with `fresh` or `stored` no database is
-    touched, so a thread
-    may do it. `progress(what, done, total)` is called between requests and may raise to stop.
+    `stored`: that of `last_reading`, where the caller has it; with `fresh` or `stored` no database is touched, so a
+    thread may do it; but for the one question what is known to be damaged, where an export of everything failed.
+    What is known to be damaged is left out with a note, as the last reading did; other damage is an error.
+    `progress(what, done, total)` is called between requests and may raise to stop.
     """
     task = _Task(client, environment, progress)
     stored = None if fresh else stored or last_reading(environment)
@@ -157,13 +165,21 @@ class _Task:
         self.reading = EnvironmentReading(environment_uuid=str(environment.uuid))
         self.notes: dict[str, list[Note]] = {}
         self.damaged: dict[tuple[Kind, int], str] = {}
+        self.spare: frozenset[str] = frozenset()  # known to be damaged: their failing is no reason to fail
+        self.listed_ids = IdTable()
         self._notes_before: dict[str, list[Note]] | None = None
 
     # -- everything in one export -------------------------------------------------------------------
 
     def whole(self) -> EnvironmentReading:
         self.progress("Exporting everything", 0, 1)
-        bundle = self.client.export_assets()
+        try:
+            bundle = self.client.export_assets()
+        except SupersetError as exc:
+            self.spare = known_damage(self.environment)
+            if not self._may_be_of_one(exc):
+                raise
+            return self.listed(None)
         if lost := _lost(bundle):
             bundle = Bundle.merge(bundle, *self._singles(lost))
         self._take(bundle, IdTable())
@@ -187,6 +203,9 @@ class _Task:
                 rows[kind] = self._list(kind)
         ids = IdTable((kind, row.id, row.uuid) for kind in rows for row in rows[kind])
         facts = Facts(rows, ids)
+        self.listed_ids = ids
+        if stored is not None:
+            self.spare = stored.unreadable
         reading = self.reading
         reading.rows, reading.marks = rows, facts.marks
         to_export: dict[Kind, list[int]] = {kind: [] for kind in Kind}
@@ -250,7 +269,7 @@ class _Task:
             self.reading.ids.update(facts.ids)
             return
         total = len(facts.marks)
-        if _is_small(self.client, total) and missing * RELATED_MS > total * WHOLE_MS:
+        if not self.spare and _is_small(self.client, total) and missing * RELATED_MS > total * WHOLE_MS:
             self.progress("Exporting everything", 0, 1)
             try:
                 self._take(self.client.export_assets(), facts.ids)
@@ -267,6 +286,7 @@ class _Task:
             for row in late[:MANY_SINGLE]:
                 self._take(self._export_alone(kind, row, facts), facts.ids)
         self._note_damaged(facts)
+        self._note_doubled(facts)
         self.reading.ids.update(facts.ids)
 
     def _note_damaged(self, facts: Facts) -> None:
@@ -275,9 +295,33 @@ class _Task:
             if uuid is not None and not self._has(uuid):
                 self.notes[uuid] = [Note("unreadable", uuid, f"This {kind} cannot be exported: {text}")]
 
+    def _note_doubled(self, facts: Facts) -> None:
+        """Superset keeps uuids apart within a kind only. Here they name an asset among all of them, and two of one name
+        must not be taken for each other.
+        """
+        names: dict[str, list[str]] = {}
+        for kind in Kind:
+            for row in facts.rows[kind]:
+                title = row.title if kind == Kind.DASHBOARD else row.name
+                names.setdefault(row.uuid, []).append(f"the {kind.value} “{title}”")
+        for uuid, both in names.items():
+            if uuid and len(both) > 1:
+                self.reading.documents.pop(uuid, None)
+                self.reading.hashes.pop(uuid, None)
+                text = f"{' and '.join(both)} have one uuid: nothing can tell them apart."
+                self.notes[uuid] = [Note("unreadable", uuid, f"{text[0].upper()}{text[1:]}")]
+
     def _may_be_of_one(self, exc: SupersetError) -> bool:
-        """Whether one damaged asset may be why a whole export failed. A reading for the store then goes without it."""
-        return self.in_memory is not None and (exc.code == "bundle_invalid" or exc.status == 500)
+        """Whether one damaged asset may be why a whole export failed. A reading for the store then goes without it, any
+        other only without what that one found.
+        """
+        goes_on = self.in_memory is not None or bool(self.spare)
+        return goes_on and (exc.code == "bundle_invalid" or exc.status == 500)
+
+    def _give_up(self, kind: Kind, number: int, exc: SupersetError) -> None:
+        if self.in_memory is None and self.listed_ids.uuid_of(kind, number) not in self.spare:
+            raise exc
+        self.damaged[kind, number] = str(exc)
 
     def _fetch(self, kind: Kind, ids: list[int]) -> list[Bundle]:
         """An export in halves, and without what cannot be exported at all: that must not hide the others."""
@@ -287,7 +331,7 @@ class _Task:
             if not self._may_be_of_one(exc) or len(self.damaged) >= MANY_DAMAGED:
                 raise
             if len(ids) == 1:
-                self.damaged[kind, ids[0]] = str(exc)
+                self._give_up(kind, ids[0], exc)
                 return []
         middle = len(ids) // 2
         return [*self._fetch(kind, ids[:middle]), *self._fetch(kind, ids[middle:])]
@@ -378,7 +422,7 @@ class _Task:
             return export[kind](ids)
         except SupersetError as exc:
             if self._may_be_of_one(exc) and len(ids) == 1:
-                self.damaged[kind, ids[0]] = str(exc)
+                self._give_up(kind, ids[0], exc)
                 return Bundle()
             if exc.code != "not_found":
                 raise

@@ -278,9 +278,10 @@ def _entries(snapshot: Snapshot, reading: EnvironmentReading) -> Iterator[Snapsh
             exported_at=reading.exported.get(uuid, reading.exported_at),
             mark=reading.marks.get(uuid, ""),
         )
-    unreadable = reading.unreadable
+    unread = set(reading.unreadable - reading.documents.keys() - reading.hashes.keys())
     for kind, number, uuid in reading.ids:
-        if uuid in unreadable and uuid not in reading.documents and uuid not in reading.hashes:
+        if uuid in unread:
+            unread.remove(uuid)  # one row, also where two kinds have one uuid
             yield SnapshotEntry(
                 snapshot=snapshot,
                 kind=kind.value,

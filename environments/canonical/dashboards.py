@@ -38,6 +38,8 @@ def read_dashboard(data: Mapping[str, Any], context: ReadContext) -> dict[str, A
     body["metadata"] = read_metadata(metadata, layout, context)
     for key in ("description", "css", "slug", "certified_by", "certification_details"):
         body.setdefault(key, None)
+    # An import looks for the dashboard that has the slug, and takes one without any for it where ours is "" as well.
+    body["slug"] = body["slug"] or None
     return body
 
 

@@ -354,3 +354,9 @@ def test_key_and_id_of_a_node_agree() -> None:
     position["CHART-0-0"]["id"] = "another"
     body = one(raw_dashboard(9, position), *CHARTS).body
     assert body["position"]["ROW-0"]["children"] == ["CHART-0-1"]
+
+
+def test_an_empty_slug_is_none() -> None:
+    """Files of other tools have it. Two dashboards with an empty slug are one dashboard to an import."""
+    assert one(raw_dashboard(1, slug="")).body["slug"] is None
+    assert one(raw_dashboard(1, slug="s")).body["slug"] == "s"

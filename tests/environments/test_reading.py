@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -14,9 +15,9 @@ from environments import services
 from environments.canonical.documents import Kind
 from environments.connections import connect
 from environments.models import Environment, Snapshot
-from environments.reading import EnvironmentReading, read_everything, read_selected
+from environments.reading import EnvironmentReading, read_everything, read_for_store, read_selected
 from environments.store import latest_complete, take_snapshot
-from environments.superset.errors import SupersetRefused
+from environments.superset.errors import SupersetError, SupersetRefused
 from tests.fakes.superset import FakeSuperset
 
 from .conftest import DB, fill
@@ -411,3 +412,62 @@ def test_a_reading_can_be_stopped_between_requests(environment: Environment, sup
     with pytest.raises(Stopped), connect(environment) as client:
         read_everything(client, environment, progress=stop)
     assert asked(superset) == LISTS[:2]
+
+
+def _damage_a_chart(superset: FakeSuperset) -> str:
+    """A chart that Superset cannot export, alone or among others: one without a name, for one."""
+    import httpx
+
+    dataset = uuid_of(superset, "dataset", "orders_1")
+    damaged = superset.add_chart("Damaged", dataset=dataset)
+    number = next(id for id, record in superset.assets["chart"].items() if record["data"]["uuid"] == damaged)
+
+    def fail(request: httpx.Request) -> httpx.Response | None:
+        query = request.url.params.get("q", "")
+        asked_for = {int(id) for id in re.findall(r"\d+", query)}
+        of_it = "/assets/" in request.url.path or ("/chart/" in request.url.path and number in asked_for)
+        return httpx.Response(500, json={"message": "Fatal error"}) if of_it else None
+
+    for path in ("/api/v1/assets/export/", "/api/v1/chart/export/"):
+        superset.misbehave("GET", path, fail, times=None)
+    return damaged
+
+
+def test_what_is_known_to_be_damaged_keeps_nothing_else_back(
+    environment: Environment, superset: FakeSuperset
+) -> None:
+    """Not before a run, and not on the way back: both export everything afresh."""
+    damaged = _damage_a_chart(superset)
+    with pytest.raises(SupersetError):
+        read(environment, fresh=True)  # it may be a bad moment of the server: nobody has looked yet
+    with connect(environment) as client:
+        take_snapshot(environment, read_for_store(client, environment, None), "reading")
+    for options in ({"fresh": True}, {}):
+        found = read(environment, **options)
+        assert found.complete
+        assert found.unreadable == {damaged}
+        assert len(found.documents) == sum(len(records) for records in superset.assets.values()) - 1
+
+
+def test_damage_that_is_new_is_an_error_of_a_run(environment: Environment, superset: FakeSuperset) -> None:
+    with connect(environment) as client:
+        take_snapshot(environment, read_for_store(client, environment, None), "reading")
+    _damage_a_chart(superset)
+    for options in ({"fresh": True}, {}):
+        with pytest.raises(SupersetError):
+            read(environment, **options)
+
+
+def test_one_uuid_in_two_kinds_is_said_and_neither_is_taken_for_the_other(
+    environment: Environment, superset: FakeSuperset
+) -> None:
+    dataset = superset.add_dataset("orders_3", database=DB)
+    superset.add_chart("Twin", dataset=uuid_of(superset, "dataset", "orders_1"), uuid=dataset)
+    with connect(environment) as client:
+        take_snapshot(environment, read_for_store(client, environment, None), "reading")
+    for options in ({"fresh": True}, {}):
+        found = read(environment, **options)
+        assert found.unreadable == {dataset}
+        assert dataset not in found.documents
+        assert "The dataset “orders_3” and the chart “Twin”" in found.notes[0].text
+        assert len(found.documents) == sum(len(records) for records in superset.assets.values()) - 2
