@@ -1,6 +1,7 @@
 """Which companions a Superset has: by release and feature flag, each line with its source.
 
-Sources as in `versions.py`: `L4.1` = seen live on 4.1.4, `L*` on 4.1.4, 5.0.0, 6.0.0 and 6.1.0 (tests/live/test_companions.py).
+Sources as in `versions.py`: `L4.1` = seen live on 4.1.4, `L*` on 4.1.4, 5.0.0, 6.0.0 and 6.1.0, by the one trial of
+tests/live/test_companions.py.
 """
 
 from __future__ import annotations
