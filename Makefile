@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help install run demo test test-quick test-postgres test-browser test-live test-faults faults lint format types lock bench clean
+.PHONY: help install run demo test test-quick test-postgres test-browser test-live test-faults faults compat lint format types lock bench clean
 
 # Any Python from 3.11 to 3.13 will do: the first of these that is one.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
@@ -53,6 +53,9 @@ test-faults: .venv/.dev ## one dashboard, with a fault at every request and ever
 
 faults: .venv/.dev ## every fault everywhere, over the nine example dashboards; hours. ARGS="--stop-after 60 --resume"
 	@$(PY) -m tests.faults $(ARGS)
+
+compat: .venv/.dev ## from every Superset release to every other, into docs/versions.md; hours. ARGS="--resume"
+	@$(PY) -m tests.compat $(ARGS)
 
 lint: .venv/.dev ## style, types, forgotten migrations; all of them, also after the first that complains
 	@failed=0

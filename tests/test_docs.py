@@ -21,8 +21,8 @@ README = (ROOT / "README.md").read_text()
 DOCS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 TEXT = {path.relative_to(ROOT).as_posix(): path.read_text() for path in DOCS}
 ENV_CALLS = {"env_str", "env_bool", "env_int", "env_list", "env_secret", "env_mail_server"}
-#: Read by the lab, the demo and the tests, not by ss-tools.
-OTHER_VARIABLES = re.compile(r"SSTOOLS_(DEMO|LAB|TEST|CREDENTIAL|IMAGE|PUBLISH)(_|\b)")
+#: Read by the lab, the demo, the tests and `manage.py compat`; no settings.
+OTHER_VARIABLES = re.compile(r"SSTOOLS_(DEMO|LAB|TEST|CREDENTIAL|COMPAT|IMAGE|PUBLISH)(_|\b)")
 
 
 def rows(text: str, heading: str) -> list[list[str]]:

@@ -34,7 +34,7 @@ _TESTED_MINORS = {version_tuple(version)[:2] for version in TESTED}
 class Capability:
     """One difference between releases. `since`: the first that has it. `meaning`: what it is, for people.
     `probe`: how an instance itself is asked, a name in probing.py (`members`: only where it may write); "" where
-    only the     release's number tells.
+    only the release's number tells.
     """
 
     name: str
@@ -90,7 +90,6 @@ CAPABILITIES: tuple[Capability, ...] = (
         (6, 0),
         "a refused import says which file and field",
         "L*; before only in `extra`",
-        "reasons",
     ),
     Capability("bearer_on_me", (6, 1), "/api/v1/me/ takes a bearer token", "L6.1; 401 L4.1, S5.0 S6.0", "me"),
     Capability("dataset_by_uuid", (6, 1), "a dataset can be asked for by uuid", "L6.1", "dataset_by_uuid"),

@@ -3,6 +3,7 @@
 from environments.superset.fields import FIELDS, of_kind, unknown_to
 from environments.superset.versions import CAPABILITIES, TESTED, Capabilities
 from environments.superset.viz_types import needing_a_flag, undrawable
+from tests.compat.report import PAGE, capabilities, fields
 
 
 def _unknown(version: str, kind: str) -> set[str]:
@@ -19,6 +20,12 @@ def test_each_line_of_both_tables_has_a_meaning_and_a_source() -> None:
     assert decided - {"tested", "supported"} == names & {*Capabilities.__dataclass_fields__} - {
         "tags_in_bundle"
     }
+
+
+def test_the_documentation_shows_both_tables() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert capabilities() in page  # `make compat` writes them anew
+    assert fields() in page
 
 
 def test_releases_know_what_came_before_them() -> None:
