@@ -96,7 +96,7 @@ class Reader:
                 CompanionKind.ANNOTATION_LAYER,
             }:
                 columns.append("params")
-            self._rows[kind] = self.client.list_rows(kind.value, columns, self.wanted(kind))
+            self._rows[kind] = self._listed(kind, columns, self.wanted(kind))
             for row in self._rows[kind]:
                 self.ids.add(kind, row["id"], str(row["uuid"]).lower())
         return self._rows[kind]
@@ -106,11 +106,17 @@ class Reader:
         known = self.ids.uuid_of(kind, number)
         if known is not None or type(number) is not int or (kind, number) in self._unknown:
             return known
-        rows = self.client.list_rows(kind.value, ("id", "uuid"), [number])
         self._unknown.add((kind, number))
-        for row in rows:
+        for row in self._listed(kind, ("id", "uuid"), [number]):
             self.ids.add(kind, row["id"], str(row["uuid"]).lower())
         return self.ids.uuid_of(kind, number)
+
+    def _listed(self, kind: Kind, columns: Iterable[str], ids: list[int] | None) -> list[dict[str, Any]]:
+        """Connections are few, and their list cannot be asked for some by id (400, L6.1)."""
+        if kind != Kind.DATABASE:
+            return self.client.list_rows(kind.value, columns, ids)
+        rows = self.client.list_rows(kind.value, columns)
+        return rows if ids is None else [row for row in rows if row["id"] in ids]
 
     @cached_property
     def themes(self) -> dict[int, int]:
