@@ -204,6 +204,7 @@ class ComparisonsView(APIView):
                 description="left out: all that differs",
             ),
             OpenApiParameter("q", str, description="words of title or uuid"),
+            OpenApiParameter("assets", str, description="uuids of either side, with commas between"),
             OpenApiParameter("page", int),
             OpenApiParameter("page_size", int),
         ],
@@ -213,7 +214,7 @@ class ComparisonsView(APIView):
         """What would change on the right if it became as it is on the left, asset by asset. Needs asset:view."""
         data = _asked(ComparedSerializer, request.query_params)
         comparison = _compared(request, data)
-        found = select(comparison.rows, **_filters(data))
+        found = select(comparison.rows, **_filters(data), assets=str(data.get("assets", "")))
         pages = NumberedPages()
         rows = pages.paginate_queryset(found, request, view=self)
         answer = {

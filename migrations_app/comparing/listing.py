@@ -25,6 +25,7 @@ from migrations_app.engine.sync import Sync
 from migrations_app.estate.models import Pair, SyncState
 from migrations_app.estate.pairs import mapping_between, orientations
 from migrations_app.mappings import mapping_to_json
+from sstools.errors import Conflict
 
 from .places import PlaceAsset, PlaceContents
 
@@ -45,8 +46,15 @@ _STATE_OF = {
     Sync.UNKNOWN: "unknown",
     **dict.fromkeys(DIRECTIONS, "changed"),
 }
+#: Assets on the smaller of two environments that a page compares itself, where no reading has: about a second.
+MOST_AT_ONCE = 1_000
 _KEPT_COMPARISONS = 4
 _KEPT_FINGERPRINTS = 50_000
+
+
+class NotCompared(Conflict):
+    code = "not_compared"
+    remedy = "Have them compared in the background, which takes some seconds, or read one of them again."
 
 
 class Row(NamedTuple):
@@ -176,22 +184,32 @@ class Comparison:
         return found
 
 
-def select(rows: Iterable[Row], *, kind: str = "", state: str = "", words: str = "") -> list[Row]:
-    """Rows by the filters of page and API. `state`: "" all that differs, "all", one of STATES or of DIRECTIONS."""
+def select(
+    rows: Iterable[Row], *, kind: str = "", state: str = "", words: str = "", assets: str = ""
+) -> list[Row]:
+    """Rows by the filters of page and API. `state`: "" all that differs, "all", one of STATES or of DIRECTIONS.
+    `assets`: uuids of either side with commas between, "" for any.
+    """
     folded = fold(words).split()
+    named = {uuid.strip().lower() for uuid in assets.split(",") if uuid.strip()}
     return [
         row
         for row in rows
         if (not kind or row.kind == kind)
         and (row.state != "same" if not state else state in ("all", row.state, row.direction))
+        and (not named or row.left_uuid in named or row.right_uuid in named)
         and all(word in row.sort_key or word in row.uuid or word in row.right_uuid for word in folded)
     ]
 
 
 def compare(left: PlaceContents, right: PlaceContents) -> Comparison:
-    """All rows of two places. Raises StoreDamaged."""
+    """All rows of two places. Raises StoreDamaged; NotCompared for two large environments of which there are no states
+    yet: that takes seconds, and is the work of a job.
+    """
     comparison = Comparison(left, right)
     pair = _states_of(left, right)
+    if pair is None and left.is_live and right.is_live and left.environment != right.environment:
+        _refuse_large(left, right)
     version = f"{pair.pk}/{pair.revision}/{pair.mapping}" if pair is not None else ""
     key = (left.version, right.version, version or comparison.terms.key, left.place, right.place)
     rows = _comparisons.get(key)
@@ -201,6 +219,12 @@ def compare(left: PlaceContents, right: PlaceContents) -> Comparison:
         _comparisons.put(key, rows)
     comparison.rows = rows
     return comparison
+
+
+def _refuse_large(left: PlaceContents, right: PlaceContents) -> None:
+    sizes = [side.environment.asset_total or 0 for side in (left, right) if side.environment is not None]
+    if min(sizes) > MOST_AT_ONCE:
+        raise NotCompared(f"{left.label} and {right.label} were not compared since they were read.")
 
 
 def _order(row: Row) -> tuple[int, int, str, str]:

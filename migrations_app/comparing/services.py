@@ -7,6 +7,7 @@ from typing import Any
 
 from environments.services import request_reading
 from migrations_app import services as migrations
+from migrations_app.estate.services import request_comparison
 from migrations_app.models import Migration
 from sstools.errors import Conflict, Invalid
 from sstools.jobs.models import Job, Source
@@ -84,11 +85,26 @@ def mark_viewed(comparison: Comparison, row: Row, *, user: Any, viewed: bool) ->
         Viewed.objects.filter(**key).delete()
 
 
-# --- Reading again --------------------------------------------------------------------------------------------------
+# --- In the background ------------------------------------------------------------------------------------------------
 def read_again(*places: PlaceContents, actor: Any, source: str = Source.PAGE) -> list[Job]:
     """Read the environments among the places, in the background. Raises NotAllowed."""
     live = {place.place: place.environment for place in places if place.is_live and place.environment}
     return [request_reading(environment, actor=actor, source=source) for environment in live.values()]
+
+
+def compare_in_background(left: PlaceContents, right: PlaceContents, *, actor: Any) -> Job:
+    """Compare two environments as a reading would, in a job. Whoever may see both may ask for it: nothing is read.
+
+    Raises Invalid("not_comparable") for other places, and where one was never read.
+    """
+    job = None
+    if left.is_live and right.is_live and left.environment and right.environment:
+        job = request_comparison(left.environment, right.environment, actor=actor)
+    if job is None:
+        raise Invalid(
+            "Only two environments that were read are compared in the background.", code="not_comparable"
+        )
+    return job
 
 
 def may_read(user: Any, *places: PlaceContents) -> bool:

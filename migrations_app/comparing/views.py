@@ -32,7 +32,7 @@ from . import services, uploads
 from .details import Detail, connection_of, detail_of
 from .forms import FilterForm, UploadForm
 from .lines import CONTEXT_LINES, as_lines, compare_lines
-from .listing import KINDS, PLANNABLE, STATES, Comparison, compare, select
+from .listing import KINDS, PLANNABLE, STATES, Comparison, NotCompared, compare, select
 from .models import UploadedBundle
 from .places import NoSuchPlace, PlaceContents, choices, read_place
 
@@ -74,7 +74,7 @@ class Asked:
             return None
         try:
             return compare(self.left, self.right)
-        except StoreDamaged as error:
+        except (StoreDamaged, NotCompared) as error:
             self.problem = error
             return None
 
@@ -128,6 +128,7 @@ def _list(request: HttpRequest, asked: Asked, status: int = 200) -> HttpResponse
         "can_add": policy.can(request.user, Permission.ENVIRONMENT_EDIT),
         "may_read": services.may_read(request.user, *sides),
         "any_live": any(side.is_live for side in sides),
+        "is_uncompared": isinstance(asked.problem, NotCompared),
     }
     if comparison is not None:
         context |= _rows(request, comparison, form)
@@ -316,8 +317,13 @@ def _planned(request: HttpRequest, asked: Asked) -> HttpResponse:
 @require_POST
 @login_required
 def compare_read(request: HttpRequest) -> HttpResponse:
-    """Read the environments of this comparison again, in the background."""
+    """Read the environments of this comparison again, in the background; `what=compare` compares what was read."""
     asked = Asked.of(request, request.POST)
+    if request.POST.get("what") == "compare":
+        if asked.left is None or asked.right is None:
+            raise asked.problem or NoSuchPlace("There are no two places to compare.")
+        job = services.compare_in_background(asked.left, asked.right, actor=request.user)
+        return go_to(request, "jobs:detail", job.uuid)
     comparison = asked.required()
     jobs = services.read_again(comparison.left, comparison.right, actor=request.user)
     if jobs:

@@ -73,7 +73,7 @@ def main(request: HttpRequest) -> Main | None:
     state = found.filter.form.cleaned_data.get("state", "") if found.filter.form.is_valid() else ""
     kind = found.filter.form.cleaned_data.get("type", "") if found.filter.form.is_valid() else ""
     _offer_environments(found.filter, environments)
-    basket = bulk(user, found.reference, found.states, request.GET.urlencode())
+    basket = bulk(user, found.reference, found.states, request.GET.urlencode(), environments)
     for row in found.rows:
         row.is_chosen = row.key in basket["chosen"]
     total = found.page.paginator.count
@@ -115,17 +115,32 @@ def _offer_environments(filters: SyncStateFilter, environments: Sequence[Environ
     filters.form.fields["env"].widget = forms.Select(choices=[("", "any"), *names])
 
 
-def bulk(user: Any, source: Environment, states: QuerySet[SyncState], query: str) -> dict[str, Any]:
+def bulk(
+    user: Any,
+    source: Environment,
+    states: QuerySet[SyncState],
+    query: str,
+    environments: Sequence[Environment] | None = None,
+) -> dict[str, Any]:
     """What the bar below the table says: how much is selected, and how much of it the filter does not show."""
     keys = selections.selected(user, source)
+    others = visible_environments(user) if environments is None else environments
     return {
         "reference": source,
         "chosen": set(keys),
         "chosen_count": len(keys),
         "outside": selections.outside(keys, states),
+        "compare_with": compared_with(source, others, QueryDict(query).get("env", "")),
         "query": query,
         "can_plan": policy.can_anywhere(user, Permission.MIGRATION_PLAN),
     }
+
+
+def compared_with(source: Environment, others: Sequence[Environment], asked: str) -> Environment | None:
+    """What a selection is compared with: the environment that the list is filtered by, else the next on the way."""
+    read = [item for item in others if item != source and item.inventory_at is not None]
+    after = [item for item in read if item.position > source.position]
+    return next((item for item in read if item.slug == asked), next(iter([*after, *read]), None))
 
 
 def _chips(

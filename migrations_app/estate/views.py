@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any, cast
+from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
@@ -28,6 +29,7 @@ from .models import SavedView, SyncState
 
 CONFIRM_PAGE_SIZE = 500
 MOST_VIEWS = 50
+MOST_COMPARED = 100  # their uuids stand in the address
 PAGES = {"web:home"}  # lists whose filters can be saved
 
 
@@ -36,7 +38,7 @@ PAGES = {"web:home"}  # lists whose filters can be saved
 @login_required
 def select(request: HttpRequest, slug: str) -> HttpResponse:
     """`shown`, `pick`: what the page listed and what is ticked on it. `do`: all (with `matching`, the number that the
-    page said), none, or continue. `query`: the filters of the page, to go back to.
+    page said), none, compare, or continue. `query`: the filters of the page, to go back to.
     """
     user = request.user
     source = _source(request, slug)
@@ -59,6 +61,8 @@ def select(request: HttpRequest, slug: str) -> HttpResponse:
     except (Conflict, Invalid) as error:
         messages.error(request, f"{error.message} {error.remedy}".strip())
         status = error.status
+    if do == "compare" and status == 200 and (url := _comparison(request, source, query)):
+        return go_to(request, url)
     if do == "continue" and status == 200:
         return go_to(request, "estate:selection", source.slug)
     if wants_fragment(request) and status == 200:
@@ -116,6 +120,25 @@ def selection(request: HttpRequest, slug: str) -> HttpResponse:
         "back_url": matrix.overview_url(ref=source.slug),
     }
     return render(request, "estate/selection.html", context, status=problem.status if problem else 200)
+
+
+def _comparison(request: HttpRequest, source: Environment, query: QueryDict) -> str:
+    """The address of the comparison of what is selected; "" and a message where there is none."""
+    uuids = selections.chosen(request.user, source).uuids
+    right = overview.compared_with(source, overview.visible_environments(request.user), query.get("env", ""))
+    if right is None or not uuids:
+        messages.error(request, "Nothing is selected that could be compared.")
+    elif len(uuids) > MOST_COMPARED:
+        messages.error(
+            request,
+            f"{counted(len(uuids), 'asset')} are too many to compare by name, {MOST_COMPARED} go. "
+            "Compare the environments, and filter there.",
+        )
+    else:
+        places = {"left": f"env:{source.slug}", "right": f"env:{right.slug}", "state": "all"}
+        query_text = urlencode({**places, "assets": ",".join(uuids)}, safe=":,")
+        return f"{reverse('comparing:list')}?{query_text}"
+    return ""
 
 
 def _found(request: HttpRequest, source: Environment, query: QueryDict) -> Any:

@@ -19,6 +19,7 @@ class Entry:
     permission: Permission | None = (
         None  # needed anywhere: a page that is refused to somebody is not offered to them
     )
+    covers: tuple[str, ...] = ()  # namespaces of pages that are reached from here, and stand elsewhere
 
     @property
     def url(self) -> str:
@@ -57,6 +58,7 @@ GROUPS = (
                 "i",
                 ("environments:assets", "environments:asset_list"),
                 "Every asset that was read",
+                covers=("assets",),
             ),
             Entry(
                 "Environments",
@@ -138,7 +140,9 @@ def first_url(*names: str) -> str:
 
 
 def rail(request: HttpRequest) -> list[tuple[str, list[Link]]]:
-    """(group, links) of the pages there are. The link with the longest matching address is current."""
+    """(group, links) of the pages there are. Current is the link that covers the page, else that with the longest
+    matching address.
+    """
     found = [
         (
             group.label,
@@ -147,7 +151,9 @@ def rail(request: HttpRequest) -> list[tuple[str, list[Link]]]:
         for group in GROUPS
     ]
     matching = [url for _, pairs in found for _, url in pairs if _covers(url, request.path)]
-    current = max(matching, key=len, default=None)
+    namespace = request.resolver_match.namespace if request.resolver_match else ""
+    covering = [url for _, pairs in found for entry, url in pairs if namespace and namespace in entry.covers]
+    current = covering[0] if covering else max(matching, key=len, default=None)
 
     def link(entry: Entry, url: str) -> Link:
         return Link(entry.label, entry.icon, url, entry.text, url == current, entry.key)

@@ -56,6 +56,11 @@ def test_a_card_for_each_environment_with_state_run_author_and_open(
     )  # take into dev
 
 
+def test_the_rail_marks_the_inventory(browser: Client, world: World) -> None:
+    page = browser.get(f"/dashboards/{SALES}/graph/").content.decode()
+    assert re.findall(r'<a href="([^"]+)" aria-current', page.split("<main")[0]) == ["/assets/"]
+
+
 def test_contents_line_up_by_environment(browser: Client, world: World) -> None:
     said = text_of(browser.get(f"/dashboards/{SALES}/"))
     assert "3 charts" in said

@@ -10,12 +10,15 @@ import pytest
 from django.utils import timezone
 
 from environments.models import Environment, Reason, Snapshot
+from migrations_app.comparing import listing
 from migrations_app.comparing.listing import compare, select
 from migrations_app.comparing.models import Viewed
 from migrations_app.comparing.places import read_place
 from migrations_app.estate.models import SyncState
 from migrations_app.estate.states import refresh
 from migrations_app.models import Mapping, Migration
+from sstools.jobs.models import Job
+from sstools.jobs.runner import run_job
 from tests.factories import chart_document, make_environment, make_migration, make_run, uuid_for
 
 from .conftest import SECRET, dashboard, database, dataset, entries, hold, source_documents, target_documents
@@ -316,6 +319,27 @@ def test_reading_again_is_asked_of_a_job(two: Two, author: Any, viewer: Any, sig
     assert signed_in(viewer).post("/compare/read/", data).status_code == 403
     signed_in(author).post("/compare/read/", data)
     assert Job.objects.filter(kind="environments.read_inventory").count() == 2
+
+
+def test_two_large_environments_without_states_are_compared_by_a_job(
+    two: Two, viewer: Any, signed_in: Any, api: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "MOST_AT_ONCE", 0)
+    Environment.objects.update(asset_counts={"chart": 1}, inventory_at=timezone.now())
+    browser = signed_in(viewer)
+    page = browser.get(LIST)
+    assert page.status_code == 200
+    assert "were not compared since they were read" in text_of(page)
+    assert page.context["comparison"] is None
+    refused = api(viewer).get("/api/v1/comparisons/?left=env:dev&right=env:prod")
+    assert (refused.status_code, refused.json()["code"]) == (409, "not_compared")
+
+    form = {"left": "env:dev", "right": "env:prod", "what": "compare"}
+    job = Job.objects.get(
+        kind="estate.compare_pair", uuid=browser.post("/compare/read/", form).url.split("/")[-2]
+    )
+    run_job(str(job.uuid))
+    assert "6 assets" in text_of(browser.get(LIST))
 
 
 def test_the_api_has_the_same_rows_filters_and_migration(two: Two, author: Any, api: Any) -> None:

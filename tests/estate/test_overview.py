@@ -234,6 +234,21 @@ def test_a_selection_survives_paging_and_filters_and_says_what_is_outside(browse
     assert Selection.objects.get().rows == [more, picks[0]]
 
 
+def test_what_is_selected_is_compared_with_the_environment_of_the_filter(browser: Client) -> None:
+    page = text(browser.get("/?sort=title"))
+    picks = re.findall(r'name="pick" value="dashboard:([^"]+)"', page)[:2]
+    sent = {**fields(page), "pick": [f"dashboard:{uuid}" for uuid in picks]}
+    browser.post("/selection/dev/change/", {**sent, "do": "keep"})
+    assert "Compare 2 with Stage" in text(browser.get("/"))
+    assert "Compare 2 with Prod" in text(browser.get("/?env=prod"))
+    query = "env=prod&sort=title"
+    answer = browser.post("/selection/dev/change/", {**sent, "query": query, "do": "compare"})
+    assert answer["Location"] == f"/compare/?left=env:dev&right=env:prod&state=all&assets={','.join(picks)}"
+    compared = browser.get(answer["Location"])
+    assert {row.left_uuid for _, _, rows in compared.context["groups"] for row in rows} == set(picks)
+    assert "chosen assets only" in text(compared)
+
+
 def test_a_view_is_saved_with_its_filters_and_is_ones_own(
     browser: Client, viewer: Any, signed_in: Callable[[Any], Client]
 ) -> None:

@@ -53,7 +53,8 @@ def fill(
     now = timezone.now()
     for environment in environments:
         Asset.objects.bulk_create(
-            (_asset(environment, kind, title, n, now) for kind, title, n in names), batch_size=1000
+            (_asset(environment, kind, title, n, now, dashboards, datasets) for kind, title, n in names),
+            batch_size=1000,
         )
     for i, source in enumerate(environments):
         for j, target in enumerate(environments):
@@ -74,7 +75,7 @@ def fill(
             AssetReference(
                 environment=environment,
                 from_kind="dashboard",
-                from_uuid=uuid_for(f"{WORDS[n % dashboards % len(WORDS)]} dashboard {n % dashboards:05}"),
+                from_uuid=_uuid("dashboard", n % dashboards),
                 to_kind="chart",
                 to_uuid=uuid_for(title),
                 how="needs",
@@ -87,7 +88,13 @@ def fill(
     )
 
 
-def _asset(environment: Environment, kind: str, title: str, n: int, now: Any) -> Asset:
+def _uuid(kind: str, n: int) -> str:
+    return uuid_for(f"{WORDS[n % len(WORDS)]} {kind} {n:05}")
+
+
+def _asset(
+    environment: Environment, kind: str, title: str, n: int, now: Any, dashboards: int, datasets: int
+) -> Asset:
     asset = Asset(
         environment=environment,
         kind=kind,
@@ -100,6 +107,9 @@ def _asset(environment: Environment, kind: str, title: str, n: int, now: Any) ->
         owners=[{"name": PEOPLE[n % len(PEOPLE)], "email": ""}],
         last_seen_at=now,
     )
+    if kind == "chart":
+        asset.dataset_uuid = _uuid("dataset", n % datasets) if datasets else ""
+        asset.dashboard_uuids = [_uuid("dashboard", n % dashboards)] if dashboards else []
     asset.fill_derived()
     return asset
 
