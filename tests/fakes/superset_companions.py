@@ -64,6 +64,7 @@ class Companions(Bundles):
         self.role_ids = {"Admin": 1, "Public": 2, "Alpha": 3, "Gamma": 4, "sql_lab": 5}
         self.grants: dict[str, set[str]] = {}  # role -> names of the resources that it may use
         self.security_api = self.number >= (6, 0)
+        self.hidden_datasets: dict[int, dict[str, Any]] = {}  # that are there and the account does not see
         self.objects: dict[str, dict[int, dict[str, Any]]] = {name: {} for name in (*VIEWS, "annotation")}
         self.add_user("admin", email="admin@example.com", first_name="Ada", last_name="Admin")
         if self.number >= (6, 0):
@@ -193,7 +194,7 @@ class Companions(Bundles):
                     422, {"message": "()" if resource == "rowlevelsecurity" else "Name must be unique"}
                 )
         if resource == "rowlevelsecurity":
-            unknown = set(fields.get("tables", ())) - set(self.assets["dataset"])
+            unknown = set(fields.get("tables", ())) - {*self.assets["dataset"], *self.hidden_datasets}
             if unknown or set(fields.get("roles", ())) - set(self.role_ids.values()):
                 raise Refusal(
                     422, {"message": "Datasets do not exist" if unknown else "Some roles do not exist"}
@@ -213,7 +214,7 @@ class Companions(Bundles):
             row["tables"] = [
                 {"id": number, "schema": data.get("schema"), "table_name": data["table_name"]}
                 for number in row["tables"]
-                if (data := self.assets["dataset"].get(number, {}).get("data"))
+                if (data := (self.assets["dataset"] | self.hidden_datasets).get(number, {}).get("data"))
             ]
             row["roles"] = self.roles_of(row["roles"])
         elif resource == "report":

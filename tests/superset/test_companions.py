@@ -155,15 +155,22 @@ def test_what_is_not_there_is_said_before_anything_is_written(kind: str, body: A
 
 def test_a_webhook_is_never_read_and_never_lost() -> None:
     fake, side = scene()
+    held = next(row for row in fake.objects["report"].values() if row["type"] == "Alert")
+    held["recipients"].append(
+        {"type": "Webhook", "recipient_config_json": {"target": "https://hooks.example.org/2"}}
+    )
     read = side.read([CompanionKind.REPORT])
     assert "hidden-key" not in repr(read)
     alert = next(report for report in read.documents.values() if report.body["type"] == "Alert")
-    assert withheld(alert) == ("https://hooks.example.org/…",)
+    assert withheld(alert) == ("https://hooks.example.org/…", "https://hooks.example.org/…")
     write_companion(side.client, alert.replace(crontab="2 2 2 2 2"), read.ids[alert.uuid], side.lookup(read))
-    held = fake.objects["report"][int(read.ids[alert.uuid])]
     assert held["crontab"] == "2 2 2 2 2"
-    assert [item["type"] for item in held["recipients"]] == ["Email", "Webhook"]
-    assert held["recipients"][1]["recipient_config_json"]["target"].endswith("/hidden-key")
+    targets = [item["recipient_config_json"]["target"] for item in held["recipients"]]
+    assert targets == [
+        "boss@example.com",
+        "https://hooks.example.org/services/T0/hidden-key",
+        "https://hooks.example.org/2",
+    ]
     with pytest.raises(SupersetRefused, match="was never read"):
         write_companion(side.client, alert.replace(name="Another"), None, side.lookup(read))
 
@@ -192,6 +199,23 @@ def test_what_is_deleted_while_it_is_read_is_not_there_and_the_rest_is() -> None
         read = side.read([kind])
         assert len(read.documents) == len(before.documents) - 1
         assert not read.unreadable
+
+
+def test_a_rule_keeps_protecting_what_the_account_does_not_see() -> None:
+    fake, side = scene()
+    hidden = fake.add_dataset("salaries", database=side.uuids["database"])
+    number = fake.id_of("dataset", hidden)
+    (row,) = fake.objects["rowlevelsecurity"].values()
+    row["tables"].append(number)
+    seen = {key: held for key, held in fake.assets["dataset"].items() if key != number}
+    everything, fake.assets["dataset"] = fake.assets["dataset"], seen
+    fake.hidden_datasets = {number: everything[number]}
+    read = side.read([CompanionKind.RLS])
+    (rule,) = read.documents.values()
+    assert rule.body["tables"] == [side.uuids["dataset"]]
+    assert [note.code for note in read.notes] == ["unresolved_id"]
+    write_companion(side.client, rule.replace(clause="1 = 0"), read.ids[rule.uuid], side.lookup(read))
+    assert (row["clause"], row["tables"]) == ("1 = 0", [side.numbers["dataset"], number])
 
 
 def test_an_answer_that_is_lost_is_not_asked_for_again() -> None:

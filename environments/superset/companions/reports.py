@@ -132,12 +132,12 @@ def _write(
 def _recipients(
     client: SupersetClient, body: Mapping[str, Any], existing: CompanionId | None
 ) -> list[dict[str, Any]]:
-    held: dict[str, Any] = {}
+    held: dict[str, list[Any]] = {}
     if existing is not None and (
         not body["recipients"] or any(item.get("withheld") for item in body["recipients"])
     ):
         for item in client.get("report", existing).get("recipients") or ():
-            held[_recipient(item)["target"]] = parsed(item.get("recipient_config_json"))
+            held.setdefault(_recipient(item)["target"], []).append(parsed(item.get("recipient_config_json")))
     # Before 6.1 an empty list changes nothing, with a 200 (ReportScheduleDAO.update, S4.1 S5.0 S6.0, L4.1; L6.1).
     if held and not body["recipients"] and (0, 0, 0) < version_tuple(client.capabilities.version) < (6, 1, 0):
         refuse(
@@ -148,8 +148,8 @@ def _recipients(
     for item in body["recipients"]:
         if not item.get("withheld"):
             config = {field: item[name] for name, field in _ADDRESSES.items() if item.get(name)}
-        elif item["target"] in held:
-            config = held[item["target"]]
+        elif held.get(item["target"]):
+            config = held[item["target"]].pop(0)
         else:
             refuse(
                 f"“{body['name']}” posts to {item['target']}, whose address is a secret that was never read. Nothing "

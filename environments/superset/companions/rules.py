@@ -38,21 +38,32 @@ def _read(reader: Reader) -> None:
 def _write(
     client: SupersetClient, companion: Companion, existing: CompanionId | None, lookup: Lookup
 ) -> CompanionId:
-    """Sets all datasets and roles of the rule: what the body does not name is not under it any more."""
+    """Sets all datasets and roles of the rule: what the body does not name is not under it any more, except what the
+    account does not see and so could not read.
+    """
     body = companion.body
+    unseen = _unseen(client, int(existing), lookup) if existing is not None else set()
     fields = {
         "name": body["name"],
         "description": body["description"],
         "filter_type": body["filter_type"],
         "clause": body["clause"],
         "group_key": body["group_key"] or "",
-        "tables": sorted(lookup.asset(Kind.DATASET, uuid) for uuid in body["tables"]),
+        "tables": sorted({lookup.asset(Kind.DATASET, uuid) for uuid in body["tables"]} | unseen),
         "roles": lookup.role_ids(body["roles"]),
     }
     if existing is None:
         return int(client.create("rowlevelsecurity", fields)["id"])
     client.update("rowlevelsecurity", existing, fields)
     return existing
+
+
+def _unseen(client: SupersetClient, rule: int, lookup: Lookup) -> set[int]:
+    """Datasets that the rule protects and the account does not see: a PUT without them would open them."""
+    tables = {int(table["id"]) for table in client.get("rowlevelsecurity", rule).get("tables") or ()}
+    unknown = {number for number in tables if lookup.assets.uuid_of(Kind.DATASET, number) is None}
+    seen = {row["id"] for row in client.list_rows("dataset", ("id",), unknown)} if unknown else set()
+    return unknown - seen
 
 
 def _delete(client: SupersetClient, companion: Companion, existing: CompanionId) -> None:
