@@ -17,7 +17,7 @@ from environments.superset.companions.people import list_people, list_roles
 from environments.words import clean, cleaned
 from sstools.errors import Invalid
 
-from .engine.carrying import Carrying, checked
+from .engine.carrying import OFF, OPTIONS, Carrying, checked
 from .engine.companions import (
     TAKEN,
     CompanionInput,
@@ -77,8 +77,11 @@ def clean_carrying(values: Mapping[str, object] | None) -> dict[str, str]:
 
 
 def carrying_of(migration: Migration) -> Carrying:
-    """What a migration carries. What writes back what was there carries what the run had touched."""
-    return Carrying(migration.carrying)
+    """What a migration carries: nothing where it comes from a file or from what was applied last, which hold no more
+    than assets.
+    """
+    has_companions = migration.source is not None or migration.rolls_back is not None
+    return Carrying(migration.carrying if has_companions else {option.name: OFF for option in OPTIONS})
 
 
 def read_side(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from environments.canonical.documents import Documents
+from environments.canonical.documents import Document, Documents
 from environments.store import get_documents
 from environments.superset.errors import AmbiguousWrite
 from sstools.jobs.runner import JobContext
 from sstools.texts import counted
 
+from .engine.companions import WRITTEN_APART, beside
 from .engine.conflicts import ConflictCode
 from .errors import RunFailed, StalePlan
 from .models import Migration, MigrationState, Plan, Run, RunState
@@ -111,13 +112,18 @@ def _answers(plan: Plan, left: Documents | None) -> dict[str, dict[str, str]]:
         is_edited = (
             left is not None
             and item.present_id is not None
-            and not same_for_comparison(left.get(item.target_uuid), present[item.present_id])
+            and not _is_as_left(left.get(item.target_uuid), present[item.present_id])
         )
         if in_use or is_edited:
             answers[item.uuid] = {"answer": "keep", "value": ""}
         elif item.action == "blocked":
             answers[item.uuid] = {"answer": "take", "value": ""}
     return answers
+
+
+def _is_as_left(left: Document | None, present: Document) -> bool:
+    """What is written apart from an import, as companions, is put back as such, whoever changed it."""
+    return same_for_comparison(beside(left, present, WRITTEN_APART) if left is not None else None, present)
 
 
 def _kept(plan: Plan) -> list[str]:

@@ -60,6 +60,11 @@ def moved_companions(attempt: Attempt) -> list[tuple[str, bool]]:
     assets = {item.row.uuid for item in attempt.items} | {source for source in _mapping(attempt)}
     read: Read = read_side(attempt.source, kinds, attempt.source_reading.ids, assets, whole=False)
     attempt.source_companion_ids = dict(read.ids)
+    if lost := [why for kind, why in read.side.unreadable.items() if kind in kinds]:
+        raise RunFailed(
+            f"{attempt.migration.source} does not tell any more what the plan stands on: {lost[0]}",
+            code="companions_unreadable",
+        )
     return moved + [
         (f"the {one.row.words} on the source ({difference(one.source, now)})", True)
         for one in from_source

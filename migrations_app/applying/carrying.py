@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from functools import partial
 
 from environments.canonical.companions import Companion, CompanionKind
+from environments.canonical.documents import Kind
 from environments.superset.companions import Lookup, delete_companion, write_companion
 from migrations_app.engine.companions import difference, same
 from migrations_app.engine.plan import Action
@@ -48,6 +49,7 @@ def carry(attempt: Attempt) -> None:
     if pending:
         _must_be_ours(attempt, pending)
         attempt.enter(RunState.WRITING)
+        patiently(attempt, lambda: _learn_ids(attempt, pending))
         lookup = Lookup(attempt.target, attempt.after.ids, dict(attempt.companion_ids))
         for one in sorted(pending, key=lambda one: _ORDER.index(one.kind)):
             if one.wanted is not None:
@@ -56,6 +58,24 @@ def carry(attempt: Attempt) -> None:
         _read_back(attempt)
     elif any(one.action.writes for one in attempt.companions) and not _was_read_back(attempt):
         _read_back(attempt)
+
+
+def _learn_ids(attempt: Attempt, pending: Iterable[Carried]) -> None:
+    """Ids of what they name, where neither an export nor a list has told them."""
+    assert attempt.after is not None
+    ids, missing = attempt.after.ids, dict[Kind, set[str]]()
+    for one in pending:
+        for kind, uuid in one.wanted.assets if one.wanted is not None else ():
+            if ids.id_of(kind, uuid) is None:
+                missing.setdefault(kind, set()).add(uuid)
+    for kind, uuids in missing.items():
+        if kind == Kind.DATABASE:
+            for row in attempt.target.list_databases():
+                ids.add(Kind.DATABASE, row.id, row.uuid)
+            continue
+        found, _ = attempt.target.ids_of(kind.value, uuids)
+        for uuid, number in found.items():
+            ids.add(kind, number, uuid)
 
 
 def _must_be_ours(attempt: Attempt, pending: Iterable[Carried]) -> None:

@@ -19,6 +19,7 @@ from environments.canonical.companions import (
     mapped,
     person_key,
     person_name,
+    withheld,
 )
 from environments.canonical.documents import Document, Kind, canonical_json
 
@@ -39,6 +40,8 @@ TOUCHED_BY_IMPORT = frozenset(
         CompanionKind.ANNOTATION_USE,
     }
 )
+#: They are part of their assets' documents, and no import brings them.
+WRITTEN_APART = frozenset({CompanionKind.THEME_USE, CompanionKind.ANNOTATION_USE})
 #: Said by a losing asset of what a companion carries: code of the loss -> kind.
 _CARRIED_LOSSES = {
     "annotation_layer": CompanionKind.ANNOTATION_USE,
@@ -495,6 +498,17 @@ class _Builder:
             changes["recipients"] = [{"type": "Email", "target": ", ".join(addresses), "cc": "", "bcc": ""}]
         elif self.carrying[RECIPIENTS] == NOBODY:
             changes["recipients"] = []
+        elif secret := set(withheld(wanted)) - set(withheld(there) if there is not None else ()):
+            self._lose(
+                "",
+                "recipient_withheld",
+                f"“{item.title}”: the address of {_some(sorted(secret))} is a secret.",
+            )
+            changes["recipients"] = [
+                one
+                for one in wanted.body["recipients"]
+                if not (one.get("withheld") and one.get("target") in secret)
+            ]
         return wanted.replace(**changes) if changes else wanted
 
     def _annotations(

@@ -1,0 +1,234 @@
+"""What goes with assets is planned, applied, disturbed and rolled back, over two small Supersets."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from environments.canonical.companions import CompanionKind
+from environments.models import SnapshotCompanion
+from migrations_app import services
+from migrations_app.errors import NotReady
+from migrations_app.models import Migration, PlanCompanion, Run, RunState
+from tests.factories import uuid_for
+from tests.fakes.superset import FakeSuperset
+from tests.superset.companion_scene import FLAGS, Side, furnish, furnish_theme
+from tests.superset.helpers import client_of
+
+from .scenes import Scene, told
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ALL = {
+    "owners": "on",
+    "roles": "on",
+    "rls": "carry",
+    "tags": "on",
+    "reports": "on",
+    "embedded": "on",
+    "css": "on",
+    "saved_queries": "on",
+    "access": "on",
+}
+NAMES = {"people": {"nora@example.com": "otto"}, "roles": {"North": "Nord"}}
+
+
+def side_of(fake: FakeSuperset) -> Side:
+    uuids = {
+        "database": uuid_for("Warehouse DEV"),
+        "dataset": uuid_for("orders"),
+        "dashboard": uuid_for("Sales"),
+        "Lines": uuid_for("Revenue"),
+        "Colors": uuid_for("Regions"),
+    }
+    kinds = {"Lines": "chart", "Colors": "chart"}
+    numbers = {name: fake.id_of(kinds.get(name, name), uuid) for name, uuid in uuids.items()}
+    client = client_of(fake)
+
+    def call(method: str, path: str, body: Any = None) -> dict[str, Any]:
+        found: dict[str, Any] = client._request(method, path, json=body).json
+        return found
+
+    return Side(client, call, "North", "nora", uuids, numbers)
+
+
+@pytest.fixture
+def furnished(scene: Scene) -> Scene:
+    """The source has one of everything; the target has the role and the person under other names."""
+    dev, prod = scene.pair.dev, scene.pair.prod
+    dev.add_role("North")
+    dev.add_user("nora")
+    prod.add_role("Nord")
+    prod.add_user("otto")
+    for fake in (dev, prod):
+        fake.feature_flags = dict(FLAGS)
+    side = side_of(dev)
+    furnish(side)
+    furnish_theme(side)
+    for environment in (scene.pair.source, scene.pair.target):
+        environment.capabilities = {}
+        environment.save()
+    scene.pair.read()
+    return scene
+
+
+def migration_of(scene: Scene, **carrying: str) -> Migration:
+    services.save_mapping(scene.pair.source, scene.pair.target, actor=scene.product.admin, **NAMES)
+    return scene.product.migrate(
+        scene.pair.source, scene.pair.target, [uuid_for("Sales")], carrying=carrying or ALL, verify=False
+    )
+
+
+def beside(fake: FakeSuperset) -> Any:
+    """What the target holds beside its assets, whatever the numbers of rows."""
+    state = fake.companion_state()
+    objects = {
+        name: sorted(str({**row, "id": 0, "uuid": ""}) for row in rows.values())
+        for name, rows in state["objects"].items()
+    }
+    return {"objects": objects, "grants": state["grants"]}
+
+
+def named(fake: FakeSuperset) -> dict[str, list[str]]:
+    """What there is of each kind, by name: twice where it is there twice."""
+    fields = ("name", "template_name", "theme_name", "label", "short_descr")
+    return {
+        resource: sorted(next(str(row[field]) for field in fields if row.get(field)) for row in rows.values())
+        for resource, rows in fake.objects.items()
+    }
+
+
+def actions(migration: Migration) -> dict[str, str]:
+    assert migration.plan is not None
+    return {one.words: one.action for one in migration.plan.companions.all()}
+
+
+def test_everything_comes_along_under_the_names_of_the_target_and_leaves_again(furnished: Scene) -> None:
+    prod = furnished.pair.prod
+    before = beside(prod)
+    migration = migration_of(furnished)
+    assert migration.plan is not None
+    assert set(actions(migration).values()) == {"create"}
+    kinds = {one.kind for one in migration.plan.companions.all()}
+    assert kinds == {kind.value for kind in CompanionKind} - {"access"}  # no role has a grant on it
+    run = furnished.product.apply(migration)
+    assert run.state == RunState.APPLIED, run.error
+    assert set(run.written) >= set(migration.plan.companions.values_list("target_uuid", flat=True))
+    (rule,) = prod.objects["rowlevelsecurity"].values()
+    assert rule["roles"] == [prod.role_ids["Nord"]]
+    assert not any(report["active"] for report in prod.objects["report"].values())
+    owner = next(number for number, user in prod.accounts.items() if user["username"] == "otto")
+    assert prod.record("dashboard", uuid_for("Sales"))["owners"] == [owner]
+
+    again = migration_of(furnished)
+    assert (set(actions(again).values()), again.plan and again.plan.write_count) == ({"unchanged"}, 0)
+    with pytest.raises(NotReady, match="nothing to do"):
+        furnished.product.apply(again)
+
+    assert SnapshotCompanion.objects.filter(snapshot=run.restore_point).count() == 0  # there was nothing
+    furnished.product.apply(furnished.product.roll_back(run))
+    assert beside(prod) == before
+    run.refresh_from_db()
+    assert (run.state, run.written) == (RunState.ROLLED_BACK, [])
+
+
+def test_what_was_there_is_kept_by_the_restore_point_and_put_back(furnished: Scene) -> None:
+    furnished.product.apply(migration_of(furnished))
+    (rule,) = furnished.pair.dev.objects["rowlevelsecurity"].values()
+    rule["clause"] = "name = 'Blue'"
+    chart = furnished.pair.dev.record("chart", uuid_for("Revenue"))
+    chart["data"]["description"], chart["changed_on"] = "edited", timezone.now()
+    arrived = beside(furnished.pair.prod)
+    owners = copy.deepcopy(furnished.pair.prod.record("chart", uuid_for("Revenue"))["owners"])
+    migration = migration_of(furnished)
+    written = {name for name, action in actions(migration).items() if action != "unchanged"}
+    assert written == {"row-level security rule “Own lines”"}
+    assert migration.plan is not None
+    assert [one.changes for one in migration.plan.companions.filter(action="update")] == [
+        ["clause: name like '%r%' → name = 'Blue'"]
+    ]
+    run = furnished.product.apply(migration)
+    # The import took layers from the chart, and made the account its owner: both are as the plan wants them.
+    assert furnished.pair.prod.record("chart", uuid_for("Revenue"))["owners"] == owners
+    (theirs,) = furnished.pair.prod.objects["rowlevelsecurity"].values()
+    assert theirs["clause"] == "name = 'Blue'"
+    furnished.product.apply(furnished.product.roll_back(run))
+    assert beside(furnished.pair.prod) == arrived
+
+
+def test_what_moved_since_the_plan_stops_the_run_before_it_writes(furnished: Scene) -> None:
+    migration = migration_of(furnished)
+    (rule,) = furnished.pair.dev.objects["rowlevelsecurity"].values()
+    rule["clause"] = "1 = 1"
+    state = furnished.pair.prod.state()
+    run = furnished.product.apply(migration, state="failed")
+    assert run.state == RunState.STOPPED
+    assert (
+        "the row-level security rule “Own lines” on the source (differs in clause)"
+        in (run.error or {})["message"]
+    )
+    assert furnished.pair.prod.state() == state
+
+
+def test_by_default_a_missing_rule_is_a_warning_and_nothing_of_people_is_asked(furnished: Scene) -> None:
+    migration = furnished.product.migrate(furnished.pair.source, furnished.pair.target, [uuid_for("Sales")])
+    assert migration.plan is not None
+    assert "rls_missing" in {problem["code"] for problem in migration.plan.problems}
+    assert {one.kind for one in migration.plan.companions.all()} == {
+        "annotation_layer",
+        "annotation_use",
+        "theme",
+        "theme_use",
+    }
+    asked = {path for path in furnished.gate.seen if "security/users" in path or "related" in path}
+    assert asked == set()
+    assert furnished.product.apply(migration).state == RunState.APPLIED
+
+
+def test_a_person_who_may_not_be_mapped_or_a_role_that_is_missing_is_told(furnished: Scene) -> None:
+    furnished.pair.prod.role_ids.pop("Nord")
+    migration = migration_of(furnished)
+    assert migration.plan is not None
+    assert {"roles_blocked", "rls_blocked"} <= {problem["code"] for problem in migration.plan.errors}
+    with pytest.raises(NotReady, match="checks failed"):
+        furnished.product.apply(migration)
+
+
+FAULTS = ("dies_after", "reset_after", "reset", "500", "500_after")
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_whatever_goes_wrong_while_they_are_written_the_run_ends_as_the_target_shows(
+    furnished: Scene, fault: str
+) -> None:
+    prod = furnished.pair.prod
+    begin = copy.deepcopy((prod.objects, prod.grants, prod.assets))
+    fresh = named(prod)
+    furnished.prepare = lambda scene: migration_of(scene)
+
+    def reset() -> None:
+        prod.objects, prod.grants, prod.assets = copy.deepcopy(begin)
+
+    furnished.plan()
+    reset()
+    job = furnished.apply(Migration.objects.get())
+    assert Run.objects.get().state == RunState.APPLIED, told(job)
+    arrived = named(prod)
+    seen = list(furnished.gate.seen)
+    first = next(n for n, path in enumerate(seen) if path.startswith("POST /api/v1/tag"))
+    points = [n for n, path in enumerate(seen) if n >= first and not path.startswith("GET")]
+    for number in points[FAULTS.index(fault) :: len(FAULTS)]:
+        reset()
+        migration = furnished.plan()
+        reset()
+        job = furnished.apply(migration, number, fault)
+        run = Run.objects.get(migration=migration)
+        where = f"{fault} at {number}: {furnished.gate.seen[number]}\n{told(job)}"
+        assert run.state in (RunState.APPLIED, RunState.ROLLED_BACK), where
+        assert named(prod) == (arrived if run.state == RunState.APPLIED else fresh), where
+        assert not PlanCompanion.objects.filter(plan=run.plan, target_uuid__in=run.unwritten).exists() or (
+            run.state == RunState.ROLLED_BACK
+        ), where
