@@ -72,6 +72,8 @@ def _plan_lines(migration: Migration, plan: Plan) -> Iterator[str]:
                 else "nothing on the target looks like it"
             )
             yield f"  database {row['name']} is not mapped: {hint}"
+    for one in plan.companions.exclude(action="unchanged")[:LINES_SHOWN] if plan.companion_counts else ():
+        yield f"  {one.action}: {one.words}{f': {one.reason}' if one.reason else ''}"
     for problem in plan.problems:
         yield f"  {problem['severity']}: {problem['text']}"
     for entry in plan.affected:

@@ -33,7 +33,7 @@ ALL = {
     "saved_queries": "on",
     "access": "on",
 }
-NAMES = {"people": {"nora@example.com": "otto"}, "roles": {"North": "Nord"}}
+NAMES: dict[str, Any] = {"people": {"nora@example.com": "otto"}, "roles": {"North": "Nord"}}
 
 
 def side_of(fake: FakeSuperset) -> Side:

@@ -68,6 +68,13 @@ class Command(MigrationCommand):
         )
         parser.add_argument("--title", default="", help="of the migration")
         parser.add_argument(
+            "--carry",
+            action="append",
+            default=[],
+            metavar="OPTION=VALUE",
+            help="what comes along beside the assets: owners=on, rls=carry, recipients=a@example.org …",
+        )
+        parser.add_argument(
             "--no-verify", action="store_true", help="an apply shall not run the charts' queries"
         )
         parser.add_argument(
@@ -135,6 +142,7 @@ class Command(MigrationCommand):
             left_out=[uuid.lower() for uuid in options["leave_out"]],
             with_dependencies=not options["without_dependencies"],
             verify=not options["no_verify"],
+            carrying=dict(entry.partition("=")[::2] for entry in options["carry"]),
         )
 
     def _again(self, migration: Migration) -> Plan:
