@@ -180,6 +180,7 @@ class Migration(models.Model):
     left_out = models.JSONField(default=list, blank=True)
     answers = models.JSONField(default=dict, blank=True)
     carrying = models.JSONField(default=dict, blank=True)
+    prune = models.BooleanField(default=False)  # also remove what this way brought and the source no longer has
     copy_terms = models.JSONField(null=True, blank=True)
     override_reason = models.CharField(
         max_length=500, blank=True
@@ -285,6 +286,7 @@ class Plan(models.Model):
     problems = models.JSONField(default=list)
     losses = models.JSONField(default=list)
     affected = models.JSONField(default=list)
+    pruning = models.JSONField(default=list)  # pruning.Candidate, in JSON
     databases = models.JSONField(default=list)
     mapping = models.JSONField(default=dict)
     source_snapshot = models.ForeignKey(Snapshot, null=True, on_delete=models.SET_NULL, related_name="+")

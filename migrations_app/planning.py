@@ -38,6 +38,8 @@ from .mappings import asset_mapping, mapping_to_json
 from .models import Baseline, Migration, MigrationState, Plan, PlanItem
 from .models import Mapping as PairMapping
 from .places import SourceReading, keep_for_plan, reader_for_plan, source_of_base, source_of_run
+from .pruning import Pruning
+from .pruning import find as find_what_to_prune
 from .repairing import mend
 from .side_by_side import Meanwhile, side_by_side
 from .warehouses import Warehouses, database_rows, expected_tables, learn_database_ids
@@ -105,17 +107,25 @@ def make_plan(migration: Migration, ctx: JobContext) -> Plan:
             if edits := _ask_for_edits(client, plan, target.reading):
                 given = replace(given, target_edits={**given.target_edits, **edits})
                 plan = engine.make_plan(given)
+            pruned = Pruning()
+            if migration.prune and migration.source is not None and not migration.copy_terms:
+                ctx.step("Looking for what the source no longer has")
+                pruned = find_what_to_prune(migration, plan, readings[1], target.reading, client)
+                given = replace(given, removals=pruned.removals)
+                plan = engine.make_plan(given)
             ctx.step("Asking the target's connections")
             needed = needed_tables(plan.items)
             learn_database_ids(client, migration.target, target.reading, needed)
             facts = beside.start(partial(warehouses.facts, needed, target.reading))
             snapshots = snapshots or _keep_readings(migration, source, readings, actor)
             plan = carry_along(migration, plan, given, clients, ids, known)
-            problems = [*plan.problems, *warehouse_problems(plan.items, facts())]
+            problems = [*pruned.problems, *plan.problems, *warehouse_problems(plan.items, facts())]
             databases = database_rows(client, migration.target, plan, given, target.reading, ctx)
             ctx.step("Keeping the plan")
             requests = sum(len(one.log) for one in clients)
-            kept = _keep(migration, plan, given, problems, databases, snapshots, requests, ctx, asked)
+            kept = _keep(
+                migration, plan, given, problems, databases, snapshots, requests, ctx, asked, pruned
+            )
             if kept is not None:
                 return kept
     raise NotReady(f"{migration} was changed again and again while its plan was made.", remedy="Plan again.")
@@ -134,7 +144,7 @@ def _asked(migration: Migration) -> list[Any]:
     """What decides how a plan comes out, as it is now; the migration then has it. Whoever changes it while a
     plan is being made joins that plan's job, and must not get a plan of what was asked for before.
     """
-    fields = ["selection", "left_out", "with_dependencies", "answers", "carrying", "copy_terms"]
+    fields = ["selection", "left_out", "with_dependencies", "answers", "carrying", "copy_terms", "prune"]
     migration.refresh_from_db(fields=fields)
     asked: list[Any] = [getattr(migration, name) for name in fields]
     if migration.source is not None:
@@ -317,6 +327,7 @@ def _keep(
     requests: int,
     ctx: JobContext,
     asked: list[Any],
+    pruned: Pruning,
 ) -> Plan | None:
     """The plan's rows; None if something else is asked for by now than what the plan was made from."""
     documents = [
@@ -339,6 +350,7 @@ def _keep(
             problems=cleaned([asdict(problem) for problem in problems]),
             losses=[] if migration.maps_nothing else cleaned(losses),
             affected=cleaned([asdict(entry) for entry in plan.affected]),
+            pruning=cleaned([one.to_json() for one in pruned.candidates]),
             databases=[] if migration.maps_nothing else cleaned(databases),
             mapping=mapping_to_json(plan.mapping),
             source_snapshot=snapshots[0],

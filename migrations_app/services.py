@@ -56,6 +56,7 @@ def create_migration(
     uuid: UUID | None = None,
     copy_terms: Mapping[str, Any] | None = None,
     carrying: Mapping[str, Any] | None = None,
+    prune: bool = False,
 ) -> Migration:
     """A draft that brings `selection` (uuids of dashboards, charts or datasets of `source`) to `target`.
 
@@ -68,6 +69,8 @@ def create_migration(
     """
     policy.require(actor, Permission.ENVIRONMENT_VIEW, source)
     policy.require(actor, Permission.MIGRATION_PLAN, target)
+    if prune:
+        policy.require(actor, Permission.MIGRATION_PRUNE, target)
     if source.pk == target.pk and not copy_terms:
         raise Invalid(
             "Source and target are the same environment.",
@@ -88,6 +91,7 @@ def create_migration(
         roll_back_when_red=roll_back_when_red,
         copy_terms=dict(copy_terms) if copy_terms else None,
         carrying=clean_carrying({**defaults_between(source, target), **(carrying or {})}),
+        prune=prune,
         created_by=actor,
     )
     audit.record(
@@ -117,16 +121,22 @@ def update_migration(
     roll_back_when_red: bool | None = None,
     override_reason: str | None = None,
     carrying: Mapping[str, Any] | None = None,
+    prune: bool | None = None,
 ) -> Migration:
     """Change what a migration takes and how it goes. A plan made before no longer counts where it would
     come out otherwise.
 
     `carrying` replaces the options that it names; the others stay.
     `override_reason`: why failed checks shall not stop the apply; an empty text lets them stop it again.
+    `prune`: also remove what this way brought and the source no longer has; needs `migration:prune`.
     """
     migration = _locked(migration, actor, Permission.MIGRATION_PLAN)
     _must_be_open(migration)
     changed: dict[str, Any] = {}
+    if prune is not None and prune != migration.prune:
+        if prune:
+            _must_be_prunable(migration, actor)
+        changed["prune"] = prune
     if title is not None:
         changed["title"] = title.strip()[:200] or migration.title
     if selection is not None or with_dependencies is not None:
@@ -150,7 +160,7 @@ def update_migration(
     if changed:
         for name, value in changed.items():
             setattr(migration, name, value)
-        if {"selection", "left_out", "with_dependencies", "carrying"} & set(changed):
+        if {"selection", "left_out", "with_dependencies", "carrying", "prune"} & set(changed):
             _plan_is_void(migration)
         migration.save()
         audit.record(
@@ -359,6 +369,8 @@ def request_apply(
     if len(plan_hash) < 12 or not plan.hash.startswith(plan_hash):
         raise PlanChanged()
     _must_be_applicable(migration, plan)
+    if migration.prune and not migration.is_rollback and plan.counts.get("remove"):
+        policy.require(actor, Permission.MIGRATION_PRUNE, migration.target)
     in_the_way = gates.obstacles(migration, plan)
     if in_the_way:
         _must_be_bypassed(migration, in_the_way, bypass_reason, actor)
@@ -552,6 +564,13 @@ def _must_be_bypassed(migration: Migration, found: list[gates.Obstacle], reason:
     if not reason.strip() or not all(obstacle.can_bypass for obstacle in found):
         raise gates.closed(found)
     policy.require(actor, Permission.MIGRATION_BYPASS, migration.target)
+
+
+def _must_be_prunable(migration: Migration, actor: Any) -> None:
+    """Raises NotAllowed; NotReady for a migration that has no source to miss anything on."""
+    policy.require(actor, Permission.MIGRATION_PRUNE, migration.target)
+    if migration.source is None or migration.copy_terms:
+        raise NotReady("Only a migration from another environment can remove what its source no longer has.")
 
 
 def _plan_is_void(migration: Migration) -> None:

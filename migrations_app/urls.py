@@ -17,6 +17,7 @@ urlpatterns = [
     path("migrations/<int:number>/plan/", views.migration_plan, name="plan"),
     path("migrations/<int:number>/plan/progress/", views.plan_progress, name="plan_progress"),
     path("migrations/<int:number>/plan/answer/", views.migration_answer, name="answer"),
+    path("migrations/<int:number>/plan/prune/", views.migration_prune, name="prune"),
     path("migrations/<int:number>/plan/override/", views.migration_override, name="override"),
     path("migrations/<int:number>/items/<str:uuid>/", views.migration_item, name="item"),
     path("migrations/<int:number>/promote/", views.migration_promote, name="promote"),

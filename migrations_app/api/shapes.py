@@ -281,6 +281,12 @@ class PlanSerializer(serializers.ModelSerializer[Plan]):
         many=True, read_only=True, help_text="what comes along with the items and is in no export"
     )
 
+    pruning = serializers.ListField(
+        child=serializers.DictField(),
+        read_only=True,
+        help_text="what this way brought and the source no longer has: kind, uuid, title, run, removes, reason",
+    )
+
     class Meta:
         model = Plan
         fields = [
@@ -301,6 +307,7 @@ class PlanSerializer(serializers.ModelSerializer[Plan]):
             "request_count",
             "items",
             "companions",
+            "pruning",
         ]
         read_only_fields = fields
 
@@ -368,6 +375,7 @@ class MigrationSerializer(serializers.ModelSerializer[Migration]):
             "verify",
             "roll_back_when_red",
             "carrying",
+            "prune",
             "counts",
             "plan_hash",
             "job",
@@ -486,6 +494,11 @@ class MigrationRequestSerializer(StrictSerializer):
     verify = serializers.BooleanField(required=False, default=True)
     roll_back_when_red = serializers.BooleanField(required=False, default=False)
     carrying = CarryingSerializer(required=False)
+    prune = serializers.BooleanField(
+        required=False,
+        default=False,
+        help_text="also remove what this way brought and the source no longer has; needs migration:prune",
+    )
     map = database_entries(required=False)
     plan = serializers.BooleanField(required=False, default=False, help_text="also ask for a plan; see `job`")
 
@@ -503,6 +516,7 @@ class MigrationChangeSerializer(StrictSerializer):
     verify = serializers.BooleanField(required=False)
     roll_back_when_red = serializers.BooleanField(required=False)
     carrying = CarryingSerializer(required=False, help_text="options that are not named stay")
+    prune = serializers.BooleanField(required=False, help_text="needs migration:prune to switch on")
     override_reason = serializers.CharField(
         required=False,
         max_length=500,

@@ -131,6 +131,7 @@ class MigrationViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewset
             actor=user,
             uuid=uuid,
             carrying=data.get("carrying"),
+            prune=data["prune"],
             **{
                 name: data[name]
                 for name in ("title", "left_out", "with_dependencies", "verify", "roll_back_when_red")

@@ -28,6 +28,7 @@ from .beside import add_companions, moved_companions
 from .patience import patiently, read_target
 from .proving import look
 from .reading import fresh_reading
+from .removals import moved_removals
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,10 @@ def _moved(attempt: Attempt) -> list[Moved]:
     beside = [
         Moved(text, source if of_source else target, "") for text, of_source in moved_companions(attempt)
     ]
-    return moved + _moved_connections(attempt, wanted.values()) + beside
+    removals = [
+        Moved(text, source if of_source else target, uuid) for text, of_source, uuid in moved_removals(attempt)
+    ]
+    return moved + _moved_connections(attempt, wanted.values()) + beside + removals
 
 
 def _around(attempt: Attempt) -> dict[str, Document]:

@@ -239,6 +239,7 @@ class RouteSerializer(ApproversSerializer):
     target = serializers.CharField(max_length=60, help_text="slug of the environment")
     verify = serializers.BooleanField(required=False)
     roll_back_when_red = serializers.BooleanField(required=False)
+    prune = serializers.BooleanField(required=False, help_text="needs migration:prune to switch on")
     carrying = CarryingSerializer(
         required=False, help_text="what comes along with migrations by this route, unless they say otherwise"
     )

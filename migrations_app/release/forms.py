@@ -130,6 +130,11 @@ class RouteForm(ApproversForm, CarryingForm):
     target = forms.ModelChoiceField(Environment.objects.none(), label="To")
     verify = forms.BooleanField(required=False, label="Verify every chart afterwards")
     roll_back_when_red = forms.BooleanField(required=False, label="Roll back by itself if a chart is red")
+    prune = forms.BooleanField(
+        required=False,
+        label="Remove what the source no longer has",
+        help_text="Only what this way brought and nothing else uses. Needs migration:prune, to switch on and to apply.",
+    )
     webhooks = forms.ModelMultipleChoiceField(
         Webhook.objects.none(), required=False, label="Webhooks told of its approvals"
     )
@@ -149,6 +154,7 @@ class RouteForm(ApproversForm, CarryingForm):
                     "approvals",
                     "verify",
                     "roll_back_when_red",
+                    "prune",
                 )
             } | {
                 "users": route.users.all(),

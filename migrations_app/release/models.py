@@ -61,6 +61,7 @@ class Route(Approvers):
     carrying = models.JSONField(
         default=dict, blank=True
     )  # as of a migration: what comes along with the assets
+    prune = models.BooleanField(default=False)  # its migrations also remove what the source no longer has
     webhooks: Any = models.ManyToManyField(Webhook, blank=True, related_name="+")
     is_enabled = models.BooleanField(default=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)

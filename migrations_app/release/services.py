@@ -264,13 +264,15 @@ def end_freeze(freeze: FreezePeriod, *, actor: Any, source: str = "page") -> Non
 
 def save_route(route: Route | None, values: dict[str, Any], *, actor: Any, source: str = "page") -> Route:
     """Make or change a route. values: name, description, source, target (Environments), approvals, users, groups,
-    verify, roll_back_when_red, carrying, webhooks, is_enabled; what is absent stays. Raises NotAllowed; Invalid.
+    verify, roll_back_when_red, prune (needs `migration:prune`), carrying, webhooks, is_enabled; what is absent stays.
+    Raises NotAllowed; Invalid.
     """
     row = route or Route(created_by=actor)
     if route is not None:
         policy.require(actor, Permission.ROUTE_EDIT, route.target)
     errors: dict[str, list[str]] = {}
-    for name in ("description", "source", "target", "verify", "roll_back_when_red", "is_enabled"):
+    prunes = row.prune
+    for name in ("description", "source", "target", "verify", "roll_back_when_red", "prune", "is_enabled"):
         if name in values:
             setattr(row, name, values[name])
     if "carrying" in values:
@@ -286,6 +288,8 @@ def save_route(route: Route | None, values: dict[str, Any], *, actor: Any, sourc
         raise Invalid("Some values are not right.", errors=errors)
     policy.require(actor, Permission.ROUTE_EDIT, row.target)
     policy.require(actor, Permission.ENVIRONMENT_VIEW, row.source)
+    if row.prune and not prunes:
+        policy.require(actor, Permission.MIGRATION_PRUNE, row.target)
     if row.source_id == row.target_id:
         errors["target"] = ["Source and target are the same environment."]
     before = None if route is None else shown_route(Route.objects.get(pk=route.pk))
@@ -329,6 +333,7 @@ def shown_route(row: Route) -> dict[str, Any]:
         "verify": row.verify,
         "roll_back_when_red": row.roll_back_when_red,
         "carrying": row.carrying,
+        "prune": row.prune,
         "webhooks": sorted(row.webhooks.values_list("name", flat=True)),
         "is_enabled": row.is_enabled,
     }
@@ -374,6 +379,9 @@ def start_by_route(
         roll_back_when_red=route.roll_back_when_red,
         carrying={**route.carrying, **(carrying or {})},
     )
+    if route.prune:  # said by who may, when the route was made; applying asks for the right again
+        migration.prune = True
+        migration.save(update_fields=["prune"])
     RouteUse.objects.create(migration=migration, route=route)
     return migration
 

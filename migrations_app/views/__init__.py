@@ -9,6 +9,7 @@ from .new import migration_add, migration_new
 from .plan import migration_answer, migration_override, migration_plan
 from .progress import migration_cancel, plan_progress, run_progress
 from .promote import migration_promote
+from .prune import migration_prune
 from .select import migration_select
 from .verify import (
     migration_accept,
@@ -37,6 +38,7 @@ __all__ = [
     "migration_override",
     "migration_plan",
     "migration_promote",
+    "migration_prune",
     "migration_retry_rest",
     "migration_rollback",
     "migration_select",

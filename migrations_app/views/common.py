@@ -188,6 +188,7 @@ def page_context(request: HttpRequest, migration: Migration, step: str) -> dict[
         "last_run": last_run,
         "can_plan": _right_to_plan(user, migration),
         "can_apply": right_to_apply(user, migration),
+        "can_prune": right(user, Permission.MIGRATION_PRUNE, target),
         "can_roll_back": right(user, Permission.MIGRATION_ROLLBACK, target),
         "unmapped": unmapped_count(migration),
         "promotion": promotion_of(migration),

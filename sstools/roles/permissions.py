@@ -21,6 +21,7 @@ class Permission(StrEnum):
     MIGRATION_APPROVE = "migration:approve"  # plans of others, never one's own
     MIGRATION_BYPASS = "migration:bypass"  # outside of windows, with a reason
     MIGRATION_PLAN = "migration:plan"
+    MIGRATION_PRUNE = "migration:prune"  # removing what the source no longer has
     MIGRATION_ROLLBACK = "migration:rollback"
     MIGRATION_VIEW = "migration:view"
     ROUTE_EDIT = "route:edit"
@@ -95,6 +96,7 @@ MEANING: dict[Permission, str] = {
     Permission.MIGRATION_APPROVE: "approving and rejecting plans of others",
     Permission.MIGRATION_BYPASS: "applying outside of windows, with a reason",
     Permission.MIGRATION_PLAN: "making migrations and plans, verifying again",
+    Permission.MIGRATION_PRUNE: "removing from a target what migrations brought and their source no longer has",
     Permission.MIGRATION_ROLLBACK: "rolling a run back",
     Permission.MIGRATION_VIEW: "migrations, plans and runs",
     Permission.ROUTE_EDIT: "making and changing routes",

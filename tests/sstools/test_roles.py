@@ -31,6 +31,7 @@ TABLE = {
     Permission.JOB_CANCEL: {"release_lead", "admin"},
     Permission.MIGRATION_APPLY: {"release_lead", "admin"},
     Permission.MIGRATION_APPROVE: {"release_lead", "admin"},
+    Permission.MIGRATION_PRUNE: {"admin"},
     Permission.MIGRATION_ROLLBACK: {"release_lead", "admin"},
 }
 

@@ -68,6 +68,11 @@ class Command(MigrationCommand):
         )
         parser.add_argument("--title", default="", help="of the migration")
         parser.add_argument(
+            "--prune",
+            action="store_true",
+            help="also remove what this way brought and the source no longer has",
+        )
+        parser.add_argument(
             "--carry",
             action="append",
             default=[],
@@ -142,6 +147,7 @@ class Command(MigrationCommand):
             left_out=[uuid.lower() for uuid in options["leave_out"]],
             with_dependencies=not options["without_dependencies"],
             verify=not options["no_verify"],
+            prune=options["prune"],
             carrying=dict(entry.partition("=")[::2] for entry in options["carry"]),
         )
 

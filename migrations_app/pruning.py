@@ -1,0 +1,263 @@
+"""Removing what a migration's way brought to the target and its source no longer has: each with a proof, or not at all.
+
+Proof: a run of ss-tools from this source created it there; the source was read completely and does not have it; nothing
+else of the target uses it, neither assets nor alerts, reports or embedding pages. Whether it was edited since is a
+question to a person, as with every removal (`engine.plan`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from django.conf import settings
+
+from environments.canonical.documents import Document, Documents, Kind
+from environments.canonical.references import references
+from environments.store import EnvironmentReading
+from environments.superset.client import SupersetClient
+from environments.superset.errors import SupersetRefused
+from environments.superset.rows import ChartRow
+
+from .engine.checks import Problem, Severity
+from .engine.plan import Plan as EnginePlan
+from .engine.plan import written_documents
+from .models import Baseline, Migration, PlanItem, Run, RunState
+
+TOO_MUCH = "prune_too_much"
+#: So few are removed without asking twice, however large their share.
+ALWAYS = 2
+#: Runs whose creations stand.
+STANDING = (RunState.APPLIED, RunState.ACCEPTED, RunState.NEEDS_ATTENTION)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An asset that a run created on the target and that the source no longer has. `run`: which; `removes`: whether
+    the plan removes it; `reason`: the proof, or why it stays.
+    """
+
+    kind: str
+    uuid: str
+    title: str
+    run: int
+    removes: bool
+    reason: str
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Pruning:
+    candidates: tuple[Candidate, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def removals(self) -> list[str]:
+        return [one.uuid for one in self.candidates if one.removes]
+
+
+def find(
+    migration: Migration,
+    plan: EnginePlan,
+    source: EnvironmentReading,
+    target: EnvironmentReading,
+    client: SupersetClient,
+) -> Pruning:
+    """What is to be removed besides what `plan` writes. Asks the target for alerts, reports and embedding. Raises
+    SupersetError where it is away.
+    """
+    brought = _brought(migration)
+    there = {uuid: run for uuid, run in brought.items() if uuid in target.documents}
+    gone = {
+        uuid: run
+        for uuid, run in there.items()
+        if run.origin not in source.documents and uuid not in {item.target_uuid for item in plan.items}
+    }
+    if not gone:
+        return Pruning()
+    documents = {uuid: target.documents[uuid] for uuid in gone}
+    reasons = _known_reasons(migration, gone, source, target)
+    free = {uuid: documents[uuid] for uuid in gone if uuid not in reasons}
+    reasons |= held_elsewhere(client, target, free)
+    after = {**target.documents, **written_documents(plan)}
+    reasons |= _used(after, set(gone) - reasons.keys())
+    candidates = tuple(
+        Candidate(
+            documents[uuid].kind.value,
+            uuid,
+            documents[uuid].title,
+            gone[uuid].run,
+            uuid not in reasons,
+            reasons.get(uuid) or _proof(migration, gone[uuid].run),
+        )
+        for uuid in sorted(
+            gone, key=lambda uuid: (-list(Kind).index(documents[uuid].kind), documents[uuid].title)
+        )
+    )
+    removed = [one for one in candidates if one.removes]
+    return Pruning(candidates, tuple(_too_much(migration, removed, len(there))))
+
+
+def _proof(migration: Migration, run: int) -> str:
+    return (
+        f"Created by run {run}; {migration.source_name} was read completely and no longer has it; "
+        f"nothing else on {migration.target.name} uses it."
+    )
+
+
+@dataclass(frozen=True)
+class _Origin:
+    run: int
+    origin: str  # uuid on the source
+
+
+def _brought(migration: Migration) -> dict[str, _Origin]:
+    """Target uuid -> which run created it, of the runs that brought assets from this source to this target."""
+    runs = Run.objects.filter(
+        migration__source=migration.source,
+        migration__target=migration.target,
+        migration__rolls_back=None,
+        migration__copy_terms__isnull=True,
+        state__in=STANDING,
+    ).exclude(created=[])
+    found: dict[str, _Origin] = {}
+    for run in runs.order_by("number"):
+        items = PlanItem.objects.filter(plan=run.plan_id, action="create").values_list("target_uuid", "uuid")
+        origins = dict(items)
+        for uuid in run.created:
+            if uuid in origins:
+                found[uuid] = _Origin(run.number, origins[uuid])
+    return found
+
+
+def _known_reasons(
+    migration: Migration,
+    gone: Mapping[str, _Origin],
+    source: EnvironmentReading,
+    target: EnvironmentReading,
+) -> dict[str, str]:
+    """Why some stay, as far as ss-tools itself knows."""
+    if not source.complete:
+        text = f"{migration.source_name} was not read completely: its absence there proves nothing."
+        return dict.fromkeys(gone, text)
+    if not target.complete:
+        return dict.fromkeys(
+            gone, f"{migration.target.name} was not read completely: who uses it is not known."
+        )
+    bases = {
+        row.uuid: row
+        for row in Baseline.objects.filter(target=migration.target, uuid__in=list(gone)).select_related(
+            "run__migration"
+        )
+    }
+    reasons: dict[str, str] = {}
+    for uuid, origin in gone.items():
+        base = bases.get(uuid)
+        if origin.origin in source.unreadable:
+            reasons[uuid] = f"{migration.source_name} has it, but it cannot be read there."
+        elif base is None:
+            reasons[uuid] = "What the run left of it is not known any more."
+        elif base.accepted:
+            reasons[uuid] = f"The target's own was accepted by {base.accepted['by']}."
+        elif base.run is not None and base.run.migration.source_id not in (migration.source_id, None):
+            reasons[uuid] = f"{base.run.migration.source_name} brought it last (run {base.run.number})."
+    return reasons
+
+
+def _used(after: Documents, candidates: Collection[str]) -> dict[str, str]:
+    """Those that something needs which stays; what only they themselves use goes with them."""
+    removed = set(candidates)
+    reasons: dict[str, str] = {}
+    needed: dict[str, list[Document]] = {}
+    for document in after.values():
+        for one in references(document):
+            if one.how == "needs" and one.uuid in removed and document.uuid != one.uuid:
+                needed.setdefault(one.uuid, []).append(document)
+    while True:
+        kept = {uuid: [user for user in needed.get(uuid, ()) if user.uuid not in removed] for uuid in removed}
+        used = {uuid: users for uuid, users in kept.items() if users}
+        if not used:
+            return reasons
+        for uuid, users in used.items():
+            names = ", ".join(f"{user.kind.value} “{user.title}”" for user in users[:3])
+            reasons[uuid] = f"Used by {names}{' and others' if len(users) > 3 else ''}, which stays."
+            removed.discard(uuid)
+
+
+def used_now(before: EnvironmentReading, removals: Collection[str], written: Documents) -> dict[str, str]:
+    """Of what a plan removes, that which something needs by now that is neither removed nor rewritten by the plan."""
+    return _used({**before.documents, **written}, removals) if removals else {}
+
+
+def held_elsewhere(
+    client: SupersetClient, target: EnvironmentReading, documents: Documents
+) -> dict[str, str]:
+    """Why some stay, as the target itself knows: alerts, reports, embedding. Nothing is concluded from a refusal."""
+    reasons: dict[str, str] = {}
+    numbers = {
+        (document.kind, number): uuid
+        for uuid, document in documents.items()
+        if (number := target.ids.id_of(document.kind, uuid)) is not None
+    }
+    wanted = {kind for kind, _ in numbers}
+    if wanted & {Kind.CHART, Kind.DASHBOARD}:
+        try:
+            rows = client.list_rows("report", ("id", "name", "type", "chart_id", "dashboard_id"))
+        except SupersetRefused as error:
+            rows = []
+            if error.code != "not_found":  # without the feature there is no such address
+                text = f"Whether an alert or report needs it cannot be asked: {error.message}"
+                reasons |= {uuid: text for (kind, _), uuid in numbers.items() if kind != Kind.DATASET}
+        for row in rows:
+            for kind, key in ((Kind.CHART, "chart_id"), (Kind.DASHBOARD, "dashboard_id")):
+                number = row.get(key) if not isinstance(row.get(key), dict) else row[key].get("id")
+                if (kind, number) in numbers:
+                    word = str(row.get("type") or "report").lower()
+                    reasons[numbers[kind, number]] = f"The {word} “{row.get('name') or row['id']}” shows it."
+    for (kind, number), uuid in numbers.items():
+        if kind != Kind.DASHBOARD or uuid in reasons:
+            continue
+        try:
+            client.get(f"dashboard/{number}", "embedded")
+        except SupersetRefused as error:
+            if error.code != "not_found":
+                reasons[uuid] = f"Whether it is embedded somewhere cannot be asked: {error.message}"
+        else:
+            reasons[uuid] = "It is embedded in other pages."
+    return reasons
+
+
+def _too_much(migration: Migration, removed: Collection[Candidate], total: int) -> Iterable[Problem]:
+    """A source that is suddenly all but empty is more likely broken than tidied up."""
+    share = round(100 * len(removed) / total) if total else 0
+    if len(removed) <= ALWAYS or share <= settings.PRUNE_SHARE_PERCENT:
+        return
+    yield Problem(
+        Severity.ERROR,
+        TOO_MUCH,
+        "",
+        f"{len(removed)} of the {total} assets that {migration.source_name} brought to {migration.target.name} "
+        f"would be removed ({share} %): is {migration.source_name} what it should be?",
+        "If it is, confirm the removal with a reason; else look at the source.",
+    )
+
+
+def used_by_lists(
+    charts: Iterable[ChartRow], before: EnvironmentReading, removals: Collection[str], written: Documents
+) -> dict[str, str]:
+    """The same by the list of charts, which is complete also where the target was not read whole."""
+    removed = set(removals)
+    rewritten = removed | {uuid for uuid, document in written.items() if document.kind == Kind.DASHBOARD}
+    reasons: dict[str, str] = {}
+    for row in charts:
+        dataset = before.ids.uuid_of(Kind.DATASET, row.dataset_id)
+        if dataset in removed and row.uuid not in removed and row.uuid not in written:
+            reasons[str(dataset)] = f"The chart “{row.name}” reads it."
+        if row.uuid in removed:
+            boards = {before.ids.uuid_of(Kind.DASHBOARD, number) for number in row.dashboard_ids}
+            if boards - rewritten:
+                reasons[row.uuid] = "It is on a dashboard that stays."
+    return reasons
