@@ -1,11 +1,11 @@
-"""Names that Superset's own tables have no room for: an import with one answers 500, and writes nothing."""
+"""Names that an import refuses, or that Superset has no room for: it answers 422 or 500, and writes nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from environments.canonical.documents import Documents, Kind
+from environments.canonical.documents import Document, Documents, Kind
 from environments.canonical.ids import IdTable
 
 from .checks import Problem, Severity
@@ -23,6 +23,25 @@ _ROOM: Mapping[Kind, Mapping[str, int]] = {
 #: superset/security/manager.py), so it may fit on one instance and not on another. ab_view_menu.name, seen at 6.1.0.
 _PERMISSION = 255
 _NEW_ID = 10_000  # what a new one may well get
+
+
+#: What every import asks for (the schemas of imports, the same from 4.1.4 to 6.1.0); Superset's own tables do not.
+_REQUIRED: Mapping[Kind, tuple[str, ...]] = {
+    Kind.DASHBOARD: ("dashboard_title",),
+    Kind.CHART: ("slice_name", "viz_type"),
+    Kind.DATASET: ("table_name",),
+}
+
+
+def what_it_lacks(document: Document) -> str:
+    """Why no import takes it, as far as names are concerned; "" if one does."""
+    for field in _REQUIRED.get(document.kind, ()):
+        if not isinstance(document.body.get(field), str):
+            return (
+                f"It has no {field}, and no import takes a {document.kind.value} without one. Give it one on the "
+                "source, or leave it out."
+            )
+    return ""
 
 
 def length_problems(items: Iterable[PlanItem], target: Documents, ids: IdTable) -> Iterator[Problem]:

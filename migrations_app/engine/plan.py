@@ -22,7 +22,7 @@ from .conflicts import Conflict, ConflictCode, natural_key_conflicts, renamed
 from .conversion import successors, was_converted
 from .diff import FieldChange, field_changes
 from .drift import Moved, who_moved
-from .lengths import length_problems
+from .lengths import length_problems, what_it_lacks
 from .mapping import AssetMapping, all_in_target_terms
 
 if TYPE_CHECKING:
@@ -532,6 +532,8 @@ class _Builder:
         return Conflict(code, text, options, present.uuid, present.title)
 
     def _obstacle(self, source: Document, wanted: Document) -> str:
+        if lack := what_it_lacks(wanted):
+            return lack
         if source.kind == Kind.DATASET:
             database = str(source.body.get("database_uuid") or "")
             if not database:

@@ -267,6 +267,13 @@ def test_names_that_the_target_has_no_room_for_are_errors_before_anything_is_wri
     assert told == [E1]
 
 
+@pytest.mark.parametrize("value", [None, 7, ["a"]])
+def test_a_chart_without_a_type_is_blocked_and_says_so(value: Any) -> None:
+    reading = read(files(raw_chart(1, viz_type=value), raw_chart(2), raw_dataset(1), raw_database(1)))
+    found = decided(planned(reading, {B1: THEIRS}))
+    assert (found[C1][0], "viz_type" in found[C1][1], found[C2][0]) == ("blocked", True, "create")
+
+
 def test_a_number_in_a_name_is_no_id() -> None:
     """Tools write trees without ids in the names of files: `Sales_2024.yaml` is the chart “Sales 2024”."""
     content = {
