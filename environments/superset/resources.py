@@ -87,13 +87,14 @@ class Resources(Questions):
         """The `result` of a single GET. Raises SupersetRefused(not_found)."""
         return self._result(self._request("GET", f"/api/v1/{kind}/{quote(str(id), safe='')}"))
 
-    def create(self, kind: str, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """POST these fields; the whole answer, in which `id` is the new one's where this list tells it."""
+    def create(self, kind: str, fields: Mapping[str, Any]) -> int:
+        """POST these fields; the id of the new row."""
         path = f"/api/v1/{kind}/"
         answer = self._request("POST", path, json=dict(fields))
-        if not isinstance(answer.json, dict):
+        number = answer.json.get("id") if isinstance(answer.json, dict) else None
+        if type(number) is not int:
             raise self._cleaned(unconfirmed("POST", path, self.url, answer))
-        return answer.json
+        return number
 
     def get_each(self, kinds_and_ids: Iterable[tuple[str, int | str]]) -> list[dict[str, Any] | None]:
         """Single ones in the order asked for, as many at a time as this client may send; None for what is gone."""

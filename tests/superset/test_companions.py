@@ -218,6 +218,28 @@ def test_a_rule_keeps_protecting_what_the_account_does_not_see() -> None:
     assert (row["clause"], row["tables"]) == ("1 = 0", [side.numbers["dataset"], number])
 
 
+@pytest.mark.parametrize(
+    "row", [{"id": 1}, {"id": 1, "name": "x", "tables": 7}, {"id": 1, "name": "x", "tables": [None]}]
+)
+def test_an_answer_in_another_form_is_a_reason_and_hides_nothing_else(row: dict[str, Any]) -> None:
+    fake, side = scene()
+    odd = httpx.Response(200, json={"count": 1, "result": [row]})
+    fake.misbehave("GET", "/api/v1/rowlevelsecurity/", odd, times=None)
+    read = side.read([CompanionKind.RLS, CompanionKind.ROLES])
+    assert "not Superset's form" in read.unreadable[CompanionKind.RLS]
+    assert read.kinds == {CompanionKind.ROLES}
+    assert len(read.documents) == 1
+
+
+def test_a_success_without_an_id_is_not_believed() -> None:
+    fake, side = scene()
+    read = side.read([CompanionKind.RLS])
+    (rule,) = read.documents.values()
+    fake.misbehave("POST", "/api/v1/rowlevelsecurity/", httpx.Response(200, json={"message": "hello"}))
+    with pytest.raises(AmbiguousWrite):
+        write_companion(side.client, rule.replace(name="Second"), None, side.lookup(read))
+
+
 def test_an_answer_that_is_lost_is_not_asked_for_again() -> None:
     fake, side = scene()
     read = side.read([CompanionKind.RLS])

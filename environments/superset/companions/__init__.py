@@ -112,6 +112,11 @@ def read_companions(
                 text = _REASONS.get(exc.code, "{name} cannot be read: {message}")
                 support = SUPPORT[kind]
                 reason = text.format(name=support.name, right=support.right, message=exc.message)
+            except (KeyError, TypeError, ValueError, AttributeError) as exc:
+                form = type(exc).__name__
+                reason = (
+                    f"{SUPPORT[kind].name} cannot be read: the answer is not in Superset's form ({form})."
+                )
         if reason is None:
             read.add(kind)
         else:

@@ -169,7 +169,8 @@ def _write_embedded(
     """Superset chooses the uuid that the embedding page must name, and keeps it when written again (L4.1 L6.1)."""
     _, number = _asset(companion, lookup)
     fields = {"allowed_domains": list(companion.body["allowed_domains"])}
-    return str(client.update(f"dashboard/{number}", "embedded", fields)["uuid"])
+    said = client.update(f"dashboard/{number}", "embedded", fields)
+    return str((said if "uuid" in said else client.get(f"dashboard/{number}", "embedded")).get("uuid") or "")
 
 
 def _delete_embedded(client: SupersetClient, companion: Companion, existing: CompanionId) -> None:

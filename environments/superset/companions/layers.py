@@ -77,7 +77,7 @@ def _write_layer(
     body = companion.body
     fields = {"name": body["name"], "descr": body["description"] or ""}
     if existing is None:
-        existing = int(client.create("annotation_layer", fields)["id"])
+        existing = client.create("annotation_layer", fields)
         present: list[dict[str, Any]] = []
     else:
         client.update("annotation_layer", existing, fields)

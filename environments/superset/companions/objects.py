@@ -66,7 +66,7 @@ def _write_css(
 ) -> CompanionId:
     fields = {"template_name": companion.body["name"], "css": companion.body["css"]}
     if existing is None:
-        return int(client.create("css_template", fields)["id"])
+        return client.create("css_template", fields)
     client.update("css_template", existing, fields)
     return existing
 

@@ -126,7 +126,7 @@ def _write(
     if existing is None:
         # What says that it was made on a dashboard gets the account itself as its recipient, whatever is sent, and one
         # account has one of these for each dashboard (superset/commands/report/create.py, S6.1): it says so afterwards.
-        existing = int(client.create("report", {**fields, "creation_method": "alerts_reports"})["id"])
+        existing = client.create("report", {**fields, "creation_method": "alerts_reports"})
         if fields.get("creation_method") in (None, "alerts_reports"):
             return existing
     client.update("report", existing, fields)

@@ -53,7 +53,7 @@ def _write(
         "roles": lookup.role_ids(body["roles"]),
     }
     if existing is None:
-        return int(client.create("rowlevelsecurity", fields)["id"])
+        return client.create("rowlevelsecurity", fields)
     client.update("rowlevelsecurity", existing, fields)
     return existing
 
