@@ -192,14 +192,14 @@ def cpu_limit(seconds: float) -> Iterator[None]:
 
 
 def asset_mapping(
-    source: Environment,
+    source: Environment | None,
     target: Environment,
     target_documents: Documents,
     copy: Copy | None = None,
     members: Documents | None = None,
 ) -> AssetMapping:
-    """The engine's mapping for a pair. Entries whose connection the target no longer has are left out:
-    they count as unmapped.
+    """The engine's mapping for a pair; source None: for files of nobody knows where. Entries whose connection the target
+    no longer has are left out: they count as unmapped.
 
     copy, members: a copy of these documents of the source. Raises NotReady("connection_missing") where it names a
     connection that the target does not have.
@@ -207,7 +207,7 @@ def asset_mapping(
     pair = PairMapping.objects.between(source, target)
     entries: Mapping[str, Mapping[str, Any]] = pair.databases
     if copy is not None:
-        same = source.pk == target.pk
+        same = source is not None and source.pk == target.pk
         entries, missing = database_entries(
             entries, members or {}, target_documents, copy, is_same_environment=same
         )
@@ -224,7 +224,7 @@ def asset_mapping(
         for uuid, entry in entries.items()
         if entry["target"] in there
     }
-    pairs = pairs_between(source, target)
+    pairs = pairs_between(source, target) if source is not None else {}
     left = [PATTERN_SECONDS]
 
     def made(find: str, replace: str, is_pattern: bool) -> Substitution:

@@ -12,7 +12,9 @@ from environments.models import Asset, Environment
 from environments.words import fold
 from sstools.errors import Conflict, Invalid
 
+from .comparing.models import UploadedAsset, UploadedBundle
 from .filters import looks_like_uuid
+from .models import Migration
 
 MOVABLE = (Kind.DASHBOARD, Kind.CHART, Kind.DATASET)
 SHOWN = 5  # candidates named in a message
@@ -127,6 +129,25 @@ def name_databases(source: Environment, target: Environment, entries: Mapping[st
             errors=errors,
         )
     return named
+
+
+def name_databases_of(migration: Migration, entries: Mapping[str, Any]) -> dict[str, Any]:
+    """The same for what a migration takes: of a file by the names of the connections in it."""
+    if migration.source is not None:
+        return name_databases(migration.source, migration.target, entries)
+    return name_databases_of_file(migration.file, migration.target, entries)
+
+
+def name_databases_of_file(
+    file: UploadedBundle | None, target: Environment, entries: Mapping[str, Any]
+) -> dict[str, Any]:
+    rows = file.assets.filter(kind=Kind.DATABASE.value) if file is not None else UploadedAsset.objects.none()
+    names = {title: uuid for uuid, title in rows.values_list("uuid", "document__title")}
+    unknown = [key for key in entries if key not in names and not looks_like_uuid(str(key).strip())]
+    if unknown:
+        text = f"The file has no connection “{unknown[0]}”."
+        raise Invalid(text, code="wrong_mapping", errors={f"databases.{key}": [text] for key in unknown})
+    return name_databases(target, target, {names.get(key, key): entry for key, entry in entries.items()})
 
 
 def _database(environment: Environment, text: str) -> str:

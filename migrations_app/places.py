@@ -56,6 +56,19 @@ def source_of_run(run: Run) -> SourceReading:
     return SourceReading(reading.documents, reading.ids, (), run.restore_point)
 
 
+def source_of_file(migration: Migration) -> SourceReading:
+    """`file:<uuid>`: what somebody uploaded, as it was kept. Raises NotReady if it is forgotten."""
+    file = migration.file
+    if file is None:
+        raise NotReady(
+            "The file of this migration is forgotten.", remedy="Upload it again, and make another migration."
+        )
+    rows = dict(file.assets.values_list("uuid", "document_id"))
+    documents = get_documents(rows.values())
+    notes = tuple(Note(**note) for note in file.notes)
+    return SourceReading({uuid: documents[sha] for uuid, sha in rows.items()}, IdTable(), notes, None)
+
+
 def source_of_base(target: Environment, uuids: Collection[str]) -> SourceReading:
     """`applied:<slug>`: of these assets of an environment, what the last run left, in the environment's own terms.
 

@@ -37,7 +37,14 @@ from .errors import NotReady
 from .mappings import asset_mapping, mapping_to_json
 from .models import Baseline, Migration, MigrationState, Plan, PlanItem
 from .models import Mapping as PairMapping
-from .places import SourceReading, keep_for_plan, reader_for_plan, source_of_base, source_of_run
+from .places import (
+    SourceReading,
+    keep_for_plan,
+    reader_for_plan,
+    source_of_base,
+    source_of_file,
+    source_of_run,
+)
 from .pruning import Pruning
 from .pruning import find as find_what_to_prune
 from .repairing import mend
@@ -75,6 +82,9 @@ def make_plan(migration: Migration, ctx: JobContext) -> Plan:
         if migration.rolls_back is not None:
             ctx.step(f"Reading the restore point and {migration.target.name}")
             source = source_of_run(migration.rolls_back)
+        elif migration.is_of_file:
+            ctx.step(f"Reading {migration.source_name} and {migration.target.name}")
+            source = source_of_file(migration)
         elif migration.is_repair:
             ctx.step(f"Reading {migration.target.name}")
             source = SourceReading({}, IdTable(), (), None)
@@ -90,7 +100,7 @@ def make_plan(migration: Migration, ctx: JobContext) -> Plan:
         beside = stack.enter_context(Meanwhile(ctx.checkpoint))
         beside.start(partial(warehouses.ask_ahead, expected))
         readings = side_by_side(readers)
-        if not migration.maps_nothing:
+        if migration.source is not None:
             source = SourceReading(readings[1].documents, readings[1].ids, readings[1].notes, None)
         target = TargetReading(readings[0], client.capabilities)
         snapshots: Snapshots | None = None
@@ -147,8 +157,8 @@ def _asked(migration: Migration) -> list[Any]:
     fields = ["selection", "left_out", "with_dependencies", "answers", "carrying", "copy_terms", "prune"]
     migration.refresh_from_db(fields=fields)
     asked: list[Any] = [getattr(migration, name) for name in fields]
-    if migration.source is not None:
-        pair = PairMapping.objects.between(migration.source, migration.target)
+    if not migration.maps_nothing:
+        pair = PairMapping.objects.between(migration.terms, migration.target)
         asked += [pair.databases, pair.substitutions, pair.renames, pair.people, pair.roles]
     return asked
 
@@ -193,7 +203,7 @@ def plan_input(migration: Migration, source: SourceReading, target: TargetReadin
             with_dependencies=False,
             **common,
         )
-    if migration.source is None:
+    if migration.maps_nothing:
         return engine.PlanInput(
             source=source.documents,
             selection=sorted(set(migration.selection) & set(source.documents)),
@@ -207,7 +217,7 @@ def plan_input(migration: Migration, source: SourceReading, target: TargetReadin
     return engine.PlanInput(
         source=source.documents,
         selection=migration.selection,
-        mapping=asset_mapping(migration.source, migration.target, documents),
+        mapping=asset_mapping(migration.terms, migration.target, documents),
         source_notes=source.notes,
         with_dependencies=migration.with_dependencies,
         **common,

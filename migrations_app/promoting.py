@@ -107,12 +107,12 @@ def take_answer(job: Job, value: Any, actor: Any) -> dict[str, Any]:
         )
     migration = _of(job.params["migration"])
     if databases := value.get("databases"):
-        if migration.source is None or not isinstance(databases, Mapping):
+        if migration.maps_nothing or not isinstance(databases, Mapping):
             raise Invalid(
                 "There is nothing to map here.", code="bad_answer", errors={"databases": ["Not wanted."]}
             )
-        named = naming.name_databases(migration.source, migration.target, databases)
-        services.save_mapping(migration.source, migration.target, actor=actor, databases=named)
+        named = naming.name_databases_of(migration, databases)
+        services.save_mapping(migration.terms, migration.target, actor=actor, databases=named)
     if answers := value.get("answers"):
         if not isinstance(answers, Mapping):
             raise Invalid(

@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from django.db import transaction
+from django.db.models import Q, QuerySet
 
 from environments.canonical.documents import Kind
 from environments.models import Asset, Environment
@@ -23,6 +24,7 @@ from sstools.roles import policy
 from sstools.roles.permissions import Permission
 
 from . import gates, promotions
+from .comparing.models import UploadedBundle
 from .carrying import clean_carrying, defaults_between
 from .engine.plan import Answer
 from .errors import NotReady, PlanChanged, WrongConfirmation
@@ -143,6 +145,13 @@ def update_migration(
         _must_see_source(migration, actor)
     if selection is not None and migration.source is not None:
         changed["selection"] = sorted(known_selection(migration.source, selection))
+    if selection is not None and migration.is_of_file:
+        raise Invalid(
+            "What a migration takes of a file is chosen when it is made.",
+            code="selection_fixed",
+            remedy="Leave assets out, or make another migration of the file.",
+            errors={"selection": ["Cannot be changed."]},
+        )
     if left_out is not None:
         changed["left_out"] = sorted(set(left_out))
     for name, value in (
@@ -191,7 +200,7 @@ def discard_migration(migration: Migration, *, actor: Any) -> Migration:
 
 @transaction.atomic
 def save_mapping(
-    source: Environment,
+    source: Environment | None,
     target: Environment,
     *,
     actor: Any,
@@ -201,14 +210,16 @@ def save_mapping(
     people: Mapping[str, Any] | None = None,
     roles: Mapping[str, Any] | None = None,
 ) -> PairMapping:
-    """Remember how the terms of `source` become those of `target`; what is None stays as it is.
+    """Remember how the terms of `source` become those of `target`; what is None stays as it is. Source None: of
+    files of which nobody said where they are from.
 
     `databases` replaces the entries it names: {source uuid: target uuid | {"target", "schemas",
     "catalogs"} | None to forget}. `people` and `roles` likewise: {who or what on the source: who or what on the target,
     "" for nobody or none, None to forget}.
     Raises Invalid with the fields that are wrong (a pattern that does not compile, a uuid that is none).
     """
-    policy.require(actor, Permission.ENVIRONMENT_VIEW, source)
+    if source is not None:
+        policy.require(actor, Permission.ENVIRONMENT_VIEW, source)
     policy.require(actor, Permission.MIGRATION_PLAN, target)
     mapping, _ = PairMapping.objects.select_for_update().get_or_create(source=source, target=target)
     before = _shown_mapping(mapping)
@@ -226,18 +237,26 @@ def save_mapping(
     mapping.save()
     after = _shown_mapping(mapping)
     if after != before:
-        for migration in Migration.objects.filter(source=source, target=target, state=MigrationState.PLANNED):
+        for migration in _mapped_by(source, target).filter(state=MigrationState.PLANNED):
             _plan_is_void(migration)
             migration.save()
         audit.record(
             "mapping:update",
             target,
             actor=actor,
-            data={"source": source.slug, "before": before, "after": after},
+            data={"source": source.slug if source is not None else "", "before": before, "after": after},
         )
-        promotions.wake(Migration.objects.filter(source=source, target=target, state__in=OPEN_STATES))
-        request_comparison(source, target, actor=actor)
+        promotions.wake(_mapped_by(source, target).filter(state__in=OPEN_STATES))
+        if source is not None:
+            request_comparison(source, target, actor=actor)
     return mapping
+
+
+def _mapped_by(source: Environment | None, target: Environment) -> QuerySet[Migration]:
+    """The migrations that a mapping is for: from the environment, and of files that were exported from it."""
+    places = [bundle.place for bundle in UploadedBundle.objects.filter(origin=source)]
+    of_files = Q(source=None, source_place__in=places)
+    return Migration.objects.filter(of_files if source is None else of_files | Q(source=source), target=target)
 
 
 def _shown_mapping(mapping: PairMapping) -> dict[str, Any]:

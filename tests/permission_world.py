@@ -23,6 +23,7 @@ from environments.models import Environment
 from migrations_app.comparing.models import UploadedBundle
 from migrations_app.drift.models import Finding
 from migrations_app.fanout.models import FanOut, FanOutCopy, FanOutEntry, FanOutRun
+from migrations_app.files.models import FileAudit
 from migrations_app.models import Pairing
 from migrations_app.release import services as release
 from migrations_app.release.models import FreezePeriod
@@ -97,6 +98,8 @@ ARGUMENTS: list[tuple[str, dict[str, Any]]] = [
     (r"estate:remove_view", {"pk": lambda t: 0}),  # one's own alone; there is none
     (r"estate:.*", {"slug": lambda t: "zebra"}),
     (r"comparing:file.*|api:comparison-file", {"uuid": lambda t: t["upload"].uuid}),
+    (r"files:migrate", {"uuid": lambda t: t["upload"].uuid}),
+    (r"files:.*|api:file-audit", {"uuid": lambda t: t["file_audit"].uuid}),
     (
         r"comparing:.*|api:comparison-asset",
         {"kind": lambda t: "dashboard", "uuid": lambda t: t["asset"].uuid},
@@ -193,6 +196,7 @@ BODIES: dict[str, Body] = {
         "viewed": "on",
     },
     "POST api:comparisons": {"left": "env:dev", "right": "env:zebra"},
+    "POST api:file-migrations": lambda t: {"file": str(t["upload"].uuid), "target": "zebra"},
     "POST migrations_app:answer": lambda t: {
         "plan": t["migration"].plan.hash,
         f"answer:{t['item'].uuid}": "keep",
@@ -415,9 +419,13 @@ def _things(dev: Environment, zebra: Environment, make: Any) -> dict[str, Any]:
         uploaded_by=person,
         expires_at=timezone.now() + timedelta(days=1),
     )
+    file_audit = FileAudit.objects.create(
+        name="Zebra tree.zip", sha256="0" * 64, size=1, target=zebra, finished_at=timezone.now()
+    )
     return {
         "dev": dev,
         "zebra": zebra,
+        "file_audit": file_audit,
         "asset": asset,
         "sales": sales,
         "pairing": pairing,

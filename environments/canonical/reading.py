@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -39,24 +39,31 @@ class Reading:
     ids: IdTable
 
 
-def read_assets(assets: Iterable[RawAsset], ids: IdTable | None = None, base_url: str = "") -> Reading:
+def read_assets(
+    assets: Iterable[RawAsset],
+    ids: IdTable | None = None,
+    base_url: str = "",
+    *,
+    charts: Collection[str] = (),
+) -> Reading:
     """Read exported assets of one environment.
 
     `ids`: what its listings said; the files add what they know (file names end in ids; charts name their dataset's id).
-    `base_url`: its address, so that links to itself become links to wherever a document is brought.
+    `base_url`: its address, so that links to itself become links to wherever a document is brought. `charts`: uuids of
+    charts that are there beside those of `assets`, and may have no id.
     An asset that cannot be read at all is left out with a note `unreadable`: one damaged dashboard must
     not hide the others.
     """
     assets = [asset for asset in assets if asset.kind in _KINDS]
     known = _ids_of(assets, ids)
-    charts = frozenset(asset.uuid for asset in assets if asset.kind == Kind.CHART)
+    there = frozenset(charts) | {asset.uuid for asset in assets if asset.kind == Kind.CHART}
     timeouts = {
         asset.uuid: as_id(asset.data.get("cache_timeout")) for asset in assets if asset.kind == Kind.DATABASE
     }
     documents: dict[str, Document] = {}
     notes: list[Note] = []
     for asset in assets:
-        context = ReadContext(known, base_url.rstrip("/"), asset.uuid, charts)
+        context = ReadContext(known, base_url.rstrip("/"), asset.uuid, there)
         try:
             body = _read(asset, context, timeouts)
         except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:

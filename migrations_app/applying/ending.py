@@ -166,13 +166,16 @@ def keep_baselines(attempt: Attempt, after: EnvironmentReading, only: Collection
 def _keep_answers(attempt: Attempt) -> None:
     """Adopted and renamed assets stay so for the next plan of the same pair."""
     migration = attempt.migration
-    if migration.source is None or migration.is_rollback or migration.copy_terms:
+    if migration.maps_nothing or migration.is_rollback or migration.copy_terms:
         return  # what was answered for a copy is the copy's, and not of all between the two
-    for source_uuid, target_uuid in attempt.row.plan.mapping.get("pairs", {}).items():
+    terms = migration.terms
+    # A file of nobody knows where belongs to no pair: what was adopted is asked for again with the next one.
+    pairs = attempt.row.plan.mapping.get("pairs", {}) if terms is not None else {}
+    for source_uuid, target_uuid in pairs.items():
         item = next((item for item in attempt.items if item.row.uuid == source_uuid), None)
         if item is not None and item.action != Action.LEAVE_OUT:
             Pairing.objects.update_or_create(
-                source=migration.source,
+                source=terms,
                 target=migration.target,
                 source_uuid=source_uuid,
                 defaults={
@@ -182,7 +185,7 @@ def _keep_answers(attempt: Attempt) -> None:
                 },
             )
     if renames := attempt.row.plan.mapping.get("renames"):
-        mapping, _ = PairMapping.objects.get_or_create(source=migration.source, target=migration.target)
+        mapping, _ = PairMapping.objects.get_or_create(source=terms, target=migration.target)
         mapping.renames = {**mapping.renames, **renames}
         mapping.save(update_fields=["renames", "updated_at"])
 

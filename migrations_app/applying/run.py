@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from migrations_app.errors import RunFailed
 from migrations_app.models import MigrationState, Run, RunState
-from migrations_app.verification import is_red, verify_run
+from migrations_app.verification import is_red, verify_alone, verify_run
 from sstools.errors import JobCancelled
 from sstools.jobs.runner import JobContext, NeedsInput
 
@@ -137,9 +137,13 @@ def _verify(attempt: Attempt) -> tuple[int, int] | None:
     attempt.enter(RunState.VERIFYING, MigrationState.VERIFYING)
     ctx = attempt.ctx.without_cancel() if _wanted(attempt) == FINISH else attempt.ctx
     ctx.checkpoint(look=True)
-    where = "of what was mended" if mends else "on source and target"
+    alone = attempt.migration.is_of_file
+    where = "of what was mended" if mends else "on the target" if alone else "on source and target"
     with attempt.step("verify", f"Verify each chart {where}", asks=False) as step:
-        counts = {} if mends else _ask_both_sides(attempt, ctx)
+        if alone:
+            counts = verify_alone(attempt.row, ctx, attempt.target, attempt.after)
+        else:
+            counts = {} if mends else _ask_both_sides(attempt, ctx)
         step.result |= counts
         attempt.save(verdict_counts=counts)
         outside = ask_bystanders_again(attempt)

@@ -19,6 +19,7 @@ from environments.models import Environment
 from environments.superset.yaml_text import readable_yaml
 from migrations_app.api.shapes import MigrationDetailSerializer
 from migrations_app.api.views import answer_migration
+from migrations_app.files.rendering import MAX_VALUES_BYTES
 from sstools.api.pagination import NumberedPages
 from sstools.errors import Invalid
 from sstools.jobs.models import Source
@@ -162,7 +163,10 @@ class UploadSerializer(serializers.ModelSerializer[UploadedBundle]):
 
 
 class UploadRequestSerializer(serializers.Serializer[Any]):
-    file = serializers.FileField(help_text="an export ZIP of Superset")
+    file = serializers.FileField(help_text="an export ZIP of Superset, or a ZIP, tar or tar.gz of a tree")
+    values = serializers.FileField(
+        required=False, help_text="YAML: what the templates of a tree are rendered with"
+    )
     origin = serializers.CharField(
         required=False,
         allow_blank=True,
@@ -304,7 +308,12 @@ class UploadsViewSet(
                     "There is no such environment.", errors={"origin": ["You see none of that name."]}
                 )
         kept = uploads.store_upload(
-            data["file"], data["file"].name, actor=request.user, origin=origin, source=Source.API
+            data["file"],
+            data["file"].name,
+            actor=request.user,
+            origin=origin,
+            values=data["values"].read(MAX_VALUES_BYTES + 1) if data.get("values") else None,
+            source=Source.API,
         )
         return Response(UploadSerializer(kept).data, status=status.HTTP_201_CREATED)
 

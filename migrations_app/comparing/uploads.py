@@ -1,4 +1,4 @@
-"""Bundles that people upload to compare with: read within limits, kept as documents for a while, then forgotten."""
+"""Exports and trees that people upload: read within limits, kept as documents for a while, then forgotten."""
 
 from __future__ import annotations
 
@@ -12,34 +12,38 @@ from django.utils import timezone
 
 from environments.canonical.documents import Kind
 from environments.canonical.ids import IdTable
-from environments.canonical.reading import read_assets
 from environments.models import Asset, Environment
 from environments.store import put_documents
-from environments.superset.bundle import Bundle
-from environments.superset.errors import SupersetRefused
+from environments.superset.trees import SUPERSET
 from environments.words import clean
+from migrations_app.files.reading import MAX_BYTES, documents_of, tree_of
 from sstools.audit import services as audit
-from sstools.errors import Invalid
+from sstools.errors import Conflict, Invalid
 from sstools.jobs.models import Source
 from sstools.roles import policy
 from sstools.roles.permissions import Permission
 
 from .models import NAME_LENGTH, UploadedAsset, UploadedBundle, Viewed
 
-MAX_BYTES = 10 * 2**20  # of the ZIP; an export of 1,000 charts has 600 KB
-#: Read while somebody waits: some three seconds at most. An estate beyond that is better registered as an environment.
-MAX_UNPACKED_BYTES = 16 * 2**20
 MAX_PER_PERSON = 20
 _NOTES = 200
 
 
 def store_upload(
-    file: IO[bytes], name: str, *, actor: Any, origin: Environment | None = None, source: str = Source.PAGE
+    file: IO[bytes],
+    name: str,
+    *,
+    actor: Any,
+    origin: Environment | None = None,
+    values: bytes | None = None,
+    source: str = Source.PAGE,
 ) -> UploadedBundle:
-    """Keep the assets of an export ZIP for comparing. `origin`: the environment it was exported from, if known.
+    """Keep the assets of an export or a tree (ZIP, tar, tar.gz), to compare with or to bring somewhere. `origin`: the
+    environment it was exported from, if known. `values`: what its templates are rendered with (YAML).
 
     Raises NotAllowed for who may see no assets at all, or none of `origin`; Invalid("too_large", "too_many_uploads",
-    "bundle_invalid", "bundle_empty"). Nothing is kept of a file that is refused, and never the file itself.
+    "bundle_invalid", "bundle_empty", "values_invalid", "template_failed"). Nothing is kept of a file that is refused,
+    and never the file itself.
     """
     policy.require_anywhere(actor, Permission.ASSET_VIEW)
     if origin is not None:
@@ -61,20 +65,12 @@ def store_upload(
             remedy="Export fewer dashboards at once, or register the Superset as an environment.",
             errors={"file": [f"At most {MAX_BYTES // 2**20} MiB."]},
         )
-    try:
-        bundle = Bundle.from_zip(data, max_total_bytes=MAX_UNPACKED_BYTES)
-    except SupersetRefused as refused:
-        raise Invalid(
-            f"This file cannot be read: {refused.message}",
-            code=refused.code,
-            remedy="Upload a ZIP that Superset exported: of dashboards, charts, datasets, or everything.",
-            errors={"file": [refused.message]},
-        ) from None
+    tree = tree_of(data, values)
     ids = IdTable()
     if origin is not None:
         rows = Asset.objects.filter(environment=origin).values_list("kind", "superset_id", "uuid")
         ids = IdTable((Kind(kind), number, uuid) for kind, number, uuid in rows)
-    reading = read_assets(bundle.assets.values(), ids, origin.url if origin is not None else "")
+    reading = documents_of(tree, ids, origin.url if origin is not None else "")
     if not reading.documents:
         raise Invalid(
             "There is no dashboard, chart or dataset in this file.",
@@ -88,8 +84,8 @@ def store_upload(
             sha256=hashlib.sha256(data).hexdigest(),
             size=len(data),
             origin=origin,
-            complete=bundle.metadata.get("type") == "assets",
-            exported_at=_moment(bundle.metadata.get("timestamp")),
+            complete=tree.shape == SUPERSET and tree.metadata.get("type") == "assets",
+            exported_at=_moment(tree.metadata.get("timestamp")),
             notes=[
                 {"code": note.code, "uuid": note.uuid, "text": clean(note.text, 500), "where": note.where}
                 for note in reading.notes[:_NOTES]
@@ -117,7 +113,13 @@ def store_upload(
 
 
 def remove_upload(bundle: UploadedBundle, *, actor: Any, source: str = Source.PAGE) -> None:
-    """Forget an upload now. Whoever sees it may."""
+    """Forget an upload now. Whoever sees it may. Raises Conflict("in_use") while a migration is to be made of it."""
+    if bundle.place in _in_use():
+        raise Conflict(
+            f"A migration takes its assets from {bundle.name}.",
+            code="in_use",
+            remedy="Apply or discard that migration first.",
+        )
     with transaction.atomic():
         audit.record("upload:remove", bundle, actor=actor, source=source)
         bundle.delete()
@@ -126,10 +128,22 @@ def remove_upload(bundle: UploadedBundle, *, actor: Any, source: str = Source.PA
 def forget_uploads() -> int:
     """Uploads whose time is over. Their documents go when nothing refers to them any more."""
     count = 0
+    in_use = _in_use()
     for bundle in UploadedBundle.objects.filter(expires_at__lte=timezone.now()):
-        bundle.delete()
-        count += 1
+        if bundle.place not in in_use:
+            bundle.delete()
+            count += 1
     return count
+
+
+def _in_use() -> set[str]:
+    """Places of files that migrations still take their assets from."""
+    from migrations_app.models import BUSY_STATES, OPEN_STATES, Migration
+
+    open_ones = Migration.objects.filter(
+        source_place__startswith="file:", state__in=OPEN_STATES + BUSY_STATES
+    )
+    return set(open_ones.values_list("source_place", flat=True))
 
 
 def forget_viewed() -> int:

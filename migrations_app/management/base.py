@@ -53,14 +53,14 @@ class MigrationCommand(BaseCommand):
 
     requires_system_checks: list[str] = []
     can_wait = True
+    wrong_use = FAILED  # argparse ends with 2 for a misspelt option, which here means that changes are pending
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
         parser = super().create_parser(prog_name, subcommand, **kwargs)
         leave = parser.exit
 
         def exit_with(status: int = 0, message: str | None = None) -> Any:
-            # argparse ends with 2 for a misspelt option; here 2 means that changes are pending.
-            leave(FAILED if status else status, message)
+            leave(self.wrong_use if status else status, message)
 
         parser.exit = exit_with  # type: ignore[method-assign]
         return parser

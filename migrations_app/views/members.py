@@ -91,6 +91,10 @@ def members_of(migration: Migration) -> list[Member]:
         members.sort(key=lambda member: (_ORDER.get(member.kind, 9), member.title.casefold()))
     elif migration.is_rollback:
         members = []
+    elif migration.is_of_file:
+        rows = migration.file.assets.filter(uuid__in=chosen) if migration.file is not None else []
+        members = [Member(row.kind, row.uuid, row.document.title, True) for row in rows]
+        members.sort(key=lambda member: (_ORDER.get(member.kind, 9), member.title.casefold()))
     elif migration.with_dependencies and migration.source is not None:
         members = closure_of(migration.source, chosen)
     else:

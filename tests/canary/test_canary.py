@@ -24,6 +24,7 @@ import pytest
 from cryptography.fernet import Fernet
 from django.apps import apps
 
+from environments.superset.archives import pack_files
 from sstools.secrets import secret_fields
 from tests.canary import hostile
 from tests.environments.conftest import fill
@@ -39,6 +40,8 @@ HIDDEN_BIRDS = ("a2FuYXJp", "thbmFya", "rYW5hcm")
 
 #: Encrypted columns; the scenario fills each of them.
 ENCRYPTED = {"environments.Environment.secret", "notices.Webhook.url", "notices.Webhook.secret"}
+#: The same of what is kept until a job has read it, and is gone afterwards.
+PASSING = {"files.FileAudit.file", "files.FileAudit.values"}
 #: Columns that sound like a credential and hold none, with the reason.
 HARMLESS = {
     "roles.ApiToken.hash": "of a random text, which nobody can find out",
@@ -89,7 +92,7 @@ def test_every_column_that_sounds_like_a_credential_is_known() -> None:
         for model, one in secret_fields()
         if "trial" not in model._meta.label
     }
-    assert found == ENCRYPTED, "plant a canary in the new column, below, and look for it"
+    assert found == ENCRYPTED | PASSING, "plant a canary in the new column, below, and look for it"
     unknown = [
         name
         for model in apps.get_models()
@@ -191,7 +194,9 @@ def test_no_credential_is_anywhere_in_clear(tmp_path: Path, server: OwnPostgres,
             rows = postgres.execute(f'SELECT t::text FROM "{table}" t').fetchall()  # type: ignore[arg-type]
             birds.seen[f"table {table}"] = "\n".join(row[0] for row in rows)
         for model, one in secret_fields():
-            if f"{model._meta.label}.{one.name}" in ENCRYPTED:
+            if f"{model._meta.label}.{one.name}" in PASSING:
+                assert postgres.execute(f'SELECT count(*) FROM "{model._meta.db_table}"').fetchone() != (0,)  # type: ignore[arg-type]
+            elif f"{model._meta.label}.{one.name}" in ENCRYPTED:
                 sql = f'SELECT count(*) FROM "{model._meta.db_table}" WHERE "{one.column}" <> \'\''
                 assert postgres.execute(sql).fetchone() != (0,), f"nothing was planted in {one}"  # type: ignore[arg-type]
     for path in tmp_path.rglob("*"):
@@ -405,6 +410,8 @@ class Scenario:
                 if migration.status_code == 201:
                     asked = self.api.post(f"migrations/{migration.json()['uuid']}/plan/")
                     jobs.append(self.note("job", asked).json()["uuid"])
+            if number == 0:
+                jobs += self.files()
             for job in jobs:
                 wait_for(finished(self.installation, job), 180)
         self.note("webhook", self.api.post(f"webhooks/{self.hook}/try/"))
@@ -413,6 +420,31 @@ class Scenario:
         wait_for(lambda: self.installation.rows(sent)[0][0] > 1, 60)
         assert any(self.birds["hook_key_in_url"] in call for call in self.around.calls)
         assert any(self.birds["mail"] in told for told in self.around.mails)
+
+    def files(self) -> list[str]:
+        """Trees with secrets in them, audited with values, and with templates that fail on those."""
+        birds, jobs = self.birds, []
+        database = {
+            "database_name": "Canary",
+            "uuid": "c0000000-0000-4000-8000-000000000001",
+            "sqlalchemy_uri": f"postgresql://bi:{birds['tree_uri']}@dwh/x",
+            "password": birds["tree_password"],
+            "extra": {"engine_params": {"connect_args": {"token": birds["tree_extra"]}}},
+        }
+        values = json.dumps({"pass": birds["tree_value"]})
+        for template in ("{{ pass }}", "{{ {}[pass] }}", "{{ pass"):
+            files = {"databases/x.yaml": json.dumps({**database, "password": template}).encode()}
+            asked = self.note(
+                "file-audit",
+                self.api.post(
+                    "file-audits/",
+                    data={"target": "zebra"},
+                    files={"file": ("tree.zip", pack_files(files)), "values": ("values.yaml", values)},
+                ),
+            )
+            assert asked.status_code == 202, asked.text
+            jobs.append(asked.json()["job"])
+        return jobs
 
     def look_around(self) -> None:
         out = self.installation.folder.parent / "crawl.jsonl"

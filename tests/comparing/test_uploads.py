@@ -110,9 +110,9 @@ def test_an_upload_is_seen_by_its_uploader_and_who_gives_out_rights(
     ("data", "words"),
     [
         (b"", "empty"),
-        (b"no zip", "not a ZIP file"),
-        (make_zip({"tags.yaml": "tags: []\n"}), "metadata.yaml"),
-        (make_zip({"metadata.yaml": METADATA}), "no dashboard, chart or dataset"),
+        (b"no zip", "neither a ZIP nor a tar file"),
+        (make_zip({"tags.yaml": "tags: []\n"}), "no folder with dashboards"),
+        (make_zip({"metadata.yaml": METADATA}), "no folder with dashboards"),
         (make_zip({"metadata.yaml": METADATA, "charts/a.yaml": "a: &a [*a]\n"}), "refers to itself"),
         (make_zip({"metadata.yaml": METADATA, "../x.yaml": "a: 1\n"}), "outside"),
         (zip_with(symlink("export/charts/a.yaml"), "/etc/passwd"), "symbolic link"),

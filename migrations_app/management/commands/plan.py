@@ -1,4 +1,6 @@
 from argparse import ArgumentParser
+from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 from django.db import transaction
@@ -8,6 +10,10 @@ from environments.canonical.documents import Kind
 from environments.models import Environment
 from migrations_app import naming, services
 from migrations_app.api.shapes import MigrationSerializer, PlanSerializer
+from migrations_app.comparing.models import UploadedBundle
+from migrations_app.comparing.uploads import store_upload
+from migrations_app.files import sources
+from migrations_app.files.local import archive_of
 from migrations_app.filters import looks_like_uuid
 from migrations_app.management.base import DONE, PENDING, MigrationCommand, Outcome, queued
 from migrations_app.management.texts import plan_text
@@ -26,7 +32,11 @@ class Command(MigrationCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "--from", dest="source", required=True, metavar="env:SLUG", help="where the assets are"
+            "--from",
+            dest="source",
+            required=True,
+            metavar="PLACE",
+            help="where the assets are: env:SLUG, or file:PATH (an export or a tree: ZIP, tar.gz, folder)",
         )
         parser.add_argument(
             "--to", dest="target", required=True, metavar="env:SLUG", help="where they shall be"
@@ -66,6 +76,12 @@ class Command(MigrationCommand):
             metavar="UUID=ANSWER",
             help="answer a conflict: keep, take, leave_out, adopt, rename or rename:NEW NAME",
         )
+        parser.add_argument(
+            "--values", metavar="FILE", default="", help="of a file: YAML that its templates are rendered with"
+        )
+        parser.add_argument(
+            "--origin", metavar="env:SLUG", default="", help="of a file: the environment that it was exported from"
+        )
         parser.add_argument("--title", default="", help="of the migration")
         parser.add_argument(
             "--prune",
@@ -90,7 +106,11 @@ class Command(MigrationCommand):
         super().add_arguments(parser)
 
     def run(self, options: dict[str, Any]) -> Outcome:
-        source, target = self.environment(options["source"]), self.environment(options["target"])
+        target = self.environment(options["target"])
+        is_file = options["source"].startswith("file:")
+        source = None if is_file else self.environment(options["source"])
+        if not is_file and (options["values"] or options["origin"]):
+            raise Invalid("--values and --origin are for file:PATH.")
         mapped = dict(_pair(text, "--map") for text in options["map"])
         answers = {
             uuid: _answer(text) for uuid, text in (_pair(text, "--answer") for text in options["answer"])
@@ -106,7 +126,7 @@ class Command(MigrationCommand):
         self.do(job)
         plan = self._current(migration)
         if options["accept_suggestions"] and (found := self._suggested(plan)):
-            services.save_mapping(source, target, actor=self.actor, databases=found)
+            services.save_mapping(migration.terms, target, actor=self.actor, databases=found)
             plan = self._again(migration)
         if answers:
             services.answer_conflicts(migration, answers, actor=self.actor)
@@ -114,11 +134,26 @@ class Command(MigrationCommand):
         migration.refresh_from_db()
         return outcome_of(migration, plan)
 
+    def _file(self, options: dict[str, Any]) -> UploadedBundle:
+        """The file that `file:PATH` names, kept as if it had been uploaded; `file:UUID` is one that was."""
+        text = options["source"].removeprefix("file:")
+        if looks_like_uuid(text):
+            return sources.find_file(text, self.actor)
+        name, data, values = archive_of(Path(text), Path(options["values"]) if options["values"] else None)
+        return store_upload(
+            BytesIO(data),
+            name,
+            actor=self.actor,
+            origin=self.environment(options["origin"]) if options["origin"] else None,
+            values=values,
+            source=Source.COMMAND,
+        )
+
     def _read(
-        self, source: Environment, target: Environment, mapped: dict[str, str], options: dict[str, Any]
+        self, source: Environment | None, target: Environment, mapped: dict[str, str], options: dict[str, Any]
     ) -> None:
         """Names mean what is there now, and "all" means all of it."""
-        wanted = [] if options["no_read"] else [source]
+        wanted = [] if options["no_read"] or source is None else [source]
         if target.inventory_at is None and not all(looks_like_uuid(name) for name in mapped.values()):
             wanted.append(target)
         for environment in wanted:
@@ -128,11 +163,24 @@ class Command(MigrationCommand):
             environment.refresh_from_db()
 
     def _create(
-        self, source: Environment, target: Environment, mapped: dict[str, str], options: dict[str, Any]
+        self, source: Environment | None, target: Environment, mapped: dict[str, str], options: dict[str, Any]
     ) -> Migration:
         names = [(kind, text) for name, kind in NAMED.items() for text in options[name]]
         if options["all"] == bool(names):
             raise Invalid("Say what to bring: --all, or --dashboard, --chart and --dataset by name.")
+        if source is None:
+            file = self._file(options)
+            return sources.create_migration(
+                file,
+                target,
+                selection=sources.find_assets(file, names),
+                actor=self.actor,
+                databases=mapped,
+                title=options["title"],
+                left_out=[uuid.lower() for uuid in options["leave_out"]],
+                with_dependencies=not options["without_dependencies"],
+                verify=not options["no_verify"],
+            )
         naming.must_be_read(source)
         selection = naming.all_assets(source) if options["all"] else naming.find_assets(source, names)
         if mapped:

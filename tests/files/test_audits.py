@@ -1,0 +1,139 @@
+"""Audits by page, API and command: done in a job against a small Superset, kept, seen by who may."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.core.management import call_command
+from django.db import connection
+
+from environments.superset.archives import pack_files
+from migrations_app.files.models import FileAudit
+from sstools.jobs.runner import run_job
+from tests.fakes.pair import FakePair, fake_pair
+from tests.files.damage import DATABASE, SECRET, changed, damaged, tree_files
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def pair() -> Iterator[FakePair]:
+    with fake_pair() as made:
+        yield made
+
+
+def tar_of(files: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for path, content in files.items():
+            entry = tarfile.TarInfo(f"./repo/{path}")
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def upload(client: Any, data: bytes, **more: Any) -> Any:
+    return client.post(
+        "/files/audits/", {"file": SimpleUploadedFile("tree.tgz", data), "target": "prod", **more}
+    )
+
+
+def test_a_damaged_tree_is_uploaded_audited_and_its_report_kept_without_its_secrets(
+    pair: FakePair, author: Any, signed_in: Any
+) -> None:
+    files, planted = damaged()
+    changed(files, DATABASE, lambda data: data.update(database_name="Warehouse PROD"))
+    client = signed_in(author)
+    answer = upload(client, tar_of(files))
+    row = FileAudit.objects.get()
+    assert answer.headers["Location"] == row.get_absolute_url()
+    assert 'id="auditing"' in client.get(row.get_absolute_url()).content.decode()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT file FROM files_fileaudit")
+        assert SECRET not in cursor.fetchone()[0]
+    run_job(str(row.job.uuid))
+    row.refresh_from_db()
+    assert (row.state, row.file, row.shape) == ("findings", "", "preset_cli")
+    assert pair.prod.writes == []
+    found = {(one["code"], one["path"].removeprefix("repo/")) for one in row.findings}
+    assert planted | {("connection_hijacked", DATABASE)} <= found
+    assert SECRET not in json.dumps(row.findings)
+    page = client.get(row.get_absolute_url() + "?code=connection_hijacked")
+    assert [one["code"] for one in page.context["page"]] == ["connection_hijacked"]
+    text = page.content.decode()
+    assert f"repo/{DATABASE}:1" in text
+    assert "gives that connection this address" in text
+    assert client.get("/files/audits/").status_code == 200
+    client.post(row.get_absolute_url() + "remove/")
+    assert not FileAudit.objects.exists()
+
+
+def test_what_cannot_be_read_ends_the_audit_and_says_why(pair: FakePair, author: Any, signed_in: Any) -> None:
+    client = signed_in(author)
+    upload(client, b"PK nonsense")
+    row = FileAudit.objects.get()
+    run_job(str(row.job.uuid))
+    row.refresh_from_db()
+    assert (row.state, row.file) == ("failed", "")
+    assert "neither a ZIP nor a tar" in client.get(row.get_absolute_url()).content.decode()
+
+
+def test_a_report_is_for_who_may_see_the_assets_of_its_target(
+    pair: FakePair, author: Any, stranger: Any, signed_in: Any
+) -> None:
+    upload(signed_in(author), tar_of(tree_files()))
+    row = FileAudit.objects.get()
+    assert signed_in(stranger).get(row.get_absolute_url()).status_code == 404
+
+
+def test_the_api_takes_a_tree_and_gives_the_report(pair: FakePair, author: Any, api: Any) -> None:
+    client = api(author)
+    data = {"file": SimpleUploadedFile("tree.zip", pack_files(tree_files())), "target": "prod"}
+    asked = client.post("/api/v1/file-audits/", data, HTTP_IDEMPOTENCY_KEY="one", format="multipart")
+    assert (asked.status_code, asked.json()["state"]) == (202, "running")
+    data["file"] = SimpleUploadedFile("tree.zip", pack_files(tree_files()))
+    again = client.post("/api/v1/file-audits/", data, HTTP_IDEMPOTENCY_KEY="one", format="multipart")
+    assert again.json()["uuid"] == asked.json()["uuid"]
+    run_job(asked.json()["job"])
+    report = client.get(f"/api/v1/file-audits/{asked.json()['uuid']}/").json()
+    assert report["counts"] == {"chart": 9, "dashboard": 1, "database": 1, "dataset": 7}
+    assert {one["code"] for one in report["findings"]} == {"connection_new"}
+    assert client.delete(f"/api/v1/file-audits/{report['uuid']}/").status_code == 204
+
+
+def audit_command(*words: str) -> tuple[int, str]:
+    out = io.StringIO()
+    try:
+        call_command("audit", *words, stdout=out, stderr=io.StringIO())
+    except SystemExit as ended:
+        return int(str(ended.code)), out.getvalue()
+    return 0, out.getvalue()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_command_tells_clean_findings_and_could_not_by_its_code(
+    pair: FakePair, admin: Any, tmp_path: Path
+) -> None:
+    files, _ = damaged()
+    for path, content in files.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_bytes(content)
+    code, text = audit_command(str(tmp_path), "--against", "env:prod")
+    assert code == 1
+    assert "databases/examples.yaml:2 secret_in_file" in text
+    assert SECRET not in text
+    (tmp_path / "clean").mkdir()
+    clean = tmp_path / "clean" / "tree.zip"
+    clean.write_bytes(pack_files(tree_files()))
+    code, text = audit_command(str(clean), "--against", "prod", "--ignore", "connection_new", "--json")
+    assert (code, json.loads(text)["result"]) == (0, "clean")
+    code, text = audit_command(str(tmp_path / "gone"), "--against", "prod", "--json")
+    assert (code, json.loads(text)["error"]["code"]) == (2, "file_unreadable")
+    assert audit_command(str(clean), "--against", "nowhere")[0] == 2
