@@ -11,6 +11,7 @@ from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
+from django.urls import NoReverseMatch, reverse
 from django.views.decorators.http import require_safe
 
 from sstools.roles import policy
@@ -20,12 +21,14 @@ from sstools.web.htmx import render_page, wants_fragment
 from sstools.web.navigation import first_url
 
 from . import damage, extras
+from .canonical.documents import Kind
 from .filters import KINDS, AssetFilter, ordering
 from .models import Asset, Environment
 from .usage import USE_CHOICES
 
 PAGE_SIZE = 50
 NEWEST = "-changed"  # the order of the inventory if none is asked for, as in Superset's own lists
+SELECT = "estate:select"  # takes query, matching and do=listed
 NEW_MIGRATION = ("migrations_app:create", "migrations_app:new")  # takes ?asset=<slug>:<kind>:<uuid>, repeated
 
 #: Columns besides the title: name in the address, heading, and whether it shows if none is asked for.
@@ -72,6 +75,8 @@ def asset_list(request: HttpRequest) -> HttpResponse:
     found.form.fields["columns"] = forms.CharField(required=False, widget=forms.HiddenInput)
     columns = columns_of(request.GET)
     shown = {column.name for column in columns if column.is_shown}
+    only = next((row for row in environments if row.slug == request.GET.get("env")), None)
+    select_url = _select_url(only)
     page.object_list = list(page.object_list)
     if "state" in shown:
         _add_states(page.object_list, request.user)
@@ -89,6 +94,9 @@ def asset_list(request: HttpRequest) -> HttpResponse:
         "environments": environments,
         "read_any": any(row.inventory_at for row in environments),
         "new_migration_url": first_url(*NEW_MIGRATION),
+        "only": only,
+        "select_url": select_url,
+        "matching": found.qs.order_by().exclude(kind=Kind.DATABASE).count() if select_url else 0,
         "can_plan": policy.can_anywhere(request.user, Permission.MIGRATION_PLAN),
         "can_add": policy.can(request.user, Permission.ENVIRONMENT_EDIT),
         "sort": request.GET.get("sort", ""),
@@ -96,6 +104,14 @@ def asset_list(request: HttpRequest) -> HttpResponse:
         "live_text": counted(total, "asset") if wants_fragment(request) else "",
     }
     return render_page(request, "environments/assets.html", "environments/_assets.html", context)
+
+
+def _select_url(environment: Environment | None) -> str:
+    """Where all that is listed of one environment can be selected; "" where there is no such page."""
+    try:
+        return reverse(SELECT, args=[environment.slug]) if environment is not None else ""
+    except NoReverseMatch:
+        return ""
 
 
 def columns_of(asked: QueryDict) -> list[Column]:

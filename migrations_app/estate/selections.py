@@ -64,12 +64,15 @@ def matching(states: QuerySet[SyncState]) -> list[str]:
 def select_all(user: Any, source: Environment, states: QuerySet[SyncState], *, expected: int) -> list[str]:
     """Select everything that a filter finds, if it still is as many as the page said. Raises Conflict, Invalid."""
     keys = matching(states)
-    if len(keys) != expected:
-        raise Conflict(
-            f"{counted(len(keys), 'asset matches', 'assets match')} by now, not {expected}. Nothing was selected.",
-            code="count_changed",
-            remedy="Look at the list, then select all again.",
-        )
+    _refuse_another_number(len(keys), expected)
+    return change(user, source, ticked=keys)
+
+
+def select_found(user: Any, source: Environment, assets: QuerySet[Asset], *, expected: int) -> list[str]:
+    """The same of what the inventory lists. Raises Conflict, Invalid."""
+    listed = assets.filter(environment=source).exclude(kind=Kind.DATABASE).order_by("sort_key", "pk")
+    keys = [f"{kind}:{uuid}" for kind, uuid in listed.values_list("kind", "uuid")]
+    _refuse_another_number(len(keys), expected)
     return change(user, source, ticked=keys)
 
 
@@ -155,6 +158,15 @@ def outside(keys: Sequence[str], states: QuerySet[SyncState]) -> int:
 def _is_key(key: str) -> bool:
     kind, _, uuid = key.partition(":")
     return kind in (Kind.DASHBOARD, Kind.CHART, Kind.DATASET) and 0 < len(uuid) <= 36
+
+
+def _refuse_another_number(number: int, expected: int) -> None:
+    if number != expected:
+        raise Conflict(
+            f"{counted(number, 'asset matches', 'assets match')} by now, not {expected}. Nothing was selected.",
+            code="count_changed",
+            remedy="Look at the list, then select all again.",
+        )
 
 
 def _refuse_too_many(number: int) -> None:

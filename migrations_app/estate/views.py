@@ -15,7 +15,8 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST
 
 from environments import services as environment_services
-from environments.models import Environment
+from environments.filters import AssetFilter
+from environments.models import Asset, Environment
 from sstools.errors import Conflict, Invalid, SSToolsError
 from sstools.roles import policy
 from sstools.roles.permissions import Permission
@@ -38,20 +39,20 @@ PAGES = {"web:home"}  # lists whose filters can be saved
 @login_required
 def select(request: HttpRequest, slug: str) -> HttpResponse:
     """`shown`, `pick`: what the page listed and what is ticked on it. `do`: all (with `matching`, the number that the
-    page said), none, compare, or continue. `query`: the filters of the page, to go back to.
+    page said), none, compare, continue, or listed (all that the inventory lists of it). `query`: the filters of the
+    page, to go back to.
     """
     user = request.user
     source = _source(request, slug)
     query = QueryDict(request.POST.get("query", "")[:2000])
     do = request.POST.get("do", "")
+    if do == "listed":
+        return _select_listed(request, source, query)
     status = 200
     try:
         if do == "all":
-            expected = request.POST.get("matching", "")
-            if not expected.isdigit():
-                raise Invalid("The page did not say how many assets it listed.")
             states = _found(request, source, query)
-            keys = selections.select_all(user, source, states, expected=int(expected))
+            keys = selections.select_all(user, source, states, expected=_said(request))
             messages.success(request, f"{counted(len(keys), 'asset is', 'assets are')} selected.")
         elif do == "none":
             selections.change(user, source, clear=True)
@@ -72,6 +73,25 @@ def select(request: HttpRequest, slug: str) -> HttpResponse:
         return HttpResponseRedirect(f"{reverse('web:home')}?{query.urlencode()}")
     request.GET = query
     return show_overview(request, status)
+
+
+def _said(request: HttpRequest) -> int:
+    """How many assets the page said that it listed. Raises Invalid."""
+    expected = request.POST.get("matching", "")
+    if not expected.isdigit():
+        raise Invalid("The page did not say how many assets it listed.")
+    return int(expected)
+
+
+def _select_listed(request: HttpRequest, source: Environment, query: QueryDict) -> HttpResponse:
+    visible = Asset.objects.visible_to(request.user)
+    found = AssetFilter(query, queryset=visible, request=request)
+    try:
+        selections.select_found(request.user, source, found.qs, expected=_said(request))
+    except (Conflict, Invalid) as error:
+        messages.error(request, f"{error.message} {error.remedy}".strip())
+        return go_to(request, f"{reverse('environments:assets')}?{query.urlencode()}")
+    return go_to(request, "estate:selection", source.slug)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

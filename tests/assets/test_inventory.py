@@ -107,6 +107,23 @@ def test_where_nothing_matches_it_is_told_which_filter_to_take_away(browser: Cli
     assert "Clear the filters" in page
 
 
+def test_search_then_select_all_of_an_environment_lists_exactly_these(browser: Client, world: World) -> None:
+    """The NetBox bug: what was searched for was forgotten, and everything was selected."""
+    assert 'value="listed"' not in browser.get("/assets/?q=sales").content.decode()
+    query = "q=sales&env=dev"
+    page = browser.get(f"/assets/?{query}")
+    names = {asset.title for asset in page.context["page"] if asset.kind != "database"}
+    everything = world.dev.assets.exclude(kind="database").count()
+    assert 0 < len(names) < everything
+    assert f"Select all {len(names)} of Dev" in page.content.decode()
+    sent = {"query": query, "do": "listed"}
+    refused = browser.post("/selection/dev/change/", {**sent, "matching": everything}, follow=True)
+    assert "Nothing was selected" in refused.content.decode()
+    assert refused.request["QUERY_STRING"] == query
+    listed = browser.post("/selection/dev/change/", {**sent, "matching": len(names)}, follow=True)
+    assert {asset.title for asset in listed.context["chosen"].assets} == names
+
+
 def test_the_same_by_rest(world: World, loose: None, author: Any, api: Any) -> None:
     found = api(author).get("/api/v1/assets/?use=orphan&type=chart").json()["results"]
     assert [asset["title"] for asset in found] == ["Loose"]

@@ -119,3 +119,25 @@ def test_an_edit_on_either_side_or_both_shows_with_state_author_and_sentence(
     assert {one.title for one in others} <= edited
     turned = SyncState.objects.get(source=prod, target=dev, kind="chart", title=moved)
     assert (turned.state, turned.changed_by) == ("drifted", "Ivan Lab")
+
+    # The other side of each, one reading later: what only one had edited, both have.
+    lost = charts[3]
+    grace.put("chart", moved, slice_name="Best")
+    ivan.change_metric(dataset, "COUNT(2)")
+    ivan.add_filter("Video Game Sales", "Region", "video_game_sales")
+    grace.put("dashboard", "Slack Dashboard", dashboard_title="Slack on prod")
+    ivan.rest.call("DELETE", ivan.path("chart", lost))
+    product.refresh(prod)
+    product.refresh(dev)
+    assert told("Better") == ("diverged", "Grace Lab")
+    assert found("Better").sentences == ["name: Best → Better"]
+    assert told(dataset, "dataset") == ("diverged", "Grace Lab")
+    assert "COUNT(1) → COUNT(2)" in found(dataset, "dataset").sentences[0]
+    assert told("Video Game Sales", "dashboard") == ("diverged", "Grace Lab")
+    said = " ".join(found("Video Game Sales", "dashboard").sentences)
+    assert "Area" in said
+    assert "Region" in said
+    assert told("Slack Dashboard", "dashboard") == ("diverged", "Grace Lab")
+    left = found(lost)
+    assert (left.state, left.source_uuid) == ("only_here", "")
+    assert left.sentences[0].startswith("Not on Dev any more: run ")
