@@ -14,6 +14,7 @@ from typing import Any
 from django.conf import settings
 
 from environments.canonical.documents import Document, Documents, Kind
+from environments.canonical.ids import as_id
 from environments.canonical.references import references
 from environments.store import EnvironmentReading
 from environments.superset.client import SupersetClient
@@ -213,10 +214,10 @@ def held_elsewhere(
                 reasons |= {uuid: text for (kind, _), uuid in numbers.items() if kind != Kind.DATASET}
         for row in rows:
             for kind, key in ((Kind.CHART, "chart_id"), (Kind.DASHBOARD, "dashboard_id")):
-                number = row.get(key) if not isinstance(row.get(key), dict) else row[key].get("id")
-                if (kind, number) in numbers:
+                shown = as_id(row.get(key))
+                if shown is not None and (kind, shown) in numbers:
                     word = str(row.get("type") or "report").lower()
-                    reasons[numbers[kind, number]] = f"The {word} “{row.get('name') or row['id']}” shows it."
+                    reasons[numbers[kind, shown]] = f"The {word} “{row.get('name') or row['id']}” shows it."
     for (kind, number), uuid in numbers.items():
         if kind != Kind.DASHBOARD or uuid in reasons:
             continue

@@ -391,10 +391,8 @@ def parsed(text: Any) -> dict[str, Any] | None:
     """`position_json` or `json_metadata`; empty is an empty mapping, None: it is no JSON."""
     if text in (None, ""):
         return {}
-    if isinstance(text, Mapping):
-        return plain(text)
     try:
-        found = json.loads(text)
+        found = plain(text if isinstance(text, Mapping) else json.loads(text))
     except (ValueError, TypeError, RecursionError):
         return None
-    return plain(found) if isinstance(found, dict) else None
+    return found if isinstance(found, dict) else None
