@@ -259,12 +259,8 @@ def test_names_that_the_target_has_no_room_for_are_errors_before_anything_is_wri
     ]
     assert told == [("name_too_long", uuid) for uuid in (C1, D1, D1)]
     # “Warehouse TWO” is four characters longer, and those are too many for the permission on the dataset.
-    told = [
-        problem.uuid
-        for problem in planned(read(content), {B1: OTHER}).problems
-        if "permission" in problem.text
-    ]
-    assert told == [E1]
+    longer = planned(read(content), {B1: OTHER}).problems
+    assert [problem.uuid for problem in longer if "permission" in problem.text] == [E1]
 
 
 @pytest.mark.parametrize("value", [None, 7, ["a"]])
