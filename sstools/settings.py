@@ -81,6 +81,7 @@ INSTALLED_APPS = [
     "migrations_app.release",
     "migrations_app.drift",
     "migrations_app.estate",
+    "migrations_app.fanout",
     "migrations_app.files",
     "migrations_app.fanout",
     "environments",

@@ -44,6 +44,8 @@ def why_not_take(finding: Finding) -> str:
     if finding.how == How.DELETED:
         where = finding.source or "the source"
         return f"A migration removes nothing from {where}: delete it there in Superset, or accept that it is gone here."
+    if finding.run is not None and finding.run.migration.copy_terms:
+        return "It is a copy that a fan-out made: what is edited here belongs to no asset of the source."
     return ""
 
 

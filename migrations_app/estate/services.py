@@ -18,7 +18,7 @@ def request_comparison(
 
     No job is joined: one that is at work may have looked before the change.
     """
-    if source.inventory_at is None or target.inventory_at is None:
+    if source.pk == target.pk or source.inventory_at is None or target.inventory_at is None:
         return None
     return jobs.enqueue(
         COMPARE,

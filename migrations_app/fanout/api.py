@@ -20,7 +20,7 @@ from sstools.jobs.models import Source
 from . import running, services
 from .models import FanOut, FanOutCopy, FanOutRun
 from .states import Standing, counts_of, seen_of, standings
-from .table import MOST_COPIES, Row, parse
+from .table import Row, parse
 
 
 class FanOutChangeSerializer(serializers.Serializer[Any]):
@@ -73,13 +73,14 @@ class FanOutSerializer(serializers.ModelSerializer[FanOut]):
             "updated_at",
         ]
         read_only_fields = ["uuid", "created_at", "updated_at"]
-        extra_kwargs = {"name": {"validators": []}}
+        extra_kwargs: dict[str, Any] = {"name": {"validators": []}}
 
     def get_fields(self) -> dict[str, Any]:
         fields = super().get_fields()
         request = self.context.get("request")
         if request is not None:
-            fields["source"].queryset = Environment.objects.visible_to(request.user)
+            source: Any = fields["source"]
+            source.queryset = Environment.objects.visible_to(request.user)
         return fields
 
 
@@ -103,7 +104,7 @@ class FanOutCopySerializer(serializers.Serializer[Any]):
 class FanOutCopiesSerializer(serializers.Serializer[Any]):
     """The table of copies, as data or as CSV."""
 
-    copies = FanOutCopySerializer(many=True, required=False, max_length=MOST_COPIES)
+    copies = FanOutCopySerializer(many=True, required=False)
     table = serializers.CharField(required=False, allow_blank=True, help_text="CSV; instead of copies")
     only_add = serializers.BooleanField(
         required=False, default=False, help_text="copies that are not named stay, else they are taken out"
@@ -206,7 +207,8 @@ class FanOutRunDetailSerializer(FanOutRunSerializer):
         read_only_fields = fields
 
     def _standings(self, run: FanOutRun) -> list[Standing]:
-        known: dict[int, list[Standing]] = self.context.setdefault("standings", {})
+        context: Any = self.context
+        known: dict[int, list[Standing]] = context.setdefault("standings", {})
         if run.pk not in known:
             known[run.pk] = standings(running.visible_entries(run, self.context["user"]))
         return known[run.pk]

@@ -255,7 +255,9 @@ def _problems(fan_out: FanOut, rows: Sequence[Row]) -> list[list[str]]:
                 row.parameters["changes"] = clean_changes(row.parameters["changes"])
             except Invalid as error:
                 texts += [text for found in error.errors.values() for text in found]
-        own = {name: str(row.parameters[name]) for name in ("title", "slug") if name in row.parameters}
+        own: dict[str, str] = {
+            name: str(row.parameters[name]) for name in ("title", "slug") if name in row.parameters
+        }
         texts += [f"{name}: {text}" for name, text in pattern_problems(own)]
     for index, text in table_problems(list(zip(rows, terms, strict=True)), fan_out.source.slug):
         if rows:
