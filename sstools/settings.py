@@ -81,7 +81,6 @@ INSTALLED_APPS = [
     "migrations_app.release",
     "migrations_app.drift",
     "migrations_app.estate",
-    "migrations_app.fanout",
     "migrations_app.files",
     "migrations_app.fanout",
     "environments",
