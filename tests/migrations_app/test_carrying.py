@@ -6,6 +6,7 @@ import copy
 from typing import Any
 
 import pytest
+from django.test import Client
 from django.utils import timezone
 
 from environments.canonical.companions import CompanionKind
@@ -232,3 +233,62 @@ def test_whatever_goes_wrong_while_they_are_written_the_run_ends_as_the_target_s
         assert not PlanCompanion.objects.filter(plan=run.plan, target_uuid__in=run.unwritten).exists() or (
             run.state == RunState.ROLLED_BACK
         ), where
+
+
+def test_pages_and_the_api_choose_show_and_prove_what_comes_along(furnished: Scene, client: Client) -> None:
+    client.force_login(furnished.product.admin)
+    pair, product = furnished.pair, furnished.product
+    plain = product.migrate(pair.source, pair.target, [uuid_for("Sales")], verify=False)
+    address = f"/migrations/{plain.number}/map/"
+    assert 'name="carrying_rls"' in client.get(address).content.decode()
+    wrong = client.post(address, {"carrying_recipients": "no address", "carrying_owners": "on"})
+    assert (wrong.status_code, "e-mail addresses" in wrong.content.decode()) == (422, True)
+    assert client.post(address, {"carrying_owners": "on", "carrying_rls": "carry"}).status_code == 302
+    plan = product.plan(plain)
+    assert {problem["code"] for problem in plan.errors} == {"rls_blocked"}
+    page = client.get(address).content.decode()
+    assert 'name="person:nora@example.com"' in page
+    client.post(address, {"person:nora@example.com": "otto", "role:North": "Nord"})
+    product.plan(plain)
+    assert plain.carrying == {"owners": "on", "rls": "carry"}  # fields that were not sent change nothing
+    shown = client.get(f"/migrations/{plain.number}/plan/").content.decode()
+    assert "owners of “Sales”" in shown
+    assert "row-level security rule “Own lines”" in shown
+    answer = client.get(f"/api/v1/migrations/{plain.uuid}/").json()
+    assert (answer["carrying"]["owners"], answer["carrying"]["tags"]) == ("on", "off")
+    companions = client.get(f"/api/v1/migrations/{plain.uuid}/plan/").json()["companions"]
+    assert ("rls", "Own lines", "create") in {
+        (one["kind"], one["title"], one["action"]) for one in companions
+    }
+    refused = client.patch(
+        f"/api/v1/migrations/{plain.uuid}/", {"carrying": {"tags": "maybe"}}, content_type="application/json"
+    )
+    assert refused.status_code == 400
+    run = product.apply(plain)
+    page = client.get(f"/migrations/{plain.number}/verify/?run={run.number}").content.decode()
+    assert "What came along" in page
+    assert "Alerts and reports." in page  # what stayed behind is said afterwards too
+
+
+def test_a_route_says_what_comes_along_between_its_environments(furnished: Scene, client: Client) -> None:
+    client.force_login(furnished.product.admin)
+    pair, admin = furnished.pair, furnished.product.admin
+    fields = {
+        "name": "Up",
+        "source": pair.source.pk,
+        "target": pair.target.pk,
+        "approvals": 0,
+        "is_enabled": "on",
+    }
+    assert client.post("/routes/new/", {**fields, "carrying_tags": "on"}).status_code == 302
+    assert "Tags: come along" in client.get("/routes/up/").content.decode()
+    made = services.create_migration(pair.source, pair.target, selection=[uuid_for("Sales")], actor=admin)
+    assert made.carrying == {"tags": "on"}
+    other = services.create_migration(
+        pair.source,
+        pair.target,
+        selection=[uuid_for("Sales")],
+        actor=admin,
+        carrying={"tags": "off", "rls": "off"},
+    )
+    assert other.carrying == {"rls": "off"}
