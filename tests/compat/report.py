@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from environments.lab.places import REPOSITORY
+from environments.lab.versions import SUPERSETS
 from environments.superset.fields import FIELDS
 from environments.superset.versions import CAPABILITIES
 
@@ -67,12 +69,16 @@ def _table(rows: Rows) -> str:
         "| From | To | Holds | Assets written | Charts asked | Lost or changed | Seen |",
         "|---|---|---|---|---|---|---|",
     ]
-    for (source, target), row in sorted(rows.items()):
+    for source, target in product(SUPERSETS, SUPERSETS):
+        row = rows.get((source, target))
+        if row is None:
+            lines.append(f"| {source} | {target} | not tried yet | | | | |")
+            continue
         counts = row.get("counts", {})
         written = counts.get("create", 0) + counts.get("update", 0)
         holds = "yes" if not row["problems"] else f"no: {_cell(row['problems'][0])}"
         lines.append(
-            f"| {source} | {target} | {holds} | {written} | {_counted(row.get('verdicts', {}))} | "
+            f"| {source} | {target} | {holds} | {written} | {_charts(row)} | "
             f"{_lost(row) or 'none'} | {row['when']}, `{row['commit']}` |"
         )
     return "\n".join(lines)
@@ -83,6 +89,15 @@ def _lost(row: Mapping[str, Any]) -> str:
     turned = [f"{number} × {name}" for name, number in row.get("converted", {}).items()]
     left_out = [f"left out: {_cell(text.partition('.')[0])}" for text in row.get("left_out", [])]
     return "; ".join([*left_out, *lost, *turned])
+
+
+def _charts(row: Mapping[str, Any]) -> str:
+    """The verdicts, and the types of the charts that differ."""
+    text = _counted(row.get("verdicts", {}))
+    types = sorted(
+        {entry.partition(": ")[0].rpartition("(")[2].rstrip(")") for entry in row.get("differing", [])}
+    )
+    return f"{text} ({', '.join(types)})" if types else text
 
 
 def _counted(counts: Mapping[str, int]) -> str:
