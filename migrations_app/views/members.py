@@ -92,8 +92,9 @@ def members_of(migration: Migration) -> list[Member]:
     elif migration.is_rollback:
         members = []
     elif migration.is_of_file:
-        rows = migration.file.assets.filter(uuid__in=chosen) if migration.file is not None else []
-        members = [Member(row.kind, row.uuid, row.document.title, True) for row in rows]
+        held = migration.file.assets.filter(uuid__in=chosen) if migration.file is not None else None
+        named = held.values_list("kind", "uuid", "document__title") if held is not None else ()
+        members = [Member(kind, uuid, title, True) for kind, uuid, title in named]
         members.sort(key=lambda member: (_ORDER.get(member.kind, 9), member.title.casefold()))
     elif migration.with_dependencies and migration.source is not None:
         members = closure_of(migration.source, chosen)

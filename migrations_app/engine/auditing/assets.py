@@ -127,13 +127,13 @@ def _metadata(asset: AssetFile, given: AuditInput) -> Iterator[Finding]:
                 keys: Keys = ("metadata", name, index, "targets", number)
                 yield from _filter_target(asset, entry, as_mapping(target), keys, given)
             yield from _scopes(asset, as_mapping(entry), ("metadata", name, index), known)
-    for number, entry in as_mapping(metadata.get("chart_configuration")).items():
-        if as_id(number) not in known and not _UUID.match(str(number)):
-            yield _stale(asset, ("metadata", "chart_configuration", number), number)
+    for chart, entry in as_mapping(metadata.get("chart_configuration")).items():
+        if as_id(chart) not in known and not _UUID.match(chart):
+            yield _stale(asset, ("metadata", "chart_configuration", chart), chart)
         yield from _scopes(
             asset,
             as_mapping(as_mapping(entry).get("crossFilters")),
-            ("metadata", "chart_configuration", number, "crossFilters"),
+            ("metadata", "chart_configuration", chart, "crossFilters"),
             known,
         )
     yield from _scopes(
