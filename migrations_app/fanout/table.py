@@ -80,7 +80,7 @@ def wrong_table(errors: Mapping[str, list[str]]) -> Invalid:
     return Invalid(
         f"The table of copies has {number} {'error' if number == 1 else 'errors'}; nothing of it was saved.",
         code="wrong_copies",
-        errors=dict(errors),
+        errors=dict(sorted(errors.items(), key=lambda item: int(re.sub(r"\D", "", item[0]) or 0))),
     )
 
 
