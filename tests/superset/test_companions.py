@@ -226,7 +226,7 @@ def test_an_answer_in_another_form_is_a_reason_and_hides_nothing_else(row: dict[
     odd = httpx.Response(200, json={"count": 1, "result": [row]})
     fake.misbehave("GET", "/api/v1/rowlevelsecurity/", odd, times=None)
     read = side.read([CompanionKind.RLS, CompanionKind.ROLES])
-    assert "not Superset's form" in read.unreadable[CompanionKind.RLS]
+    assert "not in Superset's form" in read.unreadable[CompanionKind.RLS]
     assert read.kinds == {CompanionKind.ROLES}
     assert len(read.documents) == 1
 
