@@ -12,7 +12,7 @@ from sstools.roles.permissions import Permission
 from sstools.web.by_service import SOURCE, ByService, ServiceForm
 
 from . import services, validation
-from .models import Asset, Document, Environment, Snapshot, SnapshotEntry
+from .models import Asset, Document, Environment, Snapshot, SnapshotCompanion, SnapshotEntry
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):
@@ -176,6 +176,14 @@ class SnapshotAdmin(ReadOnlyAdmin):
     list_display = ["number", "environment", "reason", "complete", "exported_at", "created_at", "created_by"]
     list_filter = ["environment", "reason", "complete"]
     list_select_related = ["environment", "created_by"]
+
+
+@admin.register(SnapshotCompanion)
+class SnapshotCompanionAdmin(ReadOnlyAdmin):
+    list_display = ["uuid", "kind", "snapshot"]
+    list_filter = ["kind"]
+    search_fields = ["uuid"]
+    raw_id_fields = ["snapshot", "document"]
 
 
 @admin.register(SnapshotEntry)

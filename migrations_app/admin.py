@@ -8,7 +8,19 @@ from django.http import HttpRequest
 
 from . import pairings
 from .comparing.models import UploadedAsset, UploadedBundle, Viewed
-from .models import Baseline, Bystander, Mapping, Migration, Pairing, Plan, PlanItem, Run, RunStep, Verdict
+from .models import (
+    Baseline,
+    Bystander,
+    Mapping,
+    Migration,
+    Pairing,
+    Plan,
+    PlanCompanion,
+    PlanItem,
+    Run,
+    RunStep,
+    Verdict,
+)
 
 
 class ReadOnly:
@@ -73,6 +85,15 @@ class PlanItemAdmin(ReadOnly, admin.ModelAdmin):
     list_filter = ["action", "kind"]
     list_select_related = ["plan__migration"]
     search_fields = ["title", "uuid", "target_uuid", "plan__hash"]
+
+
+@admin.register(PlanCompanion)
+class PlanCompanionAdmin(ReadOnly, admin.ModelAdmin):
+    list_display = ["plan", "position", "kind", "title", "action", "reason"]
+    list_filter = ["action", "kind"]
+    list_select_related = ["plan__migration"]
+    search_fields = ["title", "uuid", "target_uuid", "plan__hash"]
+    raw_id_fields = ["wanted", "present"]
 
 
 class RunStepInline(ReadOnly, admin.TabularInline):

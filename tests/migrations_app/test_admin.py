@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from environments.models import Document
 from migrations_app.comparing.models import UploadedAsset, UploadedBundle, Viewed
-from migrations_app.models import Baseline, Bystander, Mapping, Pairing
+from migrations_app.models import Baseline, Bystander, Mapping, Pairing, PlanCompanion
 from sstools.audit.models import AuditEvent
 from tests.factories import make_migration, make_run, make_verdict, uuid_for
 
@@ -32,6 +32,9 @@ def rows(root: Client) -> None:
     run = make_run(make_migration())
     make_verdict(run)
     Bystander.objects.create(run=run, uuid=uuid_for("c"), title="Own", before={"status": "ok"})
+    PlanCompanion.objects.create(
+        plan=run.plan, position=0, kind="rls", uuid=uuid_for("r"), title="Own", action="create"
+    )
     source, target = run.migration.source, run.migration.target
     Mapping.objects.create(source=source, target=target)
     uuids = {"source_uuid": uuid_for("a"), "target_uuid": uuid_for("b")}
