@@ -19,7 +19,7 @@ from environments.superset.trees import read_tree
 from migrations_app.files.reading import documents_of, tree_of
 from migrations_app.files.rendering import read_values, render_files
 from sstools.errors import Invalid
-from tests.files.damage import DASHBOARD, DATASET, changed, tree_files, uuid_of
+from tests.files.damage import DASHBOARD, DATASET, SECRET, changed, tree_files, uuid_of
 
 
 def documents(files: dict[str, bytes], values: bytes | None = None) -> Any:
@@ -118,6 +118,13 @@ def test_nothing_of_python_is_in_a_templates_reach_and_its_time_and_memory_end(
         render_files({"charts/x.yaml": template.encode()}, values, most_bytes=2**20)
     assert caught.value.code == "template_failed"
     assert "canary" not in caught.value.message
+
+
+def test_an_error_of_a_template_tells_no_value() -> None:
+    with pytest.raises(Invalid) as caught:
+        render_files({"charts/x.yaml": b"a: {{ {}[password] }}"}, {"password": SECRET}, most_bytes=100)
+    assert SECRET not in str(caught.value.as_dict())
+    assert "charts/x.yaml, line 1" in caught.value.message
 
 
 def _tar(*entries: tarfile.TarInfo, mode: str = "w:gz") -> bytes:

@@ -19,7 +19,7 @@ from .model import AssetFile, AuditInput, Finding, Keys, Severity, finding
 #: Keys of metadata that list charts by id, whose unknown ones make the importer raise KeyError (superset-api.md 8.3).
 CRASHING = ("expanded_slices", "timed_refresh_immune_slices")
 _UUID = re.compile(r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
-_NO_REMAP = "The id is stored as it is: there it is some unrelated asset, or none (superset-api.md 7.8)."
+_NO_REMAP = "The id is stored as it is: there it is some unrelated asset, or none."
 _OUR_REMAP = (
     "Puts the target's own id in its place where the tree says which asset it is, else id 0, and says so."
 )
@@ -117,7 +117,7 @@ def _metadata(asset: AssetFile, given: AuditInput) -> Iterator[Finding]:
                     Severity.ERROR,
                     ("metadata", name, key),
                     f"“{name}” names the chart {reference}, which the layout does not show.",
-                    "The whole import fails with an error 500 that says nothing (superset-api.md 8.3, I#19222).",
+                    "The whole import fails with an error 500 that says nothing (I#19222).",
                     "Leaves the stale entry out, and notes it.",
                 )
     for name in ("native_filter_configuration", "chart_customization_config"):
@@ -164,7 +164,7 @@ def _filter_target(
                 if there
                 else f", nor on {given.target_name}."
             ),
-            "The whole import fails with an error 500 that says nothing (superset-api.md 8.3, R12).",
+            "The whole import fails with an error 500 that says nothing (R12).",
             "Uses the target's own." if there else "Blocks the dashboard, and says why.",
         )
     elif number is not None:
@@ -313,8 +313,7 @@ def _dataset(asset: AssetFile, given: AuditInput) -> Iterator[Finding]:
                 Severity.WARNING,
                 (name,),
                 f"“{name}” tells the import to load a table into the warehouse.",
-                "Where the table is missing, the target's Superset fetches the file and writes it there "
-                "(superset-api.md 8.5).",
+                "Where the table is missing, the target's Superset fetches the file and writes it there.",
                 "Leaves it out: nothing is ever written to a warehouse.",
             )
     if asset.data.get("folders"):
@@ -324,7 +323,7 @@ def _dataset(asset: AssetFile, given: AuditInput) -> Iterator[Finding]:
             Severity.WARNING,
             ("folders",),
             "Folders name columns and metrics by uuids that no file has.",
-            "They point nowhere after the import, and the dataset cannot be saved on its page any more: 422 (7.8).",
+            "They point nowhere after the import, and the dataset cannot be saved on its page any more: 422.",
             "Leaves them out, and says so.",
         )
 
@@ -341,10 +340,12 @@ def _outside(
             f"Its {kind.value} ({uuid}) is not in these files; {given.target_name} has it, “{there.title}”."
         )
     if kind == Kind.DATABASE:
-        plain = "Skipped without a word, or an error 500: the bundle needs the connection, also where it exists (8.3)."
+        plain = (
+            "Skipped without a word, or an error 500: the bundle needs the connection, also where it exists."
+        )
         ours = "Asks which connection of the target stands for it, and sends a stub that changes none."
     else:
-        plain = "The chart is skipped without a word by dashboard imports, and an error 500 elsewhere (8.3)."
+        plain = "The chart is skipped without a word by dashboard imports, and an error 500 elsewhere."
         ours = "Uses the target's own." if there is not None else "Blocks the chart, and says why."
     severity = Severity.ERROR if there is None else Severity.WARNING
     return finding(asset, code, severity, (field_name,), text, plain, ours)

@@ -51,7 +51,7 @@ _EMPTY_TEXT_OK = (6, 0)
 
 def of_files(given: AuditInput) -> Iterator[Finding]:
     for path, line, text in given.problems:
-        where = f" (line {line})" if line else ""
+        where = f" (line {line})" if line and f"line {line}" not in text else ""
         yield Finding(
             "unreadable_file",
             Severity.ERROR,
@@ -110,10 +110,7 @@ def _secrets(asset: AssetFile) -> Iterator[Finding]:
     for keys in find_secrets(asset.kind, asset.data):
         name = ".".join(map(str, keys))
         if asset.kind == Kind.DATABASE:
-            plain = (
-                "It is stored as the connection's, and the whole request stands in clear in the target's action log "
-                "(superset-api.md 2.9)."
-            )
+            plain = "It is stored as the connection's, and the request stands in clear in the target's action log."
             ours = "Masks it when the file is read, and never writes connections: it is stored nowhere."
         else:
             plain = "It is stored with the asset, for everybody who may see that."
@@ -168,7 +165,7 @@ def _unknown_fields(asset: AssetFile, given: AuditInput) -> Iterator[Finding]:
             Severity.ERROR,
             ("template_params",),
             "“template_params” is an empty text.",
-            f"Superset {version} refuses the whole import (superset-api.md 7.3).",
+            f"Superset {version} refuses the whole import.",
             "Writes it as nothing.",
         )
 

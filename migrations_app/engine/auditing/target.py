@@ -64,7 +64,7 @@ def _connection(asset: AssetFile, given: AuditInput) -> Iterator[Finding]:
                 ("sqlalchemy_uri",),
                 f"{given.target_name} has this connection, “{same.title}”, with another address: {theirs}; here "
                 f"it is {uri}.",
-                "An assets import, which preset-cli and its kin send, points it there (superset-api.md 8.2); "
+                "An assets import, which preset-cli and its kin send, points it there; "
                 "dashboard, "
                 "chart and dataset imports leave it.",
                 _OURS,
@@ -82,7 +82,7 @@ def _connection(asset: AssetFile, given: AuditInput) -> Iterator[Finding]:
             f"{given.target_name} has another connection of the name “{name}” ({other.uuid}){also}.",
             "Any import, also one that overwrites nothing, gives that connection this address and this uuid, "
             "answers OK and "
-            "says nothing (R1, superset-api.md 9.2).",
+            "says nothing (R1).",
             _OURS,
         )
         return
@@ -120,7 +120,7 @@ def _slug(asset: AssetFile, slugs: Mapping[str, Document], given: AuditInput) ->
         f"({other.uuid}).",
         "The whole import fails with an error 500."
         if exists
-        else "That dashboard is overwritten with this one and gets its uuid, even without overwrite (9.2).",
+        else "That dashboard is overwritten with this one and gets its uuid, even without overwrite.",
         "Asks what to do: adopt it, bring this one under another slug, or leave it out.",
     )
 
@@ -150,7 +150,7 @@ def _dataset(
             Severity.ERROR,
             ("database_uuid",),
             f"{given.target_name} has this dataset on another connection.",
-            "The whole import fails with an error 500: datasets cannot change their connection by an import (9.2).",
+            "The whole import fails with an error 500: datasets cannot change their connection by an import.",
             "Blocks it until the connection is mapped to the one it is on.",
         )
     elif same is not None and others:
@@ -161,7 +161,7 @@ def _dataset(
             ("table_name",),
             f"{given.target_name} has this dataset, and another one on {name}, “{others[0].title}” "
             f"({others[0].uuid}).",
-            "The import answers OK and leaves the dataset unmodified (R12, superset-api.md 9.2).",
+            "The import answers OK and leaves the dataset unmodified (R12).",
             "Blocks it as a conflict that says so, and reads back whatever it writes.",
         )
     elif others and schema is None and len(others) > 1:
@@ -171,7 +171,7 @@ def _dataset(
             Severity.ERROR,
             ("schema",),
             f"{given.target_name} has {len(others)} datasets on tables called {table}, and this one names no schema.",
-            "The whole import fails with an error 500 (9.2).",
+            "The whole import fails with an error 500.",
             "Asks which schema of the target is meant.",
         )
     elif others:
@@ -182,7 +182,7 @@ def _dataset(
             ("table_name",),
             f"{given.target_name} has another dataset on {name}, “{others[0].title}” ({others[0].uuid}).",
             "Any import, even one that overwrites nothing, replaces that one's content and uuid; its charts go "
-            "on with it (9.2).",
+            "on with it.",
             "Asks what to do: adopt it, keep it, bring this one beside it, or leave it out.",
         )
     catalog, default = asset.data.get("catalog") or None, given.catalogs.get(database.uuid)
@@ -194,8 +194,7 @@ def _dataset(
             ("catalog",),
             f"The catalog “{catalog}” is not the one of “{database.title}” on {given.target_name}, which is "
             f"“{default}”.",
-            "Charts there read the tables of that other catalog, with 200 everywhere: data of another environment "
-            "(superset-api.md 9.4).",
+            "Charts there read the tables of that other catalog, with 200 everywhere: data of another environment.",
             "Writes the target's own catalog.",
         )
 
