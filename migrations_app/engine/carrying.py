@@ -71,7 +71,14 @@ OPTIONS: tuple[Option, ...] = (
         "Permissions of roles on new datasets.",
         "Grants of roles on the datasets that are written, and on the connections under them.",
     ),
-    Option("tags", "Tags", _OFF_ON, (CompanionKind.TAG, CompanionKind.TAGS), "Tags."),
+    Option(
+        "tags",
+        "Tags",
+        _OFF_ON,
+        (CompanionKind.TAG, CompanionKind.TAGS),
+        "Tags.",
+        "Those that people made, of dashboards and charts, where TAGGING_SYSTEM is on.",
+    ),
     Option(
         "annotations",
         "Annotation layers",
