@@ -28,11 +28,11 @@ logger = logging.getLogger(__name__)
 LOOKS = 300  # single requests of one reading, some 20 ms each on Superset 6.1.0
 KEPT = 50  # findings kept of one dashboard; all are found again when it is mended
 
-#: Values of the filter `damage`: any of it, what people see, or a code.
+#: Values of the filter `damage`: any of it, what people see, or a code, in few words.
 CHOICES = [
-    ("any", "any damage"),
-    ("broken", "damage that people see"),
-    *((code, text) for code, text in MEANINGS.items()),
+    ("any", "any"),
+    ("broken", "seen by people"),
+    *((code, code.replace("_", " ")) for code in MEANINGS),
 ]
 
 Members = Mapping[str, frozenset[str]]
