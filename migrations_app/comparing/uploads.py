@@ -16,7 +16,8 @@ from environments.models import Asset, Environment
 from environments.store import put_documents
 from environments.superset.trees import SUPERSET
 from environments.words import clean
-from migrations_app.files.reading import MAX_BYTES, documents_of, tree_of
+from migrations_app.files import reading as files
+from migrations_app.files.reading import documents_of, tree_of
 from sstools.audit import services as audit
 from sstools.errors import Conflict, Invalid
 from sstools.jobs.models import Source
@@ -25,6 +26,7 @@ from sstools.roles.permissions import Permission
 
 from .models import NAME_LENGTH, UploadedAsset, UploadedBundle, Viewed
 
+MAX_BYTES = files.MAX_BYTES
 MAX_PER_PERSON = 20
 _NOTES = 200
 
