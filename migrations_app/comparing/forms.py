@@ -49,7 +49,8 @@ class FilterForm(forms.Form):
 
 class UploadForm(forms.Form):
     file = forms.FileField(
-        label="Export of Superset (ZIP)", widget=forms.FileInput(attrs={"accept": ".zip,application/zip"})
+        label="Export or tree (ZIP, tar.gz)",
+        widget=forms.FileInput(attrs={"accept": ".zip,.tar,.tgz,.gz,application/zip,application/gzip"}),
     )
     origin = forms.ModelChoiceField(
         Environment.objects.none(),
