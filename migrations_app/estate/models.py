@@ -91,6 +91,7 @@ class SyncState(models.Model):
                 fields=["source", "kind", "row", "target", "attention", "sort_key"], name="states_by_row"
             ),
             models.Index(fields=["source", "target", "state", "attention"], name="states_of_pair"),
+            models.Index(fields=["source", "kind", "row", "state"], name="states_by_row_and_state"),
             models.Index(fields=["target", "target_uuid"], name="states_by_target_uuid"),
         ]
 
