@@ -166,6 +166,10 @@ def row_problems(row: Row, terms: Copy) -> Iterator[str]:
             yield f"“{name}” is no name of a value."
         elif len(value) > LONGEST or "\0" in value:
             yield f"The value of “{name}” is too long, or holds a NUL character: at most {LONGEST} characters."
+    for group in MAPPINGS.values():
+        for name, value in getattr(terms, group).items():
+            if max(len(name), len(value)) > LONGEST or "\0" in name + value:
+                yield f"{group.capitalize()}: at most {LONGEST} characters, and no NUL character."
     for what, names in _wanted(terms):
         for name in sorted(names - set(row.values)):
             yield f"{what} asks for {{{name}}}, and the copy has no value of that name."

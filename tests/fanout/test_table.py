@@ -65,6 +65,7 @@ def test_what_a_row_lacks_is_said_in_words() -> None:
     assert "is no key" in problems(Row("a b", "prod", {"tenant": "x"}))[0]
     assert "no name of a value" in problems(Row("a", "prod", {"tenant": "x", "key": "y"}))[0]
     assert "too long" in problems(Row("a", "prod", {"tenant": "x" * 501}))[0]
+    assert "no NUL" in problems(Row("a", "prod", {"tenant": "x"}, {"schemas": {"x\0": "y"}}))[0]
     shared = Row("a", "prod", {"tenant": "x"}, {"schemas": {"*": "y"}})
     assert "share the source's datasets" in problems(shared, shares_datasets=True)[0]
     change = {"find": "x", "replace": "{nobody}", "where": "sql", "is_pattern": False}
