@@ -87,7 +87,7 @@ def _table(rows: Rows) -> str:
 def _lost(row: Mapping[str, Any]) -> str:
     lost = [f"{number} × {_WORDS.get(name, name)}" for name, number in row.get("losses", {}).items()]
     turned = [f"{number} × {name}" for name, number in row.get("converted", {}).items()]
-    left_out = [f"left out: {_cell(text.partition('.')[0])}" for text in row.get("left_out", [])]
+    left_out = [f"left out: “{_cell(text.partition(': ')[0])}”" for text in row.get("left_out", [])]
     return "; ".join([*left_out, *lost, *turned])
 
 

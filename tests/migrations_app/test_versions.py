@@ -48,6 +48,7 @@ def test_what_superset_turns_into_another_type_is_shown_and_neither_a_failure_no
         assert {"viz_type", "params.x_axis"} <= {*told["fields"]}
         page = signed_in(release_lead).get(f"/migrations/{number}/verify/").content.decode()
         assert "Superset made dist_bar into echarts_timeseries_bar" in page
+        assert "params.x_axis" in page
         assert _command(*PLAN)[0] == 0  # nothing to do
         # An edit on the target is one all the same.
         pair.prod.record("chart", uuid_for("Revenue"))["data"]["description"] = "Theirs"
