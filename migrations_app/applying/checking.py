@@ -138,7 +138,8 @@ def _moved(attempt: Attempt) -> list[Moved]:
         Moved(text, source if of_source else target, "") for text, of_source in moved_companions(attempt)
     ]
     removals = [
-        Moved(text, source if of_source else target, uuid) for text, of_source, uuid in moved_removals(attempt)
+        Moved(text, source if of_source else target, uuid)
+        for text, of_source, uuid in moved_removals(attempt)
     ]
     return moved + _moved_connections(attempt, wanted.values()) + beside + removals
 
