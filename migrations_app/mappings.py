@@ -198,8 +198,8 @@ def asset_mapping(
     copy: Copy | None = None,
     members: Documents | None = None,
 ) -> AssetMapping:
-    """The engine's mapping for a pair; source None: for files of nobody knows where. Entries whose connection the target
-    no longer has are left out: they count as unmapped.
+    """The engine's mapping for a pair; source None: for files of nobody knows where. Entries whose connection the
+    target no longer has are left out: they count as unmapped.
 
     copy, members: a copy of these documents of the source. Raises NotReady("connection_missing") where it names a
     connection that the target does not have.

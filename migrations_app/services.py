@@ -24,8 +24,8 @@ from sstools.roles import policy
 from sstools.roles.permissions import Permission
 
 from . import gates, promotions
-from .comparing.models import UploadedBundle
 from .carrying import clean_carrying, defaults_between
+from .comparing.models import UploadedBundle
 from .engine.plan import Answer
 from .errors import NotReady, PlanChanged, WrongConfirmation
 from .estate.services import request_comparison

@@ -62,8 +62,8 @@ def protection_of(environment: Environment) -> Protection:
 
 
 def routes_of(migration: Migration) -> list[Route]:
-    """The route that it takes; without one every route that leads the same way, so that nobody walks beside it: of a file
-    every route to its target, as anybody may have made it anywhere.
+    """The route that it takes; without one every route that leads the same way, so that nobody walks beside it: of a
+    file every route to its target, as anybody may have made it anywhere.
     """
     chosen = list(Route.objects.filter(uses__migration=migration))
     if migration.is_of_file:
