@@ -53,7 +53,7 @@ class MigrationCommand(BaseCommand):
 
     requires_system_checks: list[str] = []
     can_wait = True
-    wrong_use = FAILED  # argparse ends with 2 for a misspelt option, which here means that changes are pending
+    wrong_use = FAILED  # argparse would end with 2, which here means that changes are pending
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
         parser = super().create_parser(prog_name, subcommand, **kwargs)
