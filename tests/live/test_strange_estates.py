@@ -222,7 +222,7 @@ def nested_tabs(charts: list[str]) -> dict[str, Any]:
     return layout
 
 
-@pytest.mark.parametrize("version", ["6.1.0"])
+@pytest.mark.parametrize("version", ["6.1.0", "4.1.4"])
 def test_a_strange_estate_arrives_whole_and_goes_back(
     product: Product, fresh_target: Lease, lab: Any, version: str
 ) -> None:
