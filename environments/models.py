@@ -337,7 +337,9 @@ class Asset(models.Model):
     first_seen_at = models.DateTimeField(default=timezone.now)
     last_seen_at = models.DateTimeField()
     # What other tools damaged in a dashboard, and a digest of what was looked at to know it ("": not looked at yet).
-    damage = models.JSONField(default=list, blank=True)  # [{"code", "text", "where"}], see canonical/damage.py
+    damage = models.JSONField(
+        default=list, blank=True
+    )  # [{"code", "text", "where"}], see canonical/damage.py
     damage_codes = models.CharField(max_length=400, blank=True)  # ",wrong_chart,foreign_ids,"
     damage_seen = models.CharField(max_length=64, blank=True)
     # For sorting and searching alike on every database: folded case, ё as е.

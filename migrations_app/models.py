@@ -180,7 +180,9 @@ class Migration(models.Model):
     left_out = models.JSONField(default=list, blank=True)
     answers = models.JSONField(default=dict, blank=True)
     carrying = models.JSONField(default=dict, blank=True)
-    prune = models.BooleanField(default=False)  # also remove what this way brought and the source no longer has
+    prune = models.BooleanField(
+        default=False
+    )  # also remove what this way brought and the source no longer has
     copy_terms = models.JSONField(null=True, blank=True)
     override_reason = models.CharField(
         max_length=500, blank=True

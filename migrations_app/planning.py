@@ -133,9 +133,7 @@ def make_plan(migration: Migration, ctx: JobContext) -> Plan:
             databases = database_rows(client, migration.target, plan, given, target.reading, ctx)
             ctx.step("Keeping the plan")
             requests = sum(len(one.log) for one in clients)
-            kept = _keep(
-                migration, plan, given, problems, databases, snapshots, requests, ctx, asked, pruned
-            )
+            kept = _keep(migration, plan, given, problems, databases, snapshots, requests, ctx, asked, pruned)
             if kept is not None:
                 return kept
     raise NotReady(f"{migration} was changed again and again while its plan was made.", remedy="Plan again.")

@@ -22,6 +22,7 @@ from sstools.jobs import services as jobs
 from sstools.jobs.models import Job, Source
 from sstools.roles import policy
 from sstools.roles.permissions import Permission
+from sstools.texts import counted
 
 from . import gates, promotions
 from .carrying import clean_carrying, defaults_between
@@ -256,7 +257,9 @@ def _mapped_by(source: Environment | None, target: Environment) -> QuerySet[Migr
     """The migrations that a mapping is for: from the environment, and of files that were exported from it."""
     places = [bundle.place for bundle in UploadedBundle.objects.filter(origin=source)]
     of_files = Q(source=None, source_place__in=places)
-    return Migration.objects.filter(of_files if source is None else of_files | Q(source=source), target=target)
+    return Migration.objects.filter(
+        of_files if source is None else of_files | Q(source=source), target=target
+    )
 
 
 def _shown_mapping(mapping: PairMapping) -> dict[str, Any]:
@@ -567,7 +570,8 @@ def _must_be_applicable(migration: Migration, plan: Plan) -> None:
         raise NotReady(f"The plan is stale: {plan.stale_reason}", remedy="Plan again.")
     if plan.blocked_count:
         raise NotReady(
-            f"{plan.blocked_count} assets are blocked.", remedy="Answer them on the plan, or leave them out."
+            f"{counted(plan.blocked_count, 'asset is', 'assets are')} blocked.",
+            remedy="Answer them on the plan, or leave them out.",
         )
     if plan.errors and not migration.override_reason:
         raise NotReady(

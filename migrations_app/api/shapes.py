@@ -327,7 +327,9 @@ class CarryingSerializer(StrictSerializer):
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
         fields: dict[str, serializers.Field[Any, Any, Any, Any]] = {
             option.name: serializers.ChoiceField(
-                choices=list(option.choices), required=False, help_text=f"{option.label}; not given: {option.default}"
+                choices=list(option.choices),
+                required=False,
+                help_text=f"{option.label}; not given: {option.default}",
             )
             for option in OPTIONS
         }
@@ -684,7 +686,9 @@ class MappingRequestSerializer(StrictSerializer):
     renames = serializers.DictField(
         child=serializers.DictField(child=serializers.CharField(allow_blank=True)), required=False
     )
-    people = names_field("by e-mail address or user name on the source: user name on the target, empty for nobody")
+    people = names_field(
+        "by e-mail address or user name on the source: user name on the target, empty for nobody"
+    )
     roles = names_field("by name on the source: name on the target, empty for none")
 
 

@@ -161,7 +161,9 @@ def take_over(job: str, lost_seconds_ago: float, kill_at: list[Any] | None = Non
 
     over = timezone.now() - timedelta(seconds=max(0.001, lost_seconds_ago))
     Job.objects.filter(uuid=job, state=State.RUNNING).update(lease_until=over)
-    Slot.objects.exclude(holder="").update(until=over)  # the lost worker's; they are shorter than a job's lease
+    Slot.objects.exclude(holder="").update(
+        until=over
+    )  # the lost worker's; they are shorter than a job's lease
     answer: dict[str, Any] = run_job(job, kill_at=kill_at)
     return answer
 

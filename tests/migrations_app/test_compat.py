@@ -57,7 +57,12 @@ def test_it_reads_only_and_says_what_is_there(version: str, monkeypatch: pytest.
     assert fake.writes == []
     assert states["reading", "exports"] == states["reading", "fields of datasets"] == "ok"
     assert code == body["exit_code"] == {"compatible": 0, "failed": 1, "differs": 2}[body["result"]] != 1
-    assert {line["group"] for line in body["lines"]} == {"connection", "capabilities", "reading", "companions"}
+    assert {line["group"] for line in body["lines"]} == {
+        "connection",
+        "capabilities",
+        "reading",
+        "companions",
+    }
 
 
 @pytest.mark.parametrize("version", ["6.1.0", "4.1.4"])

@@ -77,10 +77,16 @@ class Command(MigrationCommand):
             help="answer a conflict: keep, take, leave_out, adopt, rename or rename:NEW NAME",
         )
         parser.add_argument(
-            "--values", metavar="FILE", default="", help="of a file: YAML that its templates are rendered with"
+            "--values",
+            metavar="FILE",
+            default="",
+            help="of a file: YAML that its templates are rendered with",
         )
         parser.add_argument(
-            "--origin", metavar="env:SLUG", default="", help="of a file: the environment that it was exported from"
+            "--origin",
+            metavar="env:SLUG",
+            default="",
+            help="of a file: the environment that it was exported from",
         )
         parser.add_argument("--title", default="", help="of the migration")
         parser.add_argument(
@@ -168,6 +174,12 @@ class Command(MigrationCommand):
         names = [(kind, text) for name, kind in NAMED.items() for text in options[name]]
         if options["all"] == bool(names):
             raise Invalid("Say what to bring: --all, or --dashboard, --chart and --dataset by name.")
+        if source is None and options["prune"]:
+            raise Invalid("Only a migration from an environment can remove what its source no longer has.")
+        if source is None and options["carry"]:
+            raise Invalid(
+                "Files hold no owners, roles, rules or reports: --carry needs an environment as source."
+            )
         if source is None:
             file = self._file(options)
             return sources.create_migration(
