@@ -30,7 +30,7 @@ from .dialects import unknown_fields
 from .engine import plan as engine
 from .engine.checks import Problem, needed_tables, warehouse_problems
 from .engine.conflicts import ConflictCode
-from .engine.copies import Copy, placeholder_notes
+from .engine.copies import Copy, copy_uuid, placeholder_notes
 from .engine.mapping import AssetMapping, DatabaseTarget
 from .engine.sentences import sentence
 from .errors import NotReady
@@ -237,14 +237,26 @@ def _repair_input(
 def _copy_input(
     migration: Migration, source: SourceReading, documents: Documents, common: dict[str, Any]
 ) -> engine.PlanInput:
-    """A copy of the source, in its own terms. On the source's own environment what it shares is left alone."""
+    """A copy of the source, in its own terms. What was answered to stay as it is stays; beside its source a copy writes
+    to nothing but its own.
+    """
     assert migration.source is not None
     copy = Copy.from_json(migration.copy_terms or {})
     of_the_template = closure({*copy.selection, *migration.selection}, source.documents)
     members = {uuid: source.documents[uuid] for uuid in of_the_template}
+    stays = set((migration.copy_terms or {}).get("kept", ()))
     if migration.source_id == migration.target_id:
-        shared = {uuid for uuid, item in members.items() if copy.uuid_of(item.kind, uuid) == uuid}
-        common = {**common, "left_out": sorted({*common["left_out"], *shared})}
+        stays |= {
+            uuid
+            for uuid, item in members.items()
+            if copy.pairs.get(uuid, copy.uuid_of(item.kind, uuid)) != copy_uuid(copy.template, copy.key, uuid)
+        }
+        keep = engine.Answer.KEEP
+        common["answers"] = {
+            uuid: replace(one, answer=keep) if one.answer == engine.Answer.ADOPT else one
+            for uuid, one in common["answers"].items()
+        }
+    common = {**common, "left_out": sorted({*common["left_out"], *stays})}
     return engine.PlanInput(
         source=source.documents,
         selection=migration.selection,

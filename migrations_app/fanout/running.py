@@ -9,10 +9,13 @@ from typing import Any
 
 from django.db import transaction
 
+from environments.canonical.documents import Kind
 from migrations_app import services as migrations
 from migrations_app.engine.copies import copy_uuid
+from migrations_app.engine.plan import Answer
 from migrations_app.errors import NotReady, PlanChanged, WrongConfirmation
 from migrations_app.models import BUSY_STATES, OPEN_STATES, Migration, MigrationState
+from migrations_app.pairings import pairs_between
 from sstools.audit import services as audit
 from sstools.errors import Invalid, NotFoundError, SSToolsError
 from sstools.jobs.models import Source
@@ -302,19 +305,36 @@ def _migration_of(fan_out: FanOut, copy: FanOutCopy, actor: Any, via: str) -> Mi
 
 
 def _terms(fan_out: FanOut, copy: FanOutCopy) -> dict[str, Any]:
-    """What the copy's migration keeps: its parameters as they are now, and what was answered before."""
+    """What the copy's migration keeps: its parameters as they are now, and what was answered before. `kept`: what was
+    answered to stay as it is on the target, which no later plan writes to.
+    """
     done = (
         Migration.objects.filter(fan_out_entries__copy=copy, state=MigrationState.DONE)
         .select_related("plan")
         .order_by("-number")
         .first()
     )
-    mapping = done.plan.mapping if done is not None and done.plan is not None else {}
+    plan = done.plan if done is not None else None
+    mapping = plan.mapping if plan is not None else {}
+    before = (done.copy_terms or {}) if done is not None else {}
+    items = {item.uuid: item for item in plan.items.all()} if plan is not None else {}
     template = str(fan_out.uuid)
+    plain = terms_of(fan_out, row_of(copy))
+    between = pairs_between(fan_out.source, copy.target)
     pairs = {
         uuid: target
         for uuid, target in mapping.get("pairs", {}).items()
-        if target != copy_uuid(template, copy.key, uuid)
+        # The plan's pairs are all of the two environments: of those only what was answered is the copy's own.
+        if uuid in items
+        and (uuid in before.get("pairs", {}) or items[uuid].answer)
+        and target != copy_uuid(template, copy.key, uuid)
+        and not (plain.uuid_of(Kind(items[uuid].kind), uuid) == uuid and between.get(uuid) == target)
     }
+    kept = {
+        uuid
+        for uuid in pairs.keys() - before.get("pairs", {}).keys()
+        if (items[uuid].answer or {}).get("answer") == Answer.KEEP
+    }
+    kept |= pairs.keys() & set(before.get("kept", ()))
     terms = terms_of(fan_out, row_of(copy), pairs=pairs, renames=mapping.get("renames", {}))
-    return {**terms.to_json(), "name": fan_out.name}
+    return {**terms.to_json(), "name": fan_out.name, "kept": sorted(kept)}

@@ -11,10 +11,11 @@ import pytest
 from django.core.management import call_command
 
 from migrations_app import services as migrations
+from migrations_app.engine.copies import copy_uuid
 from migrations_app.errors import NotReady, PlanChanged, WrongConfirmation
 from migrations_app.fanout import advancing, running, services
 from migrations_app.fanout.models import FanOutCopy
-from migrations_app.fanout.states import seen_of
+from migrations_app.fanout.states import entries_of, seen_of
 from migrations_app.fanout.table import parse
 from migrations_app.models import Migration, Pairing, Run
 from sstools.audit.models import AuditEvent
@@ -203,6 +204,86 @@ def test_copies_beside_their_source_share_its_datasets_or_have_their_own(scene: 
     assert len(dev.assets["dataset"]) == 1
     assert len(dev.assets["chart"]) == 6
     assert scene.names(scene.plan()) == {"de": "same", "fr": "same"}
+
+
+def test_what_was_kept_or_adopted_beside_the_source_is_never_written(scene: Scene) -> None:
+    scene.fan_out = services.create(
+        scene.pair.source,
+        name="Beside",
+        selection=[uuid_for("Sales")],
+        actor=scene.actor,
+        title="{title} [{key}]",
+        changes=[{"find": "Money", "replace": "{money}", "where": "text"}],
+    )
+    services.save_copies(
+        scene.fan_out, parse("key,target,money\nde,dev,Geld\nfr,dev,Argent\n"), actor=scene.actor
+    )
+    dev = scene.pair.dev
+    scene.edit(dev.record("dataset", uuid_for("orders")), description="Money")
+    run = scene.plan()
+    assert set(scene.names(run).values()) == {"blocked"}
+    for entry, answer in zip(entries_of(run), ("keep", "adopt"), strict=True):
+        assert entry.migration is not None
+        migrations.answer_conflicts(entry.migration, {uuid_for("orders"): answer}, actor=scene.actor)
+    running.plan_again(run, actor=scene.actor)
+    scene.run_jobs()
+    assert scene.names(scene.apply(run, confirmed=[])) == {"de": "applied", "fr": "applied"}
+    for description in ("Net of tax", "Gross"):
+        again = scene.plan()
+        for entry in entries_of(again):
+            assert entry.migration is not None
+            assert entry.migration.plan is not None
+            assert entry.migration.copy_terms["kept"] == [uuid_for("orders")]  # type: ignore[index]
+            item = entry.migration.plan.items.get(target_uuid=uuid_for("orders"))
+            assert item.action == "leave_out"
+        scene.edit(dev.record("chart", uuid_for("Revenue")), description=description)
+        assert scene.apply(scene.plan(), confirmed=[]).state == "done"
+        assert dev.record("dataset", uuid_for("orders"))["data"]["description"] == "Money"
+    assert len(dev.assets["dataset"]) == 1
+
+
+def test_a_dataset_of_another_copy_that_was_kept_is_never_written(scene: Scene) -> None:
+    both = "key,target,schema,label\nacme,prod,t_acme,Acme\nglobex,prod,t_acme,Globex\n"
+    services.save_copies(scene.fan_out, parse(both), actor=scene.actor)
+    services.update(
+        scene.fan_out, actor=scene.actor, changes=[{"find": "Money", "replace": "{label}", "where": "text"}]
+    )
+    scene.edit(scene.pair.dev.record("dataset", uuid_for("orders")), description="Money")
+    scene.apply(scene.plan("acme"))
+    run = scene.plan("globex")
+    entry = run.entries.get()
+    assert entry.migration is not None
+    migrations.answer_conflicts(entry.migration, {uuid_for("orders"): "keep"}, actor=scene.actor)
+    running.plan_again(run, actor=scene.actor)
+    scene.run_jobs()
+    assert scene.names(scene.apply(run)) == {"globex": "applied"}
+    assert scene.names(scene.plan()) == {"acme": "same", "globex": "same"}
+    scene.edit(scene.pair.dev.record("dataset", uuid_for("orders")), description="More Money")
+    assert scene.names(scene.plan("globex")) == {"globex": "same"}
+    assert scene.copied("dataset", "orders", "acme")["data"]["description"] == "Acme"
+
+
+def test_pairings_of_the_two_environments_do_not_become_the_copys(scene: Scene) -> None:
+    dev, prod = scene.pair.dev, scene.pair.prod
+    ops = dev.add_dashboard("Ops", charts=[], uuid=uuid_for("Ops"), slug="ops")
+    promoted = prod.add_dashboard("Ops", charts=[], uuid=uuid_for("Ops of prod"), slug="ops-prod")
+    scene.pair.read()
+    Pairing.objects.create(
+        source=scene.pair.source,
+        target=scene.pair.target,
+        source_uuid=ops,
+        target_uuid=promoted,
+        kind="dashboard",
+        created_by=scene.actor,
+    )
+    scene.apply(scene.plan("acme"))
+    services.update(scene.fan_out, actor=scene.actor, selection=[uuid_for("Sales"), ops])
+    run = scene.plan("acme")
+    migration = run.entries.get().migration
+    assert migration is not None
+    assert migration.plan is not None
+    item = migration.plan.items.get(uuid=ops)
+    assert (item.action, item.target_uuid) == ("create", copy_uuid(str(scene.fan_out.uuid), "acme", ops))
 
 
 def test_a_promotion_keeps_the_uuids_of_the_source(scene: Scene) -> None:
