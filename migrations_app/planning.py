@@ -45,7 +45,7 @@ from .places import (
     source_of_file,
     source_of_run,
 )
-from .pruning import Pruning
+from .pruning import TOO_MUCH, Pruning
 from .pruning import find as find_what_to_prune
 from .repairing import mend
 from .side_by_side import Meanwhile, side_by_side
@@ -120,7 +120,7 @@ def make_plan(migration: Migration, ctx: JobContext) -> Plan:
             pruned = Pruning()
             if migration.prune and migration.source is not None and not migration.copy_terms:
                 ctx.step("Looking for what the source no longer has")
-                pruned = find_what_to_prune(migration, plan, readings[1], target.reading, client)
+                pruned = find_what_to_prune(migration, plan, readings[1], target.reading, client, clients[1])
                 given = replace(given, removals=pruned.removals)
                 plan = engine.make_plan(given)
             ctx.step("Asking the target's connections")
@@ -393,7 +393,13 @@ def _keep(
 
 
 def _errors(plan: Plan | None) -> set[tuple[str, str]]:
-    return {(problem["code"], problem["uuid"]) for problem in plan.errors} if plan is not None else set()
+    """What a word overrides: of a removal that is too large, each asset that it removes."""
+    if plan is None:
+        return set()
+    found = {(problem["code"], problem["uuid"]) for problem in plan.errors}
+    if any(code == TOO_MUCH for code, _ in found):
+        found |= {(TOO_MUCH, one["uuid"]) for one in plan.pruning if one["removes"]}
+    return found
 
 
 def _item_row(plan: Plan, position: int, item: engine.PlanItem, names: Documents) -> PlanItem:

@@ -1,8 +1,9 @@
 """Removing what a migration's way brought to the target and its source no longer has: each with a proof, or not at all.
 
-Proof: a run of ss-tools from this source created it there; the source was read completely and does not have it; nothing
-else of the target uses it, neither assets nor alerts, reports or embedding pages. Whether it was edited since is a
-question to a person, as with every removal (`engine.plan`).
+Proof: a run of ss-tools from this source created it there; the source was read completely, by an account that sees
+all of it, and does not have it; no other way brought it since; nothing else of the target uses it, neither assets nor
+alerts, reports or embedding pages. Whether it was edited since is a question to a person, as with every removal
+(`engine.plan`).
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from django.conf import settings
+from django.db.models import Q
 
 from environments.canonical.documents import Document, Documents, Kind
 from environments.canonical.ids import as_id
 from environments.canonical.references import references
 from environments.store import EnvironmentReading
 from environments.superset.client import SupersetClient
+from environments.superset.connection import is_admin
 from environments.superset.errors import SupersetRefused
 from environments.superset.rows import ChartRow
 
@@ -66,21 +69,27 @@ def find(
     source: EnvironmentReading,
     target: EnvironmentReading,
     client: SupersetClient,
+    source_client: SupersetClient,
 ) -> Pruning:
-    """What is to be removed besides what `plan` writes. Asks the target for alerts, reports and embedding. Raises
-    SupersetError where it is away.
+    """What is to be removed besides what `plan` writes. Asks both sides for the account's rights, and the target for
+    alerts, reports and embedding. Raises SupersetError where one is away.
     """
     brought = _brought(migration)
     there = {uuid: run for uuid, run in brought.items() if uuid in target.documents}
+    has = {*source.documents, *source.unreadable}
+    stays = {item.target_uuid for item in plan.items}
+    stays |= {target_uuid for uuid, target_uuid in plan.mapping.pairs.items() if uuid in has}
     gone = {
         uuid: run
         for uuid, run in there.items()
-        if run.origin not in source.documents and uuid not in {item.target_uuid for item in plan.items}
+        if run.origin not in source.documents and uuid not in source.documents and uuid not in stays
     }
     if not gone:
         return Pruning()
     documents = {uuid: target.documents[uuid] for uuid in gone}
-    reasons = _known_reasons(migration, gone, source, target)
+    reasons = _blind(migration, gone, source_client, client) or _known_reasons(
+        migration, gone, source, target
+    )
     free = {uuid: documents[uuid] for uuid in gone if uuid not in reasons}
     reasons |= held_elsewhere(client, target, free)
     after = {**target.documents, **written_documents(plan)}
@@ -134,6 +143,27 @@ def _brought(migration: Migration) -> dict[str, _Origin]:
     return found
 
 
+def origins_of(migration: Migration) -> dict[str, str]:
+    """uuid on the target -> on the source, of what its way created there."""
+    return {uuid: one.origin for uuid, one in _brought(migration).items()}
+
+
+def _blind(
+    migration: Migration,
+    gone: Collection[str],
+    source_client: SupersetClient,
+    client: SupersetClient,
+) -> dict[str, str]:
+    """Why all stay: an account that is shown only a part cannot tell what is not there."""
+    for name, one in ((migration.source_name, source_client), (migration.target.name, client)):
+        rights = is_admin(one)
+        if not rights:
+            known = "is no Admin" if rights is False else "cannot be shown to be an Admin"
+            text = f"The account on {name} {known}: what it is not shown may be there."
+            return dict.fromkeys(gone, text)
+    return {}
+
+
 def _known_reasons(
     migration: Migration,
     gone: Mapping[str, _Origin],
@@ -154,6 +184,7 @@ def _known_reasons(
             "run__migration"
         )
     }
+    others = _brought_by_others(migration, gone)
     reasons: dict[str, str] = {}
     for uuid, origin in gone.items():
         base = bases.get(uuid)
@@ -165,17 +196,43 @@ def _known_reasons(
             reasons[uuid] = f"The target's own was accepted by {base.accepted['by']}."
         elif base.run is not None and base.run.migration.source_id not in (migration.source_id, None):
             reasons[uuid] = f"{base.run.migration.source_name} brought it last (run {base.run.number})."
+        elif others.get(uuid, 0) > origin.run:
+            reasons[uuid] = f"Another way brought it since (run {others[uuid]})."
+        elif base.run is None:
+            reasons[uuid] = "Which run brought it last is not known any more."
+        elif PlanItem.objects.filter(plan=base.run.plan_id, target_uuid=uuid, action="keep").exists():
+            reasons[uuid] = f"Edited on {migration.target.name}, and kept so by run {base.run.number}."
     return reasons
 
 
+def _brought_by_others(migration: Migration, gone: Mapping[str, _Origin]) -> dict[str, int]:
+    """uuid -> the last run that brought it, or left it, from another environment or from a file."""
+    first = min(origin.run for origin in gone.values())
+    runs = (
+        Run.objects.filter(migration__target=migration.target, state__in=STANDING, number__gt=first)
+        .filter(Q(migration__source__isnull=False) | Q(migration__source_place__startswith="file:"))
+        .filter(Q(migration__source__isnull=True) | ~Q(migration__source_id=migration.source_id))
+    )
+    found: dict[str, int] = {}
+    for number, plan in runs.order_by("number").values_list("number", "plan_id"):
+        items = PlanItem.objects.filter(
+            plan=plan, target_uuid__in=list(gone), action__in=("create", "update", "unchanged", "keep")
+        )
+        found |= dict.fromkeys(items.values_list("target_uuid", flat=True), number)
+    return found
+
+
 def _used(after: Documents, candidates: Collection[str]) -> dict[str, str]:
-    """Those that something needs which stays; what only they themselves use goes with them."""
+    """Those that something uses which stays; what only they themselves use goes with them. A link from or to a
+    dashboard is no use; an annotation layer, or a macro in a chart's or dataset's query, is.
+    """
     removed = set(candidates)
     reasons: dict[str, str] = {}
     needed: dict[str, list[Document]] = {}
     for document in after.values():
         for one in references(document):
-            if one.how == "needs" and one.uuid in removed and document.uuid != one.uuid:
+            is_link = one.how == "mentions" and Kind.DASHBOARD in (document.kind, one.kind)
+            if not is_link and one.uuid in removed and document.uuid != one.uuid:
                 needed.setdefault(one.uuid, []).append(document)
     while True:
         kept = {uuid: [user for user in needed.get(uuid, ()) if user.uuid not in removed] for uuid in removed}

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from environments.models import Environment
+from environments.reading import last_reading, read_everything
+from environments.store import EnvironmentReading
+from environments.superset.client import SupersetClient
+from environments.superset.connection import is_admin
 from migrations_app import pruning
 from migrations_app.engine.plan import Action
 
@@ -17,16 +22,29 @@ def moved_removals(attempt: Attempt) -> list[tuple[str, bool, str]]:
     if not migration.prune or migration.is_rollback or not removals:
         return []
     assert attempt.before is not None
+    assert migration.source is not None
+    if attempt.source is None or not (is_admin(attempt.source) and is_admin(attempt.target)):
+        return [
+            (f"the right to see what removing “{row.title}” stands on", False, uuid)
+            for uuid, row in removals.items()
+        ]
     wanted = {
         item.uuid: item.wanted for item in attempt.items if item.action.writes and item.wanted is not None
     }
-    back = attempt.source_reading.documents.keys() & removals.keys() if attempt.source_reading else set()
+    source = _whole(attempt.source, migration.source, attempt.source_reading)
+    before = _whole(attempt.target, migration.target, attempt.before)
+    has = {*source.documents, *source.unreadable}
+    origins = pruning.origins_of(migration)
+    paired = {
+        target_uuid for uuid, target_uuid in attempt.row.plan.mapping.get("pairs", {}).items() if uuid in has
+    }
+    back = {uuid for uuid in removals if uuid in paired or {uuid, origins.get(uuid, uuid)} & has}
     moved = [(f"“{removals[uuid].title}” on the source", True, uuid) for uuid in sorted(back)]
-    documents = {uuid: one for uuid in removals if (one := attempt.before.documents.get(uuid)) is not None}
+    documents = {uuid: one for uuid in removals if (one := before.documents.get(uuid)) is not None}
     in_use = {
-        **pruning.used_now(attempt.before, removals.keys(), wanted),
-        **pruning.used_by_lists(attempt.target.list_charts(), attempt.before, removals.keys(), wanted),
-        **pruning.held_elsewhere(attempt.target, attempt.before, documents),
+        **pruning.used_now(before, removals.keys(), wanted),
+        **pruning.used_by_lists(attempt.target.list_charts(), before, removals.keys(), wanted),
+        **pruning.held_elsewhere(attempt.target, before, documents),
     }
     said = {uuid for uuid, row in removals.items() if row.answer is not None}  # remove it anyway
     moved += [
@@ -34,3 +52,12 @@ def moved_removals(attempt: Attempt) -> list[tuple[str, bool, str]]:
         for uuid in sorted(in_use.keys() - said)
     ]
     return moved
+
+
+def _whole(
+    client: SupersetClient, environment: Environment, reading: EnvironmentReading | None
+) -> EnvironmentReading:
+    """All that is there: of a large estate a run reads no more than its plan names, and a use stands elsewhere."""
+    if reading is not None and reading.complete:
+        return reading
+    return read_everything(client, environment, stored=last_reading(environment))

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
+from uuid import uuid4
 
+import httpx
 import pytest
 from django.contrib.auth import get_user_model
 from django.test import Client
 
+from environments.connections import connect
+from environments.superset.connection import is_admin
 from migrations_app import services
-from migrations_app.models import Migration, Plan
+from migrations_app.models import Baseline, Migration, Pairing, Plan, PlanItem, Run
+from migrations_app.planning import _errors
 from sstools.errors import NotAllowed
 from sstools.roles.models import Grant
 from tests.factories import uuid_for
@@ -170,3 +175,134 @@ def test_only_who_may_prune_asks_for_it_and_applies_it(world: World, client: Cli
     assert (migration.prune, migration.plan) == (False, None)
     body = client.get(f"/api/v1/migrations/{migration.uuid}/").json()
     assert body["prune"] is False
+
+
+@pytest.mark.parametrize("status", [403, 404])
+@pytest.mark.parametrize("side", ["dev", "prod"])
+def test_an_account_that_is_not_shown_everything_proves_nothing(world: World, side: str, status: int) -> None:
+    """403: below Admin. 404: the action log is switched off, and the release does not tell roles."""
+    fake = getattr(world.pair, side)
+    migration = world.plan()
+    fake.misbehave("GET", "/api/v1/log/", httpx.Response(status, json={}), times=None)
+    fake.misbehave("GET", "/api/v1/me/roles/", httpx.Response(404, json={}), times=None)
+    run = world.product.apply(migration, "failed")
+    assert "the right to see what removing “Regions” stands on" in run.error["message"]  # type: ignore[index]
+    assert world.pair.prod.find("chart", REGIONS)
+    known = "is no Admin" if status == 403 else "cannot be shown to be an Admin"
+    assert f"The account on {side.title()} {known}" in _stays(world.plan())
+
+
+def test_who_is_admin_is_found_out_with_one_request(world: World) -> None:
+    dev = world.pair.dev
+    with connect(world.pair.source) as client:
+        assert is_admin(client) is True
+        asked = len(dev.requests)
+        for role in ("Alpha", "Gamma", "Reader", "Admin"):
+            dev.role = role
+            assert is_admin(client) is (role == "Admin")
+        assert len(dev.requests) == asked + 4
+        dev.misbehave("GET", "/api/v1/log/", httpx.Response(404, json={}), times=None)
+        assert is_admin(client) is True  # 6.1 tells the roles
+        dev.role = "Alpha"
+        assert is_admin(client) is None
+
+
+def test_what_the_source_has_under_another_uuid_is_not_gone(world: World) -> None:
+    again = world.pair.dev.add_chart("Regions anew", dataset=ORDERS)
+    world.pair.read()
+    Pairing.objects.create(
+        source=world.pair.source,
+        target=world.pair.target,
+        source_uuid=again,
+        target_uuid=REGIONS,
+        kind="chart",
+    )
+    assert _plan(world.plan()).pruning == []
+
+
+def test_what_another_way_brought_since_stays_also_after_its_roll_back(world: World) -> None:
+    """As a file: no source, and the base that a roll back leaves names none either."""
+    pair = world.pair
+    other = world.product.migrate(pair.source, pair.target, [SALES])
+    first = Run.objects.get()
+    run = Run.objects.create(
+        migration=other, plan=_copied(_plan(first.migration)), state="applied", created=[]
+    )
+    assert _plan(world.plan()).pruning[0]["removes"]
+    Migration.objects.filter(pk=other.pk).update(source=None, source_place="file:0")
+    assert _stays(world.plan()) == f"Another way brought it since (run {run.number})."
+    Run.objects.filter(pk=run.pk).update(state="rolled_back")
+    assert _plan(world.plan()).pruning[0]["removes"]
+    Baseline.objects.filter(uuid=REGIONS).update(run=None)
+    assert _stays(world.plan()) == "Which run brought it last is not known any more."
+
+
+def _copied(plan: Plan) -> Plan:
+    items = list(plan.items.all())
+    plan.pk, plan.uuid = None, uuid4()
+    plan._state.adding = True
+    plan.save()
+    for item in items:
+        item.pk, item.plan = None, plan
+        item._state.adding = True
+        item.save()
+    return plan
+
+
+def test_an_edit_that_was_kept_is_not_pruned_later(world: World) -> None:
+    plan = _plan(Run.objects.get().migration)
+    plan.items.filter(target_uuid=REGIONS).update(action="keep")
+    Run.objects.update(plan=plan)
+    first = Run.objects.get()
+    other = _copied(plan)
+    PlanItem.objects.filter(plan=other, target_uuid=REGIONS).update(action="create")
+    Run.objects.filter(pk=first.pk).update(plan=other)
+    run = Run.objects.create(migration=first.migration, plan=_plan(first.migration), state="applied")
+    Baseline.objects.filter(uuid=REGIONS).update(run=run)
+    assert _stays(world.plan()) == f"Edited on Prod, and kept so by run {run.number}."
+
+
+def test_an_annotation_layer_and_a_macro_are_uses(world: World) -> None:
+    layer = {
+        "name": "Days",
+        "annotationType": "EVENT",
+        "sourceType": "table",
+        "value": world.pair.prod.id_of("chart", REGIONS),
+        "show": True,
+    }
+    prod = world.pair.prod
+    chart = prod.add_chart("Curve", dataset=ORDERS, params={"annotation_layers": [layer]})
+    assert _stays(world.plan()) == "Used by chart “Curve”, which stays."
+    prod.assets["chart"].pop(prod.id_of("chart", chart))
+    prod.add_dashboard("Links", charts=[], description=f"/explore/?slice_id={layer['value']}")
+    assert _plan(world.plan()).pruning[0]["removes"]
+
+
+def test_on_a_large_estate_everything_is_read_before_something_is_removed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("environments.reading.SMALL_ESTATE", "migrations_app.applying.reading.SMALL_ESTATE"):
+        monkeypatch.setattr(name, 0)
+    dev, prod = world.pair.dev, world.pair.prod
+    migration = world.plan()
+    dev.add_chart("Regions", dataset=ORDERS, uuid=REGIONS)
+    run = world.product.apply(migration, "failed")
+    assert "“Regions” on the source" in run.error["message"]  # type: ignore[index]
+    world.forget("chart", REGIONS)
+    migration = world.plan()
+    prod.add_chart("Deck", dataset=ORDERS, params={"deck_slices": [prod.id_of("chart", REGIONS)]})
+    run = world.product.apply(migration, "failed")
+    assert "the use of “Regions” on the target" in run.error["message"]  # type: ignore[index]
+    world.pair.prod.assets["chart"].pop(max(prod.assets["chart"]))
+    world.product.apply(world.plan())
+    assert prod.find("chart", REGIONS) is None
+
+
+def test_a_word_for_a_removal_is_not_one_for_a_larger_one() -> None:
+    def plan(*uuids: str) -> Plan:
+        problem = {"severity": "error", "code": "prune_too_much", "uuid": ""}
+        return Plan(problems=[problem], pruning=[{"uuid": uuid, "removes": True} for uuid in uuids])
+
+    assert _errors(plan("a", "b")) - _errors(plan("a", "b", "c")) == set()
+    assert _errors(plan("a", "b", "c")) - _errors(plan("a", "b")) == {("prune_too_much", "c")}
+    assert _errors(None) == set()
