@@ -15,10 +15,12 @@ from environments.canonical.documents import Document, Documents, Kind
 from environments.damage import examine_one, members_of
 from environments.store import EnvironmentReading
 from environments.superset.client import SupersetClient
+from environments.superset.connection import is_admin
 from environments.superset.errors import SupersetRefused
 
 from .engine.conflicts import Conflict, ConflictCode
 from .engine.plan import Answer
+from .errors import NotReady
 from .models import Migration
 
 _LABELS = {BY_UUID: "uuids", BY_ID: "ids"}
@@ -39,8 +41,18 @@ class Mended:
 
 
 def mend(migration: Migration, client: SupersetClient, reading: EnvironmentReading) -> Mended:
-    """What the dashboards of a repair should be: one request each, besides the list of charts. Raises SupersetError."""
+    """What the dashboards of a repair should be: one request each, besides the list of charts. Raises
+    SupersetError, and NotReady where what is not shown might be there.
+    """
     found = examined(client, reading, migration.selection, choices_of(migration))
+    codes = frozenset[str]().union(*(one.codes for one in found.values()))
+    rights = is_admin(client) if codes else True
+    if rights is False or (rights is None and "ghost_chart" in codes):
+        raise NotReady(
+            f"The account on {migration.target.name} is not known to be an Admin: charts that it is not shown would "
+            "count as gone, and their places would be taken out.",
+            remedy="Give the account the Admin role in Superset, then plan again.",
+        )
     wanted: dict[str, Document] = {}
     questions: dict[str, Conflict] = {}
     for uuid, one in found.items():

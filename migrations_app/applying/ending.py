@@ -114,19 +114,16 @@ def keep_baselines(attempt: Attempt, after: EnvironmentReading, only: Collection
     # What stays by somebody's word stays accepted by it.
     known = Baseline.objects.filter(target=attempt.migration.target, accepted__isnull=False)
     accepted = dict(known.values_list("uuid", "accepted"))
-    brought = set()
+    brought: dict[str, str] = {}
     if attempt.migration.is_repair:  # it brings nothing: what no run brought has no base by it
         uuids = [item.uuid for item in attempt.items]
-        brought = set(
-            Baseline.objects.filter(target=attempt.migration.target, uuid__in=uuids).values_list(
-                "uuid", flat=True
-            )
-        )
+        bases = Baseline.objects.filter(target=attempt.migration.target, uuid__in=uuids)
+        brought = dict(bases.values_list("uuid", "present"))
     for item in attempt.items:
         if only is not None and item.uuid not in only:
             continue
-        if attempt.migration.is_repair and item.uuid not in brought:
-            continue
+        if attempt.migration.is_repair and not _is_ours(attempt, after, item.uuid, brought.get(item.uuid)):
+            continue  # edited by hand besides its damage: that stays a question
         if item.action == Action.REMOVE:
             gone.append(item.uuid)
         now = after.documents.get(item.uuid)
@@ -161,6 +158,13 @@ def keep_baselines(attempt: Attempt, after: EnvironmentReading, only: Collection
         batch_size=500,
     )
     Baseline.objects.filter(target=attempt.migration.target, uuid__in=gone).delete()
+
+
+def _is_ours(attempt: Attempt, after: EnvironmentReading, uuid: str, base: str | None) -> bool:
+    """Whether a mended asset is what a run left there, before it was mended or by that."""
+    readings = (attempt.untouched, after)
+    sides = [one.documents[uuid] for one in readings if one is not None and uuid in one.documents]
+    return base in {comparison_fingerprint(unmarked(one)) for one in sides}
 
 
 def _keep_answers(attempt: Attempt) -> None:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 from django.core.management import call_command
 from django.test import Client
@@ -182,6 +183,42 @@ def test_a_repair_that_superset_does_not_carry_out_is_no_success(pair: FakePair)
     assert run.state == "rolled_back"
     assert (run.error or {})["cause"]["code"] == "not_as_planned"
     assert Run.objects.filter(state="needs_attention").count() == 0
+
+
+def test_an_edit_besides_the_damage_stays_a_question(pair: FakePair) -> None:
+    product = _product(pair)
+    _put_as_exported(pair, {uuid: pair.prod.id_of("chart", uuid) for uuid in (REVENUE, REGIONS)})
+    _sales(pair)["description"] = "Ours by now"
+    base = Baseline.objects.get(target=pair.target, uuid=SALES)
+    pair.read(pair.target)
+    migration = repairs.create_repair(pair.target, actor=product.admin)
+    product.plan(migration)
+    assert product.apply(migration).state == "applied"
+    assert Baseline.objects.get(target=pair.target, uuid=SALES).present == base.present
+    pair.dev.record("dashboard", SALES)["data"]["description"] = "Theirs"
+    pair.dev.record("dashboard", SALES)["changed_on"] = pair.dev._now()
+    pair.read()
+    later = product.migrate(pair.source, pair.target, [SALES])
+    assert later.plan is not None
+    item = later.plan.items.get(uuid=SALES)
+    assert (item.action, item.conflict["code"]) == ("blocked", "diverged")  # type: ignore[index]
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_an_account_that_is_not_shown_every_chart_mends_no_place_away(pair: FakePair, status: int) -> None:
+    product = _product(pair)
+    _put_as_exported(pair, {REVENUE: 9999, REGIONS: pair.prod.id_of("chart", REGIONS)})
+    pair.prod.assets["chart"].pop(pair.prod.id_of("chart", REVENUE))  # as if it were hidden
+    pair.read(pair.target)
+    assert "ghost_chart" in pair.target.assets.get(uuid=SALES).damage_codes
+    migration = repairs.create_repair(pair.target, actor=product.admin)
+    pair.prod.misbehave("GET", "/api/v1/log/", httpx.Response(status, json={}), times=None)
+    pair.prod.misbehave("GET", "/api/v1/me/roles/", httpx.Response(404, json={}), times=None)
+    assert migration.job is not None
+    job = product.do(migration.job, "failed")
+    assert "is not known to be an Admin" in job.error["message"]  # type: ignore[index]
+    migration.refresh_from_db()
+    assert migration.plan is None
 
 
 def _product(pair: FakePair) -> Product:
