@@ -529,7 +529,12 @@ class _Builder:
                 continue
             text = f"“{item.title}”: the annotation “{layer.get('name')}” {why}."
             self._lose(item.asset_uuid, "annotation_left_out", text)
-        return wanted.replace(layers=kept)
+        if any(isinstance(layer.get("value"), Mapping) for layer in kept):
+            return wanted.replace(layers=kept)
+        # Nothing that a reading would ever show: an import keeps the formulas by itself, and takes the target's layers.
+        if item.present is not None and self.scope[item.asset_uuid].action == Action.UPDATE:
+            return decided(replace(item, wanted=None))
+        return self._left_out(item, "none of its annotations has what it shows on the target.")
 
     def _without_annotations(self) -> None:
         """Where the source's chart has none, the target's layers go with the import: the restore point keeps them."""

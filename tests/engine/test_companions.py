@@ -206,6 +206,9 @@ def test_layers_and_their_use_come_along_and_the_loss_is_gone(plan: Plan) -> Non
     assert "annotation_layer" not in codes(found)
     without = carried(plan, side(use), chosen={})  # the layer could not be read
     assert "annotation_left_out" in codes(without)
+    assert only(without).action == Action.LEAVE_OUT  # nothing that a reading could ever show as written
+    updated = replace(plan, items=tuple(replace(item, action=Action.UPDATE) for item in plan.items))
+    assert only(carried(updated, side(use.replace(layers=[])), side(use), chosen={})).action == Action.REMOVE
     off = carried(plan, side(layer, use), chosen={"annotations": "off"})
     assert (off.companions, "annotation_layer" in codes(off)) == ((), True)
 
