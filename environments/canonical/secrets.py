@@ -67,6 +67,11 @@ def _rebuilt(kind: str, value: Any, keys: Keys) -> Any:
 
 def _clean(kind: str, value: Any, keys: Keys) -> Any:
     """One value without what is secret of it."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        # `password: 20241123` is a password as well; a port or a limit has a name of its own
+        return (
+            MASK if _NAME.search(next((key for key in reversed(keys) if isinstance(key, str)), "")) else value
+        )
     if (
         not isinstance(value, str)
         or not value.strip()

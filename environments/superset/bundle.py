@@ -18,7 +18,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from .archives import MAX_ENTRIES, MAX_RATIO, MAX_TOTAL_BYTES, RATIO_FREE_BYTES, check_entry
+from .archives import MAX_ENTRIES, MAX_RATIO, MAX_TOTAL_BYTES, RATIO_FREE_BYTES, check_entry, unpack
 from .errors import SupersetRefused
 from .yaml_text import YamlReader, invalid, write_yaml
 
@@ -344,11 +344,7 @@ def _files(archive: zipfile.ZipFile, max_total_bytes: int) -> Iterator[tuple[str
     """(path below the root folder, content) of every file that Superset's importer would look at, checked first."""
     wanted = list(_checked_entries(archive, max_total_bytes))
     for path, entry in wanted:
-        try:
-            content = archive.read(entry)
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as exc:
-            raise invalid(path, "damaged inside the ZIP") from exc
-        yield path, content
+        yield path, unpack(archive, entry)
 
 
 def _checked_entries(archive: zipfile.ZipFile, max_total_bytes: int) -> Iterator[tuple[str, zipfile.ZipInfo]]:

@@ -71,6 +71,14 @@ for _tag in ("binary", "omap", "pairs", "set"):
     _Loader.add_constructor(f"tag:yaml.org,2002:{_tag}", _refused)
 
 
+def _unknown(loader: Any, node: yaml.Node) -> Any:
+    # Without the tag's name: `password: !Xk29` is a secret that nobody quoted.
+    raise yaml.constructor.ConstructorError(None, None, "a tag is not plain data", node.start_mark)
+
+
+_Loader.add_constructor(None, _unknown)
+
+
 class _Dumper(_BaseDumper):  # type: ignore[misc]
     def ignore_aliases(self, data: Any) -> bool:
         return True  # two charts sharing one list in our memory are no reason for an anchor in the file

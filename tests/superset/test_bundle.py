@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import time
+import tracemalloc
 import zipfile
 from datetime import UTC, datetime
 
@@ -171,6 +172,33 @@ def test_a_size_that_lies_does_not_unpack_more_than_it_says() -> None:
     at = data.rindex(b"PK\x01\x02") + 24  # uncompressed size in the central directory
     data[at : at + 4] = (100).to_bytes(4, "little")
     assert refused(bytes(data)).code == "bundle_invalid"
+
+
+def test_what_lies_about_its_size_takes_no_memory_either() -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("export/metadata.yaml", METADATA)
+        with archive.open("export/charts/a_1.yaml", "w", force_zip64=False) as held:
+            for _ in range(100):
+                held.write(b"x" * 2**20)
+    data = bytearray(buffer.getvalue())
+    at = data.rindex(b"PK\x01\x02") + 24
+    data[at : at + 4] = (90_000).to_bytes(4, "little")
+    tracemalloc.start()
+    try:
+        assert refused(bytes(data)).code == "bundle_invalid"
+        assert tracemalloc.get_traced_memory()[1] < 20 * 2**20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("packed", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA], ids=["bzip2", "lzma"])
+def test_what_cannot_be_unpacked_within_bounds_is_refused(packed: int) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", packed) as archive:
+        archive.writestr("export/metadata.yaml", METADATA)
+        archive.writestr("export/charts/a_1.yaml", chart())
+    assert "never uses" in refused(buffer.getvalue()).message
 
 
 def test_a_bomb_of_many_files_is_refused_before_anything_is_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:

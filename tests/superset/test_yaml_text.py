@@ -240,3 +240,9 @@ def test_what_superset_writes_takes_the_short_way(monkeypatch: pytest.MonkeyPatc
     content = write_yaml({"a": [1, None, True, 1.5, "x", {"b": "12", "c": "a: b"}], "d": {}})
     monkeypatch.setattr(yaml, "load", None)
     assert read_yaml(content, "x") == {"a": [1, None, True, 1.5, "x", {"b": "12", "c": "a: b"}], "d": {}}
+
+
+def test_a_tag_that_may_be_a_secret_is_not_repeated() -> None:
+    with pytest.raises(SupersetRefused) as refused:
+        read_yaml(b"password: !Xk29hunter", "databases/a.yaml")
+    assert "Xk29" not in str(refused.value) and "plain data" in str(refused.value)
