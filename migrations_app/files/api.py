@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
+from django.db import IntegrityError
 from django.db.models import QuerySet
 from django.urls import path
 from drf_spectacular.types import OpenApiTypes
@@ -22,7 +23,7 @@ from migrations_app.api.shapes import MigrationDetailSerializer
 from migrations_app.api.views import answer_migration
 from migrations_app.engine.auditing import Severity
 from migrations_app.models import Migration
-from sstools.errors import Invalid
+from sstools.errors import Conflict, Invalid
 from sstools.jobs.api import idempotency_key
 from sstools.jobs.models import Source
 
@@ -181,29 +182,57 @@ class FileMigrationsView(APIView):
         data = dict(asked.validated_data)
         key = idempotency_key(request)
         uuid = uuid5(NAMESPACE_URL, f"file-migration:{request.user.pk}:{key}") if key else None
-        migration = Migration.objects.filter(uuid=uuid).first() if uuid else None
-        if migration is None:
-            target = Environment.objects.visible_to(request.user).filter(slug=data["target"]).first()
-            if target is None:
-                raise Invalid(
-                    "There is no such environment.", errors={"target": ["You see none of that name."]}
-                )
-            migration = sources.create_migration(
-                sources.find_file(data["file"], request.user),
-                target,
-                actor=request.user,
-                selection=map(str, data.get("selection", ())),
-                left_out=map(str, data.get("left_out", ())),
-                databases=data.get("map"),
-                title=data.get("title", ""),
-                with_dependencies=data["with_dependencies"],
-                verify=data["verify"],
-                roll_back_when_red=data["roll_back_when_red"],
-                uuid=uuid,
-            )
+        try:
+            migration = self._repeated(data, uuid) or self._create(data, uuid)
+        except IntegrityError:  # the same request at the same moment: it was faster
+            repeated = self._repeated(data, uuid)
+            if repeated is None:
+                raise _reused() from None
+            migration = repeated
         if data["plan"]:
             migrations.request_plan(migration, actor=request.user, source=Source.API, idempotency_key=key)
         return answer_migration(migration, request, status.HTTP_201_CREATED)
+
+    def _create(self, data: dict[str, Any], uuid: UUID | None) -> Migration:
+        target = Environment.objects.visible_to(self.request.user).filter(slug=data["target"]).first()
+        if target is None:
+            raise Invalid("There is no such environment.", errors={"target": ["You see none of that name."]})
+        return sources.create_migration(
+            sources.find_file(data["file"], self.request.user),
+            target,
+            actor=self.request.user,
+            selection=map(str, data.get("selection", ())),
+            left_out=map(str, data.get("left_out", ())),
+            databases=data.get("map"),
+            title=data.get("title", ""),
+            with_dependencies=data["with_dependencies"],
+            verify=data["verify"],
+            roll_back_when_red=data["roll_back_when_red"],
+            uuid=uuid,
+        )
+
+    def _repeated(self, data: dict[str, Any], uuid: UUID | None) -> Migration | None:
+        """What the same request made before. Raises Conflict if its key belongs to another one, or to one that the
+        person may not see any more.
+        """
+        if uuid is None or not Migration.objects.filter(uuid=uuid).exists():
+            return None
+        visible = Migration.objects.visible_to(self.request.user).filter(uuid=uuid)
+        found: Migration | None = visible.filter(
+            source_place=f"file:{data['file']}", target__slug=data["target"]
+        ).first()
+        selection = sorted({str(one) for one in data.get("selection", ())})
+        if found is None or (selection and selection != found.selection):
+            raise _reused()
+        return found
+
+
+def _reused() -> Conflict:
+    return Conflict(
+        "This idempotency key was used for another request.",
+        code="idempotency_key_reused",
+        remedy="Use a new key for a new request.",
+    )
 
 
 urlpatterns = [

@@ -25,9 +25,9 @@ from migrations_app.engine.auditing import AuditInput, Finding, audit, counts_of
 from migrations_app.mappings import CATALOG_BACKENDS, backend_of, default_catalog
 from migrations_app.places import keep_for_plan, reader_for_plan
 from sstools.audit import services as history
-from sstools.errors import Invalid, NotFoundError
+from sstools.errors import Conflict, Invalid, NotFoundError
 from sstools.jobs import services as jobs
-from sstools.jobs.models import Job, Source
+from sstools.jobs.models import Job, Source, State
 from sstools.jobs.runner import JobContext
 from sstools.roles import policy
 from sstools.roles.permissions import Permission
@@ -58,13 +58,21 @@ def request_audit(
     """Hold a tree (ZIP, tar or tar.gz) against an environment, in the background. Writes nothing there.
 
     The file is kept encrypted until the job has read it. Asking again with the same key gives the same audit. Raises
-    NotAllowed; Invalid("too_large", "values_invalid"); what is wrong inside of the file is the audit's own error.
+    NotAllowed; Invalid("bundle_invalid") for no file at all, ("too_large"); Conflict("idempotency_key_reused"); what is
+    wrong inside of the file is the audit's own error.
     """
     policy.require(actor, Permission.MIGRATION_PLAN, target)
     policy.require(actor, Permission.ASSET_VIEW, target)
-    known = jobs.of_request(actor, idempotency_key)
-    if known is not None and known.kind == AUDIT:
-        return FileAudit.objects.get(uuid=known.params["audit"])
+    digest = hashlib.sha256(data).hexdigest()
+    if (known := jobs.of_request(actor, idempotency_key)) is not None:
+        return _of_request(known, digest, target)
+    if not data:
+        raise Invalid(
+            "The file is empty: there is nothing to audit.",
+            code="bundle_invalid",
+            remedy="Give a ZIP, tar or tar.gz with the files.",
+            errors={"file": ["It is empty."]},
+        )
     for what, content, most in (("file", data, MAX_BYTES), ("values", values or b"", MAX_VALUES_BYTES)):
         if len(content) > most:
             raise Invalid(
@@ -75,7 +83,7 @@ def request_audit(
             )
     row = FileAudit.objects.create(
         name=clean(name.strip() or "files", NAME_LENGTH),
-        sha256=hashlib.sha256(data).hexdigest(),
+        sha256=digest,
         size=len(data),
         target=target,
         file=base64.b64encode(data).decode(),
@@ -99,11 +107,35 @@ def request_audit(
     return row
 
 
+def _of_request(job: Job, digest: str, target: Environment) -> FileAudit:
+    """The audit that this very request got before. Raises Conflict if its key belongs to another one."""
+    row = FileAudit.objects.filter(uuid=job.params.get("audit")).first() if job.kind == AUDIT else None
+    if row is None or (row.sha256, row.target_id) != (digest, target.pk):
+        gone = job.kind == AUDIT and row is None
+        raise Conflict(
+            "The report that this idempotency key asked for was removed."
+            if gone
+            else "This idempotency key was used for another request.",
+            code="idempotency_key_reused",
+            remedy="Use a new key for a new request.",
+        )
+    return row
+
+
 def run_audit(ctx: JobContext, uuid: str) -> dict[str, Any]:
-    """The work of the job; safe to run again. Raises what the file is refused for, SupersetError."""
-    row = FileAudit.objects.select_related("target").get(uuid=uuid)
-    if not row.file:
+    """The work of the job; safe to run again. Raises what the file is refused for, SupersetError; Invalid("file_gone").
+
+    Ends quietly where somebody removed the report in the meantime.
+    """
+    row = FileAudit.objects.select_related("target").filter(uuid=uuid).first()
+    if row is None:
+        return {}
+    if row.finished_at is not None and row.error is None:
         return {"audit": str(row.uuid), **row.finding_counts}
+    if not row.file:
+        raise Invalid(
+            "The file was forgotten before it was read.", code="file_gone", remedy="Ask for another audit."
+        )
     ctx.step("Reading the files")
     tree = tree_of(base64.b64decode(row.file), base64.b64decode(row.values) if row.values else None)
 
@@ -119,6 +151,8 @@ def run_audit(ctx: JobContext, uuid: str) -> dict[str, Any]:
     findings = audit(input_of(tree, row.target, reading, capabilities))
     counts = counts_of(findings)
     with ctx.fenced():
+        if not FileAudit.objects.select_for_update().filter(pk=row.pk).exists():
+            return {}  # removed: it does not come back
         row.shape, row.counts = tree.shape, tree.counts()
         row.findings = cleaned(with_lines(findings[:MOST_FINDINGS], tree))
         row.finding_counts, row.version = counts, capabilities.version
@@ -179,7 +213,10 @@ def job_ended(job: Job) -> None:
     """An audit whose job did not succeed says why, and forgets its file. A hook of the jobs."""
     if job.kind != AUDIT:
         return
-    error: Mapping[str, Any] = job.error or {"code": str(job.state), "message": f"The job was {job.state}."}
+    error: Mapping[str, Any] = job.error or {
+        "code": "no_report" if job.state == State.SUCCEEDED else str(job.state),
+        "message": f"The job was {job.state}, and left no report.",
+    }
     FileAudit.objects.filter(uuid=job.params.get("audit"), finished_at=None).update(
         error=dict(error), finished_at=timezone.now(), file="", values=""
     )
@@ -205,5 +242,5 @@ def remove_audit(row: FileAudit, *, actor: Any, source: str = Source.PAGE) -> No
 def forget_audits() -> int:
     """Reports whose time is over; files of jobs that never came."""
     now = timezone.now()
-    FileAudit.objects.filter(created_at__lt=now - KEEP_FILE).exclude(file="").update(file="", values="")
+    FileAudit.objects.filter(created_at__lt=now - KEEP_FILE).update(file="", values="")
     return FileAudit.objects.filter(created_at__lt=now - KEEP).delete()[0]

@@ -15,6 +15,7 @@ from django.core.management import call_command
 from django.db import connection
 
 from environments.superset.archives import pack_files
+from migrations_app.files import services
 from migrations_app.files.models import FileAudit
 from sstools.jobs.runner import run_job
 from tests.fakes.pair import FakePair, fake_pair
@@ -137,3 +138,57 @@ def test_the_command_tells_clean_findings_and_could_not_by_its_code(
     code, text = audit_command(str(tmp_path / "gone"), "--against", "prod", "--json")
     assert (code, json.loads(text)["error"]["code"]) == (2, "file_unreadable")
     assert audit_command(str(clean), "--against", "nowhere")[0] == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_empty_file_and_a_report_that_never_came_are_not_clean(
+    pair: FakePair, admin: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = tmp_path / "tree.zip"
+    tree.write_bytes(b"")
+    code, text = audit_command(str(tree), "--against", "prod", "--json")
+    assert (code, json.loads(text)["error"]["code"]) == (2, "bundle_invalid")
+    assert not FileAudit.objects.exists()
+    tree.write_bytes(pack_files(tree_files()))
+    monkeypatch.setattr(services, "MOST_FINDINGS", 0)
+    assert audit_command(str(tree), "--against", "prod", "--ignore", "connection_new")[0] == 1
+    monkeypatch.setattr(services, "run_audit", lambda *_: {})
+    code, text = audit_command(str(tree), "--against", "prod", "--json")
+    assert (code, json.loads(text)["error"]["code"]) == (2, "no_report")
+
+
+def test_a_report_that_was_removed_does_not_come_back(
+    pair: FakePair, admin: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = services.request_audit(pack_files(tree_files()), "tree.zip", pair.target, actor=admin)
+    comparing = services.audit
+
+    def removed_meanwhile(given: Any) -> Any:
+        FileAudit.objects.all().delete()
+        return comparing(given)
+
+    monkeypatch.setattr(services, "audit", removed_meanwhile)
+    assert row.job is not None
+    assert run_job(str(row.job.uuid)) == "succeeded"
+    assert not FileAudit.objects.exists()
+    later = services.request_audit(pack_files(tree_files()), "tree.zip", pair.target, actor=admin)
+    assert later.job is not None
+    FileAudit.objects.all().delete()
+    assert run_job(str(later.job.uuid)) == "succeeded"
+
+
+def test_a_key_of_another_file_or_target_or_of_a_removed_report_is_refused(
+    pair: FakePair, admin: Any, api: Any
+) -> None:
+    def ask(data: bytes, target: str) -> Any:
+        body = {"file": SimpleUploadedFile("tree.zip", data), "target": target}
+        return api(admin).post("/api/v1/file-audits/", body, HTTP_IDEMPOTENCY_KEY="one", format="multipart")
+
+    data = pack_files(tree_files())
+    made = ask(data, "prod").json()
+    assert ask(data, "prod").json()["uuid"] == made["uuid"]
+    for again in (ask(data + b" ", "prod"), ask(data, "dev")):
+        assert (again.status_code, again.json()["code"]) == (409, "idempotency_key_reused")
+    FileAudit.objects.all().delete()
+    again = ask(data, "prod")
+    assert (again.status_code, again.json()["code"]) == (409, "idempotency_key_reused")

@@ -150,6 +150,29 @@ def test_by_api_a_file_is_uploaded_and_planned_and_is_kept_while_it_is_needed(
     assert client.get(f"/api/v1/migrations/{migration.uuid}/").status_code == 200
 
 
+def test_a_key_stands_for_one_file_and_target_and_gives_nothing_away(
+    pair: FakePair, admin: Any, api: Any
+) -> None:
+    client = api(admin)
+    data = pack_files(tree_of(pair))
+    pair.read(pair.target)
+    files = [
+        client.post(
+            "/api/v1/comparisons/files/", {"file": SimpleUploadedFile("tree.zip", data)}, format="multipart"
+        ).json()["uuid"]
+        for _ in range(2)
+    ]
+
+    def ask(file: str, target: str) -> Any:
+        body = {"file": file, "target": target}
+        return client.post("/api/v1/file-migrations/", body, format="json", HTTP_IDEMPOTENCY_KEY="one")
+
+    made = ask(files[0], "prod").json()
+    assert ask(files[0], "prod").json()["uuid"] == made["uuid"]
+    for again in (ask(files[1], "prod"), ask(files[0], "dev"), ask(files[0], "nowhere")):
+        assert (again.status_code, again.json()["code"]) == (409, "idempotency_key_reused")
+
+
 def test_a_file_is_no_way_around_the_approvals_of_a_route(pair: FakePair) -> None:
     route = Route.objects.create(name="Way", slug="way", source=pair.source, target=pair.target, approvals=1)
     migration = Migration.objects.create(

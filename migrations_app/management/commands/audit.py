@@ -6,7 +6,7 @@ from migrations_app.files import services
 from migrations_app.files.api import FileAuditDetailSerializer
 from migrations_app.files.local import archive_of
 from migrations_app.files.models import FileAudit
-from migrations_app.management.base import DONE, MigrationCommand, Outcome, queued
+from migrations_app.management.base import DONE, JobFailed, MigrationCommand, Outcome, queued
 from sstools.jobs.models import Source
 
 CLEAN, FINDINGS, COULD_NOT = 0, 1, 2
@@ -51,12 +51,30 @@ class Command(MigrationCommand):
         if not self.wait:
             return queued(row.job, audit=FileAuditDetailSerializer(row).data)
         self.do(row.job)
-        row.refresh_from_db()
+        row = self._report(row)
         counting = [one for one in row.findings if one["code"] not in options["ignore"]]
         data_out = {"audit": {**FileAuditDetailSerializer(row).data, "findings": counting}}
+        if not counting and (left_off := sum(row.finding_counts.values()) - len(row.findings)) > 0:
+            # Of what was not kept nobody knows whether it is ignored.
+            text = f"{_head(row)}\n{left_off} more findings were not kept: mend some, then audit again."
+            return Outcome(FINDINGS, "findings", text, data_out)
         if not counting:
             return Outcome(CLEAN, "clean", f"{_head(row)}\nNothing found.", data_out)
         return Outcome(FINDINGS, "findings", "\n".join([_head(row), *map(_line, counting)]), data_out)
+
+    def _report(self, row: FileAudit) -> FileAudit:
+        """What the job left. Raises JobFailed: a report that is not there finds nothing, and is not clean."""
+        made = FileAudit.objects.filter(pk=row.pk).select_related("target", "job").first()
+        if made is None:
+            raise JobFailed("The report was removed before it could be read.", code="no_report")
+        if made.error is not None or made.finished_at is None:
+            error = made.error or {}
+            raise JobFailed(
+                error.get("message") or "The audit left no report.",
+                code=error.get("code") or "no_report",
+                remedy=error.get("remedy", ""),
+            )
+        return made
 
     def present(self, outcome: Outcome, *, as_json: bool) -> None:
         if outcome.error is not None:
