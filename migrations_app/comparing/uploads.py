@@ -8,6 +8,7 @@ from typing import IO, Any
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import F
 from django.utils import timezone
 
 from environments.canonical.documents import Kind
@@ -28,6 +29,9 @@ from .models import NAME_LENGTH, UploadedAsset, UploadedBundle, Viewed
 
 MAX_BYTES = files.MAX_BYTES
 MAX_PER_PERSON = 20
+#: Of what a command read: its next run reads the file again, and a migration keeps what it needs for as long. Less than
+#: the one day that people's uploads are kept at least: that tells the two apart.
+KEEP_OF_COMMAND = timedelta(hours=23)
 _NOTES = 200
 
 
@@ -41,7 +45,8 @@ def store_upload(
     source: str = Source.PAGE,
 ) -> UploadedBundle:
     """Keep the assets of an export or a tree (ZIP, tar, tar.gz), to compare with or to bring somewhere. `origin`: the
-    environment it was exported from, if known. `values`: what its templates are rendered with (YAML).
+    environment it was exported from, if known. `values`: what its templates are rendered with (YAML). What a command
+    gives is kept for a day, and does not count among the uploads of a person.
 
     Raises NotAllowed for who may see no assets at all, or none of `origin`; Invalid("too_large", "too_many_uploads",
     "bundle_invalid", "bundle_empty", "values_invalid", "template_failed"). Nothing is kept of a file that is refused,
@@ -50,9 +55,13 @@ def store_upload(
     policy.require_anywhere(actor, Permission.ASSET_VIEW)
     if origin is not None:
         policy.require(actor, Permission.ASSET_VIEW, origin)
+    by_command = source == Source.COMMAND
+    now = timezone.now()
+    mine = UploadedBundle.objects.filter(uploaded_by=actor, expires_at__gt=now)
+    # What a pipeline left takes nobody's place: it goes within the day.
     if (
-        UploadedBundle.objects.filter(uploaded_by=actor, expires_at__gt=timezone.now()).count()
-        >= MAX_PER_PERSON
+        not by_command
+        and mine.filter(expires_at__gt=F("uploaded_at") + KEEP_OF_COMMAND).count() >= MAX_PER_PERSON
     ):
         raise Invalid(
             f"You have {MAX_PER_PERSON} uploads already.",
@@ -93,7 +102,8 @@ def store_upload(
                 for note in reading.notes[:_NOTES]
             ],
             uploaded_by=actor,
-            expires_at=timezone.now() + timedelta(days=settings.UPLOAD_KEEP_DAYS),
+            uploaded_at=now,
+            expires_at=now + (KEEP_OF_COMMAND if by_command else timedelta(days=settings.UPLOAD_KEEP_DAYS)),
         )
         UploadedAsset.objects.bulk_create(
             (

@@ -18,6 +18,7 @@ from migrations_app.comparing.listing import compare
 from migrations_app.comparing.models import UploadedAsset, UploadedBundle
 from migrations_app.comparing.places import read_place
 from sstools.audit.models import AuditEvent
+from sstools.jobs.models import Source
 from tests.canonical.builders import URL, example_files
 from tests.factories import make_environment
 from tests.superset.helpers import METADATA, make_zip, symlink, zip_with
@@ -171,3 +172,15 @@ def test_an_upload_by_rest(author: Any, api: Any) -> None:
     )
     assert (bad.status_code, bad.json()["code"]) == (422, "bundle_invalid")
     assert client.delete(f"/api/v1/comparisons/files/{body['uuid']}/").status_code == 204
+
+
+def test_what_commands_read_takes_nobodys_place_and_goes_within_a_day(
+    author: Any, signed_in: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "MAX_PER_PERSON", 1)
+    for _ in range(3):
+        file = SimpleUploadedFile("sales.zip", export())
+        kept = uploads.store_upload(file, "sales.zip", actor=author, source=Source.COMMAND)
+        assert kept.expires_at - timezone.now() <= timedelta(days=1)
+    assert upload(signed_in(author), export()).status_code == 302
+    assert "You have 1 uploads already" in upload(signed_in(author), export()).content.decode()
