@@ -42,6 +42,8 @@ _NAMES = {
     "query": "label",
 }
 OVERRIDES = ".overrides"
+#: With how many files of its uuid a file is compared: a tree of thousands of them is no tree that somebody keeps.
+_MOST_TWINS = 20
 # The root folder of an export (get_export_filename, superset/*/api.py), and of the bundles that are made here.
 _EXPORT = re.compile(r"^(?:[a-z_]+_export_\d{8}T\d{6}|bundle)$")
 
@@ -221,7 +223,7 @@ def _sort_in(tree: Tree, parsed: Mapping[str, dict[str, Any]]) -> None:
             tree.problems.append(FileProblem(path, problem, tree.line_of(path, ("uuid",))))
             continue
         twins = seen.setdefault(uuid, [])
-        if any(twin.kind == kind and twin.data == data for twin in twins):
+        if any(twin.kind == kind and twin.data == data for twin in twins[:_MOST_TWINS]):
             continue  # one tree for each dashboard: the same dataset in each of them
         asset = RawAsset(kind, uuid, path, data, source_id_of(kind, path, data))
         twins.append(asset)

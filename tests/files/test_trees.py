@@ -13,6 +13,7 @@ import yaml
 
 from environments.canonical.dashboards import chart_uuids
 from environments.canonical.documents import Kind
+from environments.superset import trees
 from environments.superset.archives import archive_files, pack_files
 from environments.superset.errors import SupersetRefused
 from environments.superset.trees import read_tree
@@ -194,3 +195,13 @@ def test_a_chart_that_the_tree_lacks_stays_in_the_layout_for_the_target_to_have(
     del files["charts/Top_Timezones_67.yaml"]
     assert len(chart_uuids(board_of(documents(files)).body["position"])) == 9
     assert DASHBOARD in files
+
+
+def test_thousands_of_files_of_one_uuid_are_not_all_compared_with_each_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    uuid = "00000000-0000-4000-8000-00000000dead"
+    monkeypatch.setattr(trees, "_MOST_TWINS", 2)
+    files = {f"charts/{n}.yaml": f"uuid: {uuid}\nslice_name: c{n}\n".encode() for n in range(4)}
+    files |= {f"charts/again_{n}.yaml": files[f"charts/{n}.yaml"] for n in (0, 3)}
+    assert len(read_tree(files).doubled()[uuid]) == 5  # of 0 the copy is seen, of 3 no more
