@@ -358,8 +358,8 @@ class FanOutRunViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[FanOutRun]
         return self._answer(request)
 
 
-def _fan_outs(actions: dict[str, str]) -> Any:
-    return FanOutViewSet.as_view(actions)  # type: ignore[arg-type]
+def _fan_outs(actions: dict[str, str], **options: Any) -> Any:
+    return FanOutViewSet.as_view(actions, **options)  # type: ignore[arg-type]
 
 
 def _runs(actions: dict[str, str]) -> Any:
@@ -372,7 +372,7 @@ urlpatterns = [
     path("fan-outs/<uuid:uuid>/", _fan_outs(_one), name="fan-out"),
     path(
         "fan-outs/<uuid:uuid>/copies/",
-        _fan_outs({"get": "copies", "put": "set_copies"}),
+        _fan_outs({"get": "copies", "put": "set_copies"}, detail=True, pagination_class=None),
         name="fan-out-copies",
     ),
     path("fan-outs/<uuid:uuid>/plan/", _fan_outs({"post": "plan"}), name="fan-out-plan"),

@@ -371,5 +371,5 @@ def test_a_plan_costs_the_same_however_long_it_is(
     migration = make_migration(estate["dev"], estate["prod"])
     make_plan(migration, [("chart", f"Chart {number}", "create") for number in range(40)])
     client = api(viewer)
-    with django_assert_max_num_queries(7):  # the same, the migration, the plan and its items
+    with django_assert_max_num_queries(8):  # the same, the migration, the plan, its items and companions
         assert len(client.get(f"{URL}{migration.uuid}/plan/").json()["items"]) == 40
