@@ -20,6 +20,11 @@ from .errors import NotReady
 from .models import Baseline, Migration, PlanItem, Run
 
 
+def address_of(environment: Environment) -> str:
+    """What tells one Superset from another: it may be registered twice."""
+    return environment.url.rstrip("/").lower()
+
+
 @dataclass(frozen=True)
 class SourceReading:
     """What a source holds: documents by uuid in the source's own terms, ids where it is an environment,

@@ -39,6 +39,7 @@ from .models import Baseline, Migration, MigrationState, Plan, PlanItem
 from .models import Mapping as PairMapping
 from .places import (
     SourceReading,
+    address_of,
     keep_for_plan,
     reader_for_plan,
     source_of_base,
@@ -245,7 +246,7 @@ def _copy_input(
     of_the_template = closure({*copy.selection, *migration.selection}, source.documents)
     members = {uuid: source.documents[uuid] for uuid in of_the_template}
     stays = set((migration.copy_terms or {}).get("kept", ()))
-    if migration.source_id == migration.target_id:
+    if address_of(migration.source) == address_of(migration.target):
         stays |= {
             uuid
             for uuid, item in members.items()

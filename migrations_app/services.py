@@ -33,6 +33,7 @@ from .estate.services import request_comparison
 from .mappings import clean_databases, clean_substitutions, merged_names
 from .models import OPEN_STATES, Migration, MigrationState, Plan, PlanItem, Run, RunState
 from .models import Mapping as PairMapping
+from .places import address_of
 
 MAX_SELECTION = (
     20_000  # assets named one by one; a whole estate of that size is dashboards, and the rest comes along
@@ -532,7 +533,7 @@ def write_locks(environment: Environment) -> list[Any]:
     """What a job locks that writes to an environment. A Superset that was registered twice is still one, and takes one
     run at a time.
     """
-    return [environment, f"superset:{environment.url.rstrip('/').lower()}"]
+    return [environment, f"superset:{address_of(environment)}"]
 
 
 def _locked(migration: Migration, actor: Any, permission: Permission) -> Migration:

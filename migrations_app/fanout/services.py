@@ -11,6 +11,7 @@ from environments.models import Environment
 from migrations_app.engine.copies import WHERE
 from migrations_app.errors import NotReady
 from migrations_app.mappings import clean_substitutions
+from migrations_app.places import address_of
 from migrations_app.services import known_selection
 from sstools.audit import services as audit
 from sstools.errors import Invalid, NotFoundError
@@ -259,7 +260,9 @@ def _problems(fan_out: FanOut, rows: Sequence[Row]) -> list[list[str]]:
             name: str(row.parameters[name]) for name in ("title", "slug") if name in row.parameters
         }
         texts += [f"{name}: {text}" for name, text in pattern_problems(own)]
-    for index, text in table_problems(list(zip(rows, terms, strict=True)), fan_out.source.slug):
+    slugs = {fan_out.source.slug, *(row.target for row in rows)}
+    same = {place.slug: address_of(place) for place in Environment.objects.filter(slug__in=slugs)}
+    for index, text in table_problems(list(zip(rows, terms, strict=True)), fan_out.source.slug, same):
         if rows:
             problems[index].append(text)
     return problems

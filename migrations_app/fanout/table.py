@@ -203,19 +203,29 @@ def _wanted(terms: Copy) -> Iterator[tuple[str, set[str]]]:
             yield f"{group.capitalize()}, {'all' if name == ANY else name}", names_in(value) - {"key"}
 
 
-def table_problems(rows: Sequence[tuple[Row, Copy]], source: str) -> Iterator[tuple[int, str]]:
-    """(index, text) of what rows cannot be beside each other, or beside the source on its own environment (a slug)."""
+def table_problems(
+    rows: Sequence[tuple[Row, Copy]], source: str, same: Mapping[str, str] | None = None
+) -> Iterator[tuple[int, str]]:
+    """(index, text) of what rows cannot be beside each other, or beside the source on its own environment (a slug).
+
+    same: slug -> what it shares with the others of one Superset, which may be registered twice.
+    """
+
+    def place(slug: str) -> str:
+        return (same or {}).get(slug, slug)
+
     if len(rows) > MOST_COPIES:
         yield 0, f"{len(rows)} copies; at most {MOST_COPIES}."
     keys = _doubled([row.key for row, _ in rows])
     seen: dict[tuple[str, str, str], str] = {}
-    targets = [row.target for row, _ in rows]
+    source = place(source)
+    targets = [place(row.target) for row, _ in rows]
     for index, (row, terms) in enumerate(rows):
         if row.key in keys:
             yield index, f"The key “{row.key}” is there twice."
-        if row.keeps_uuids and row.target == source:
+        if row.keeps_uuids and targets[index] == source:
             yield index, "A copy beside its source cannot keep the source's uuids."
-        elif row.keeps_uuids and targets.count(row.target) > 1:
+        elif row.keeps_uuids and targets.count(targets[index]) > 1:
             yield (
                 index,
                 f"Only one copy of a target may keep the source's uuids, and {row.target} has several.",
@@ -224,9 +234,9 @@ def table_problems(rows: Sequence[tuple[Row, Copy]], source: str) -> Iterator[tu
         if terms.slug:
             named["slug"] = terms.filled(terms.slug, title="Title", slug="slug")
         for what, name in named.items():
-            if row.target == source and name == {"title": "Title", "slug": "slug"}[what]:
+            if targets[index] == source and name == {"title": "Title", "slug": "slug"}[what]:
                 yield index, f"Its {what} would be that of the source, on the same environment."
-            other = seen.setdefault((row.target, what, name), row.key)
+            other = seen.setdefault((targets[index], what, name), row.key)
             if other != row.key:
                 yield (
                     index,

@@ -242,6 +242,29 @@ def test_what_was_kept_or_adopted_beside_the_source_is_never_written(scene: Scen
     assert len(dev.assets["dataset"]) == 1
 
 
+def test_the_source_that_is_registered_twice_is_no_other_place(scene: Scene) -> None:
+    scene.pair.target.url = "http://DEV.test/"
+    scene.pair.target.save()
+    with pytest.raises(Invalid) as refused:
+        services.save_copies(
+            scene.fan_out, parse("key,target,uuids,label\nx,prod,source,x\n"), actor=scene.actor
+        )
+    assert "beside its source" in str(refused.value.errors)
+    scene.fan_out = services.create(
+        scene.pair.source,
+        name="Languages",
+        selection=[uuid_for("Sales")],
+        actor=scene.actor,
+        shares_datasets=True,
+        title="{title} [{key}]",
+    )
+    services.save_copies(scene.fan_out, parse("key,target\nde,prod\n"), actor=scene.actor)
+    migration = scene.plan().entries.get().migration
+    assert migration is not None
+    assert migration.plan is not None
+    assert migration.plan.items.get(uuid=uuid_for("orders")).action == "leave_out"
+
+
 def test_a_dataset_of_another_copy_that_was_kept_is_never_written(scene: Scene) -> None:
     both = "key,target,schema,label\nacme,prod,t_acme,Acme\nglobex,prod,t_acme,Globex\n"
     services.save_copies(scene.fan_out, parse(both), actor=scene.actor)

@@ -107,3 +107,13 @@ def test_a_table_that_is_written_is_read_as_it_was(rows: list[Row]) -> None:
     assert [(row.key, row.target, row.values, row.parameters, row.keeps_uuids) for row in again] == [
         (row.key, row.target, row.values, row.parameters, row.keeps_uuids) for row in rows
     ]
+
+
+def test_a_superset_that_is_registered_twice_is_one() -> None:
+    rows = [Row("acme", "prod", keeps_uuids=True), Row("globex", "twin", keeps_uuids=True)]
+    given = [(row, terms_of(TEMPLATE, row)) for row in rows]
+    same = {"dev": "http://a", "prod": "http://b", "twin": "http://b"}
+    texts = [text for _, text in table_problems(given, "dev", same)]
+    assert any("Only one copy of a target may keep" in text for text in texts)
+    texts = [text for _, text in table_problems(given[1:], "dev", {**same, "dev": "http://b"})]
+    assert any("beside its source cannot keep" in text for text in texts)
