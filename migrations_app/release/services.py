@@ -271,7 +271,7 @@ def save_route(route: Route | None, values: dict[str, Any], *, actor: Any, sourc
     if route is not None:
         policy.require(actor, Permission.ROUTE_EDIT, route.target)
     errors: dict[str, list[str]] = {}
-    prunes = row.prune
+    pruned_target = row.target_id if row.prune else None
     for name in ("description", "source", "target", "verify", "roll_back_when_red", "prune", "is_enabled"):
         if name in values:
             setattr(row, name, values[name])
@@ -288,7 +288,7 @@ def save_route(route: Route | None, values: dict[str, Any], *, actor: Any, sourc
         raise Invalid("Some values are not right.", errors=errors)
     policy.require(actor, Permission.ROUTE_EDIT, row.target)
     policy.require(actor, Permission.ENVIRONMENT_VIEW, row.source)
-    if row.prune and not prunes:
+    if row.prune and row.target_id != pruned_target:
         policy.require(actor, Permission.MIGRATION_PRUNE, row.target)
     if row.source_id == row.target_id:
         errors["target"] = ["Source and target are the same environment."]

@@ -21,7 +21,8 @@ from sstools.jobs.models import Job, State
 from sstools.jobs.runner import run_job
 from sstools.notices.models import Notice
 from sstools.roles.models import Group, Membership
-from tests.factories import uuid_for
+from sstools.roles.permissions import Permission
+from tests.factories import make_environment, uuid_for
 from tests.fakes.pair import FakePair
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -330,3 +331,24 @@ def test_a_route_that_is_switched_off_takes_nothing(pair: FakePair, planned: Any
     again = services.save_route(None, {**values, "name": "To prod!"}, actor=admin)
     assert {row.slug for row in Route.objects.all()} == {"to-prod", "to-prod-2"}
     services.delete_route(again, actor=admin)
+
+
+def test_a_route_that_prunes_is_moved_only_with_the_right_to_prune_there(
+    pair: FakePair, admin: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = make_environment("other", url="http://other.test")
+    values = {"name": "To prod", "source": pair.source, "target": pair.target, "prune": True}
+    route = services.save_route(None, values, actor=admin)
+    require = services.policy.require
+
+    def nowhere_else(user: Any, permission: Any, where: Any) -> None:
+        if permission == Permission.MIGRATION_PRUNE:
+            raise NotAllowed(f"not on {where.slug}")
+        require(user, permission, where)
+
+    monkeypatch.setattr(services.policy, "require", nowhere_else)
+    services.save_route(route, {"prune": True, "description": "as it was"}, actor=admin)
+    with pytest.raises(NotAllowed, match="not on other"):
+        services.save_route(Route.objects.get(), {"target": other}, actor=admin)
+    assert Route.objects.get().target == pair.target
+    services.save_route(Route.objects.get(), {"target": other, "prune": False}, actor=admin)
