@@ -4,7 +4,7 @@ web request.
 What is out of date is what a reading says has changed, and besides what the rows do not agree with any more, asked of
 the database (`stale`): plans and runs read environments as well, and a base moves without any asset. Where nothing is,
 a refresh costs some queries; else the rows of two environments, and the documents of what moved. After a mapping or
-pairing changed all of it is compared again.
+pairing changed, or the release or the address of one, all of it is compared again.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
+from environments.canonical.documents import fingerprint_of
 from environments.events import Changed
 from environments.models import Environment, GoneAsset
 from environments.words import clean
@@ -118,7 +119,8 @@ def _refresh(
     began = timezone.now()
     ways = orientations(one, other)
     mappings = {way: mapping_between(*way) for way in ways}
-    digest = digest_of(mappings.values())
+    places = sorted([place.slug, place.version, place.url] for place in (one, other))
+    digest = fingerprint_of([digest_of(mappings.values()), *places])
     stale: Stale | None = None
     if changed is not None and pair.compared_at is not None and digest == pair.mapping:
         stale = stale_between(pair, mappings, changed)

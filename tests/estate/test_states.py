@@ -214,6 +214,22 @@ def test_a_mapping_that_changed_is_a_difference_at_once_and_back_again(
     assert both(brought, "orders") == ("in_sync", "in_sync")
 
 
+def test_after_an_upgrade_or_with_another_address_all_is_compared_again(brought: FakePair) -> None:
+    def digest() -> str:
+        states.refresh(brought.target)
+        return str(Pair.objects.get().mapping)
+
+    before = digest()
+    assert digest() == before
+    brought.target.version = "6.2.0"
+    brought.target.save()
+    upgraded = digest()
+    assert upgraded != before
+    brought.target.url = "http://prod.test/superset"
+    brought.target.save()
+    assert digest() not in (before, upgraded)
+
+
 def test_where_both_ways_are_mapped_the_newer_run_tells_who_moved(
     brought: FakePair, product: Product
 ) -> None:
