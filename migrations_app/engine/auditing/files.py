@@ -43,8 +43,21 @@ _EXTRA = """
     schema_options per_user_caching
 """
 EXTRA = frozenset(_EXTRA.split())
-#: Fields with uuids that no version takes from a file (7.3).
-_NO_UUIDS = ("columns", "metrics")
+#: Of columns and metrics, on the newest version (7.3). No version takes their uuids from a file.
+_INSIDE: Mapping[str, frozenset[str]] = {
+    group: frozenset(names.split())
+    for group, names in {
+        "columns": """
+            column_name verbose_name is_dttm is_active type advanced_data_type groupby filterable expression description
+            python_date_format extra datetime_format
+        """,
+        "metrics": """
+            metric_name expression verbose_name metric_type description d3format currency extra warning_text
+        """,
+    }.items()
+}
+#: The first release whose import takes a metric's currency as a mapping, as 6.0 and later export it (7.9).
+_CURRENCY_MAP = (6, 0)
 #: The first release whose import reads an empty text here as nothing (I#27437, I#35037).
 _EMPTY_TEXT_OK = (6, 0)
 
@@ -177,11 +190,23 @@ def _unknown_inside(
     data = asset.data
     refused = "The whole import is refused: 422 “Unknown field”."
     if asset.kind == Kind.DATASET:
-        for group in _NO_UUIDS:
+        takes_maps = not given.version or given.version >= _CURRENCY_MAP
+        for group, known in _INSIDE.items():
             for index, entry in enumerate(as_list(data.get(group))):
-                for name in as_mapping(entry):
+                for name, value in as_mapping(entry).items():
                     meaning = unknown.get(f"{group}.{name}")
-                    if meaning is None and name != "uuid":
+                    if (
+                        (group, name) == ("metrics", "currency")
+                        and not takes_maps
+                        and isinstance(value, Mapping)
+                    ):
+                        text = f"The currency of a metric is a mapping, which {given.target_name} ({version}) takes "
+                        text += "only as a text."
+                        keys = (group, index, name)
+                        refused_map = "The whole import is refused: 422 “Not a valid string”."
+                        ours = "Writes it as that version takes it."
+                        yield finding(asset, "unknown_field", Severity.ERROR, keys, text, refused_map, ours)
+                    if meaning is None and name in known:
                         continue
                     text = f"“{name}” of {group} is not known to {given.target_name} ({version})."
                     ours = f"Leaves it out: {meaning}." if meaning else "Leaves it out."

@@ -132,18 +132,23 @@ def _dataset(
     tables: Mapping[tuple[str, str], list[Document]],
     given: AuditInput,
 ) -> Iterator[Finding]:
-    database = _lands_on(str(asset.data.get("database_uuid") or "").lower(), connections, given)
-    if database is None:
+    wanted = str(asset.data.get("database_uuid") or "").lower()
+    database = _lands_on(wanted, connections, given)
+    same = given.there(Kind.DATASET, asset.uuid)
+    if database is None and (same is None or wanted not in connections):
         return
     table, schema = str(asset.data.get("table_name") or ""), asset.data.get("schema") or None
-    others = [
+    catalog = asset.data.get("catalog") or None
+    # Only what the file leaves out matches anything (9.1); the table itself is there once for each schema.
+    here = [
         other
-        for other in tables.get((database.uuid, table), [])
-        if other.uuid != asset.uuid and (schema is None or other.body.get("schema") in (None, schema))
+        for other in (tables.get((database.uuid, table), []) if database is not None else [])
+        if other.uuid != asset.uuid and (schema is None or other.body.get("schema") == schema)
     ]
-    same = given.there(Kind.DATASET, asset.uuid)
+    others = [other for other in here if catalog is None or (other.body.get("catalog") or None) == catalog]
+    clashing = [other for other in here if schema is not None and other not in others]
     name = ".".join(part for part in (schema, table) if part)
-    if same is not None and str(same.body.get("database_uuid")) != database.uuid:
+    if same is not None and (database is None or str(same.body.get("database_uuid")) != database.uuid):
         yield finding(
             asset,
             "dataset_moved",
@@ -163,6 +168,18 @@ def _dataset(
             f"({others[0].uuid}).",
             "The import answers OK and leaves the dataset unmodified (R12).",
             "Blocks it as a conflict that says so, and reads back whatever it writes.",
+        )
+    elif clashing:
+        theirs = clashing[0].body.get("catalog") or "none"
+        yield finding(
+            asset,
+            "dataset_ambiguous",
+            Severity.ERROR,
+            ("catalog",),
+            f"{given.target_name} has another dataset on {name}, “{clashing[0].title}” ({clashing[0].uuid}), under "
+            f"another catalog: {theirs}, here it is {catalog}.",
+            "The whole import fails with an error 500: a table of a schema is there once, whatever its catalog.",
+            "Asks what to do: adopt it, keep it, bring this one beside it, or leave it out.",
         )
     elif others and schema is None and len(others) > 1:
         yield finding(
@@ -185,7 +202,9 @@ def _dataset(
             "on with it.",
             "Asks what to do: adopt it, keep it, bring this one beside it, or leave it out.",
         )
-    catalog, default = asset.data.get("catalog") or None, given.catalogs.get(database.uuid)
+    if database is None:
+        return
+    default = given.catalogs.get(database.uuid)
     if catalog is not None and default is not None and catalog != default:
         yield finding(
             asset,
