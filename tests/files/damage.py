@@ -67,7 +67,9 @@ def damaged() -> tuple[dict[str, bytes], set[tuple[str, str]]]:
     plant(
         "foreign_id",
         DASHBOARD,
-        lambda board: board["metadata"].update(global_chart_configuration={"scope": {"excluded": [4712]}}),
+        lambda board: board["metadata"].update(
+            chart_customization_config=[{"id": "C", "scope": {"excluded": [4712]}}]
+        ),
     )
     plant(
         "annotation_lost",

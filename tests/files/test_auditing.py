@@ -24,6 +24,7 @@ from tests.files.damage import (
     SECRET,
     changed,
     damaged,
+    some_node,
     tree_files,
     uuid_of,
 )
@@ -160,3 +161,62 @@ def test_the_secret_of_a_tree_is_in_no_document() -> None:
         "template_params.api_token",
     }
     assert "colour_of_the_week" not in reading.documents[uuid_of(files, CHART)].body
+
+
+def test_ids_of_charts_are_named_where_the_targets_version_gives_them_no_new_ones() -> None:
+    files = tree_files()
+    there = target_of(files)
+    shown = some_node(yaml.safe_load(files[DASHBOARD]))["chartId"]
+    scope = {"scope": {"excluded": [shown, 4712]}}
+    metadata = {
+        "native_filter_configuration": [{"id": "F", "targets": [], **scope}],
+        "chart_configuration": {str(shown): {"id": shown, "crossFilters": scope}},
+        "global_chart_configuration": scope,
+        "chart_customization_config": [
+            {"id": "C", "targets": [{"datasetUuid": "00000000-0000-4000-8000-00000000dead"}], **scope}
+        ],
+        "expanded_slices": {str(shown): True},
+    }
+    changed(files, DASHBOARD, lambda board: board["metadata"].update(metadata))
+
+    def places(version: str) -> list[tuple[str, str]]:
+        found = audited(files, *there, version=version)
+        return sorted((one.code, str(one.keys[1])) for one in found if one.code != "unknown_field")
+
+    newest = [("foreign_id", "chart_customization_config")] * 2
+    old = (
+        [("foreign_id", "chart_configuration")] * 3
+        + newest
+        + [("foreign_id", "global_chart_configuration")] * 2
+    )
+    assert (places("6.1.0"), places("4.1.4")) == (newest, old)
+    changed(files, DASHBOARD, lambda board: some_node(board).pop("uuid"))
+    assert ("metadata_crash", DASHBOARD) in named(audited(files, *there))
+
+
+def test_datasets_are_matched_as_the_import_matches_them() -> None:
+    files = tree_files()
+    there = target_of(files)
+    dataset = next(one for one in there if one.uuid == uuid_of(files, DATASET))
+    without = [one for one in there if one.uuid != dataset.uuid]
+    changed(files, DATASET, lambda data: data.update(schema="public", catalog="dev"))
+
+    def found(*target: Document, **body: Any) -> set[tuple[str, str]]:
+        twin = Document(Kind.DATASET, "00000000-0000-4000-8000-000000000002", {**dataset.body, **body})
+        return named(audited(files, *target, twin))
+
+    assert found(*without, schema=None, catalog=None) == set()
+    assert found(*without, schema="public", catalog="dev") == {("dataset_hijacked", DATASET)}
+    assert found(*without, schema="public", catalog="prod") == {("dataset_ambiguous", DATASET)}
+    elsewhere = dataset.replace(database_uuid="00000000-0000-4000-8000-000000000004")
+    assert named(audited(files, elsewhere)) == {("connection_new", DATABASE), ("dataset_moved", DATASET)}
+
+
+def test_a_key_of_a_column_or_metric_that_no_version_knows_is_named() -> None:
+    files = tree_files()
+    there = target_of(files)
+    changed(files, DATASET, lambda data: data["columns"][0].update(colour="red"))
+    changed(files, DATASET, lambda data: data["metrics"][0].update(currency={"symbol": "EUR"}))
+    assert [one.keys for one in audited(files, *there)] == [("columns", 0, "colour")]
+    old = {one.keys for one in audited(files, *there, version="5.0.0") if one.path == DATASET}
+    assert ("metrics", 0, "currency") in old

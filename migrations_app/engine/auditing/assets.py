@@ -18,6 +18,8 @@ from .model import AssetFile, AuditInput, Finding, Keys, Severity, finding
 
 #: Keys of metadata that list charts by id, whose unknown ones make the importer raise KeyError (superset-api.md 8.3).
 CRASHING = ("expanded_slices", "timed_refresh_immune_slices")
+#: The first release whose import puts new ids into cross-filters, and drops what it does not know (7.8).
+_CROSS_FILTERS_REMAPPED = (6, 0)
 _UUID = re.compile(r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 _NO_REMAP = "The id is stored as it is: there it is some unrelated asset, or none."
 _OUR_REMAP = (
@@ -105,7 +107,12 @@ def _layout(asset: AssetFile, given: AuditInput) -> Iterator[Finding]:
 
 def _metadata(asset: AssetFile, given: AuditInput) -> Iterator[Finding]:
     metadata = as_mapping(asset.data.get("metadata"))
-    known = {as_id(meta.get("chartId")) for _, meta in _nodes(asset)}
+    # The import's own table of ids: places with a uuid, whose chart is among these files (8.3).
+    known = {
+        as_id(meta.get("chartId"))
+        for _, meta in _nodes(asset)
+        if given.has(Kind.CHART, str(meta.get("uuid") or "").lower())
+    }
     for name in CRASHING:
         listed = metadata.get(name)
         for index, reference in enumerate(list(listed) if isinstance(listed, (list, dict)) else []):
@@ -116,9 +123,10 @@ def _metadata(asset: AssetFile, given: AuditInput) -> Iterator[Finding]:
                     "metadata_crash",
                     Severity.ERROR,
                     ("metadata", name, key),
-                    f"“{name}” names the chart {reference}, which the layout does not show.",
+                    f"“{name}” names the chart {reference}, which the layout does not show with a uuid of these files.",
                     "The whole import fails with an error 500 that says nothing (I#19222).",
-                    "Leaves the stale entry out, and notes it.",
+                    "Puts the target's own id in its place where the tree says which chart it is, else leaves "
+                    "the entry out, and notes it.",
                 )
     for name in ("native_filter_configuration", "chart_customization_config"):
         for index, entry in enumerate(as_list(metadata.get(name))):
@@ -126,22 +134,19 @@ def _metadata(asset: AssetFile, given: AuditInput) -> Iterator[Finding]:
             for number, target in enumerate(as_list(entry.get("targets"))):
                 keys: Keys = ("metadata", name, index, "targets", number)
                 yield from _filter_target(asset, entry, as_mapping(target), keys, given)
-            yield from _scopes(asset, as_mapping(entry), ("metadata", name, index), known)
+            if (
+                name == "chart_customization_config"
+            ):  # the other's are remapped, and stale ones dropped, everywhere
+                yield from _scopes(asset, entry, ("metadata", name, index))
+    if not given.version or given.version >= _CROSS_FILTERS_REMAPPED:
+        return
     for chart, entry in as_mapping(metadata.get("chart_configuration")).items():
-        if as_id(chart) not in known and not _UUID.match(chart):
-            yield _stale(asset, ("metadata", "chart_configuration", chart), chart)
-        yield from _scopes(
-            asset,
-            as_mapping(as_mapping(entry).get("crossFilters")),
-            ("metadata", "chart_configuration", chart, "crossFilters"),
-            known,
-        )
-    yield from _scopes(
-        asset,
-        as_mapping(metadata.get("global_chart_configuration")),
-        ("metadata", "global_chart_configuration"),
-        known,
-    )
+        keys = ("metadata", "chart_configuration", chart)
+        if not _UUID.match(str(chart)):
+            yield _not_remapped(asset, keys, chart)
+        yield from _scopes(asset, as_mapping(as_mapping(entry).get("crossFilters")), (*keys, "crossFilters"))
+    whole = as_mapping(metadata.get("global_chart_configuration"))
+    yield from _scopes(asset, whole, ("metadata", "global_chart_configuration"))
 
 
 def _filter_target(
@@ -150,8 +155,8 @@ def _filter_target(
     uuid, number = target.get("datasetUuid"), target.get("datasetId")
     name = entry.get("name") or entry.get("id") or "without a name"
     if isinstance(uuid, str):
-        if given.has(Kind.DATASET, uuid):
-            return
+        if keys[1] != "native_filter_configuration" or given.has(Kind.DATASET, uuid):
+            return  # the import looks at no other
         there = given.there(Kind.DATASET, uuid)
         yield finding(
             asset,
@@ -180,24 +185,24 @@ def _filter_target(
         )
 
 
-def _scopes(
-    asset: AssetFile, entry: Mapping[str, Any], keys: Keys, known: set[int | None]
-) -> Iterator[Finding]:
-    excluded = as_list(as_mapping(entry.get("scope")).get("excluded"))
-    for index, reference in enumerate(excluded):
-        if as_id(reference) not in known and not _UUID.match(str(reference)):
-            yield _stale(asset, (*keys, "scope", "excluded", index), reference)
+def _scopes(asset: AssetFile, entry: Mapping[str, Any], keys: Keys) -> Iterator[Finding]:
+    """Of a place that the target's import does not look into: ids of charts that are shown are as wrong as others."""
+    for index, reference in enumerate(as_list(as_mapping(entry.get("scope")).get("excluded"))):
+        if not _UUID.match(str(reference)):
+            yield _not_remapped(asset, (*keys, "scope", "excluded", index), reference)
 
 
-def _stale(asset: AssetFile, keys: Keys, reference: object) -> Finding:
+def _not_remapped(asset: AssetFile, keys: Keys, reference: object) -> Finding:
     return finding(
         asset,
         "foreign_id",
         Severity.WARNING,
         keys,
-        f"{'.'.join(map(str, keys))} names the chart {reference}, which the layout does not show.",
+        f"{'.'.join(map(str, keys))} names the chart {reference} by an id of the instance that these files are of; the "
+        "target's version gives it no new one.",
         _NO_REMAP,
-        "Leaves the stale entry out, and notes it.",
+        "Puts the target's own id in its place where the tree says which chart it is, else leaves the entry out, and "
+        "notes it.",
     )
 
 
