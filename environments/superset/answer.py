@@ -74,5 +74,11 @@ class RequestRecord:
     @property
     def is_mutating(self) -> bool:
         """Whether it could have changed an asset: not reads, sign-in, tokens or chart queries."""
-        harmless = ("/api/v1/security/", "/api/v1/chart/data", "/login/")
+        sign_in = (
+            "/api/v1/security/login",
+            "/api/v1/security/refresh",
+            "/api/v1/security/csrf_token",
+            "/login/",
+        )
+        harmless = (*sign_in, "/api/v1/chart/data")
         return self.method not in ("GET", "HEAD") and not self.path.startswith(harmless)

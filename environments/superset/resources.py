@@ -66,8 +66,11 @@ class Resources(Questions):
 
     def results(self, path: str) -> list[dict[str, Any]]:
         """The `result` of an address below /api/v1/ that answers a list of its own."""
-        result = self._mapping(self._request("GET", f"/api/v1/{path}")).get("result")
-        return [item for item in result if isinstance(item, dict)] if isinstance(result, list) else []
+        answer = self._request("GET", f"/api/v1/{path}")
+        result = self._mapping(answer).get("result")
+        if not isinstance(result, list) or not all(isinstance(item, dict) for item in result):
+            raise self._not_superset(answer)  # what is taken for none would be written as all that there is
+        return result
 
     def _page(self, kind: str, query: Mapping[str, Any]) -> Page:
         answer = self._request("GET", f"/api/v1/{kind}/", q={**query, "keys": ["none"]})

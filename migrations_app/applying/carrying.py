@@ -17,7 +17,7 @@ from migrations_app.engine.plan import Action
 from migrations_app.errors import RunFailed
 from migrations_app.models import RunState, StepState
 
-from .attempt import Attempt, Carried
+from .attempt import Attempt, Carried, may_have_written
 from .patience import patiently, read_target
 from .proving import look
 from .settling import send
@@ -25,6 +25,8 @@ from .settling import send
 #: Superset refuses to delete what these stand on.
 _FIRST = (CompanionKind.REPORT, CompanionKind.RLS)
 _ORDER = list(CompanionKind)
+#: What somebody added to these since would be taken away without a word.
+_PROTECTING = (CompanionKind.RLS, CompanionKind.ROLES)
 
 
 def remove_before_assets(attempt: Attempt) -> None:
@@ -79,13 +81,30 @@ def _learn_ids(attempt: Attempt, pending: Iterable[Carried]) -> None:
 
 
 def _must_be_ours(attempt: Attempt, pending: Iterable[Carried]) -> None:
-    """What an attempt before wrote whole, and is otherwise by now, somebody edited since. Raises RunFailed."""
+    """What an attempt before wrote whole, and is otherwise by now, somebody edited since; and so is what keeps rows and
+    dashboards from view, where it is not as it was before this run. Raises RunFailed.
+    """
     steps = attempt.row.steps.filter(name="write", state=StepState.DONE)
     done = {uuid for step in steps if step.intent.get("what") == "companion" for uuid in step.intent["uuids"]}
-    if edited := [one for one in pending if one.uuid in done]:
+    tried = {
+        uuid
+        for step in attempt.row.steps.filter(name__in=("write", "remove"))
+        if may_have_written(step) and step.intent.get("what") in ("companion", "remove_companion")
+        for uuid in step.intent["uuids"]
+    }
+    was = attempt.untouched.companions if attempt.untouched is not None else {}
+    now = attempt.after.companions if attempt.after is not None else {}
+    # An asset that was removed leaves its rules by itself, so these may be others than they were.
+    guarded = () if any(item.action == Action.REMOVE for item in attempt.items) else _PROTECTING
+    if edited := [
+        one
+        for one in pending
+        if one.uuid in done
+        or (one.kind in guarded and one.uuid not in tried and not same(was.get(one.uuid), now.get(one.uuid)))
+    ]:
         names = ", ".join(one.row.words for one in edited[:3])
         raise RunFailed(
-            f"Somebody edited {names} on {attempt.migration.target.name} after this run had written it.",
+            f"Somebody edited {names} on {attempt.migration.target.name} while this run went on.",
             code="edited_meanwhile",
             detail={"companions": [one.uuid for one in edited[:50]]},
         )
@@ -101,7 +120,9 @@ def _write(attempt: Attempt, one: Carried, wanted: Companion, lookup: Lookup, no
     with attempt.step("write", f"Write {one.row.words}", intent) as step:
 
         def request() -> None:
-            # Sent a second time it goes on from what the target showed since: one that was made is not made again.
+            # Sent a second time it goes on from what the target shows since: one that was made is not made again.
+            if step.intent.get("requests"):
+                read_target(attempt)
             existing = attempt.companion_ids.get(one.uuid)
             attempt.companion_ids[one.uuid] = write_companion(attempt.target, wanted, existing, lookup)
 

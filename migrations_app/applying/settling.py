@@ -69,7 +69,9 @@ def send(attempt: Attempt, row: RunStep, request: Callable[[], object]) -> None:
             return
         except SupersetError as error:
             over = _is_over(error)
-            if over and _proves_nothing(error) and row.intent.get("requests", 0) <= 1:
+            # One that went before it may have been taken: a companion is of several requests, or read after it.
+            most = 0 if _is_beside(row) else 1
+            if over and _proves_nothing(error) and row.intent.get("requests", 0) <= most:
                 keep_outcome(attempt, row, "refused")
                 raise
             attempt.ctx.log(
@@ -90,6 +92,10 @@ def send(attempt: Attempt, row: RunStep, request: Callable[[], object]) -> None:
                 "The target shows that it was not carried out, and none of it is under way: sent again.",
             )
             _forget_outcome(attempt, row)
+
+
+def _is_beside(row: RunStep) -> bool:
+    return row.intent.get("what") in ("companion", "remove_companion")
 
 
 def _is_over(error: SupersetError) -> bool:
