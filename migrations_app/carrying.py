@@ -14,12 +14,14 @@ from environments.store import companions_of, get_companions, put_documents
 from environments.superset.client import SupersetClient
 from environments.superset.companions import CompanionId, read_companions
 from environments.superset.companions.people import list_people, list_roles
+from environments.superset.errors import SupersetUnreachable
 from environments.words import clean, cleaned
 from sstools.errors import Invalid
 
-from .engine.carrying import OFF, OPTIONS, Carrying, checked
+from .engine.carrying import OFF, OPTIONS, WARN, Carrying, checked
 from .engine.companions import (
     TAKEN,
+    TOUCHED_BY_IMPORT,
     CompanionInput,
     CompanionItem,
     People,
@@ -91,9 +93,11 @@ def read_side(
     assets: Collection[str],
     *,
     whole: bool,
+    lenient: Collection[CompanionKind] = (),
 ) -> Read:
     """The companions of these kinds: facets of `assets`; of objects those that name one of them, or with `whole` all,
-    as a target is looked through by name. Raises SupersetError.
+    as a target is looked through by name. `lenient`: kinds whose list may fail in Superset, and are unreadable then.
+    Raises SupersetError.
     """
     facets = {kind for kind in kinds if kind in FACETS}
     objects = set(kinds) - facets
@@ -101,10 +105,19 @@ def read_side(
     companions: dict[str, Companion] = {}
     unreadable: dict[CompanionKind, str] = {}
     found_ids: dict[str, CompanionId] = {}
-    for wanted, limit in ((facets | (objects - everything), frozenset(assets)), (everything, None)):
+    groups: list[tuple[set[CompanionKind], frozenset[str] | None]] = []
+    for group, limit in ((facets | (objects - everything), frozenset(assets)), (everything, None)):
+        groups += [(group - set(lenient), limit), *(({kind}, limit) for kind in group & set(lenient))]
+    for wanted, limit in groups:
         if not wanted:
             continue
-        found = read_companions(client, wanted, ids, assets=limit)
+        try:
+            found = read_companions(client, wanted, ids, assets=limit)
+        except SupersetUnreachable as exc:
+            if exc.code != "server_error" or not wanted <= set(lenient):
+                raise
+            unreadable |= dict.fromkeys(wanted, exc.message)
+            continue
         companions |= found.documents
         unreadable |= found.unreadable
         found_ids |= found.ids
@@ -134,10 +147,12 @@ def carry_along(
     under = _connections(plan, kinds)
     here = frozenset({item.uuid for item in taken} | set(under))
     there = frozenset({item.target_uuid for item in taken} | {under[uuid] for uuid in under})
+    # Nothing is written of what is only warned of: that a Superset cannot list it is one more thing to warn of.
+    lenient = {CompanionKind.RLS} if carrying["rls"] == WARN else set()
     if (kinds, here, there) not in known:
         calls: list[Callable[[], Read]] = [
-            lambda: read_side(clients[0], kinds, ids[0], there, whole=True),
-            lambda: read_side(clients[1], kinds, ids[1], here, whole=False),
+            lambda: read_side(clients[0], kinds, ids[0], there, whole=True, lenient=lenient),
+            lambda: read_side(clients[1], kinds, ids[1], here, whole=False, lenient=lenient),
         ]
         known[kinds, here, there] = side_by_side(calls)
     target, source = known[kinds, here, there]
@@ -193,6 +208,13 @@ def _restored(run: Run, plan: Plan, client: SupersetClient, ids: IdTable) -> Pla
 def touched_by(run: Run) -> list[Touched]:
     """The companions that a run wrote or may have written, in its target's terms."""
     rows = [row for row in run.plan.companions.all() if Action(row.action) in (*TAKEN, Action.REMOVE)]
+    written = set(run.plan.items.filter(action__in=("create", "update")).values_list("uuid", flat=True))
+    rows = [
+        row
+        for row in rows
+        if Action(row.action) != Action.UNCHANGED
+        or (row.asset_uuid in written and CompanionKind(row.kind) in TOUCHED_BY_IMPORT)
+    ]
     wanted = get_companions({row.wanted_id for row in rows if row.wanted_id})
     targets = dict(run.plan.items.values_list("uuid", "target_uuid"))
     return [

@@ -6,6 +6,7 @@ from typing import Any
 
 from environments.canonical.companions import FACETS, CompanionKind
 from environments.store import EnvironmentReading
+from environments.superset.errors import SupersetUnreachable
 from migrations_app.carrying import Read, read_side
 from migrations_app.engine.companions import difference, same
 from migrations_app.engine.plan import Action
@@ -16,8 +17,8 @@ from .attempt import Attempt
 
 
 def add_companions(attempt: Attempt, reading: EnvironmentReading) -> None:
-    """Put what the target holds of the plan's companions into a reading of it. Raises SupersetError; RunFailed where it
-    does not tell any more what it told when the plan was made.
+    """Put what the target holds of the plan's companions into a reading of it. Raises SupersetError, also where it does
+    not tell any more what it told when the plan was made.
     """
     kinds = {one.kind for one in attempt.companions}
     assets = {item.uuid for item in attempt.items} | {
@@ -37,7 +38,8 @@ def add_companions(attempt: Attempt, reading: EnvironmentReading) -> None:
     read = read_side(attempt.target, kinds, reading.ids, assets, whole=True)
     needed = {one.kind for one in attempt.companions}
     if lost := [why for kind, why in read.side.unreadable.items() if kind in needed]:
-        raise RunFailed(
+        # Perhaps a page of maintenance: waited for once something is half done, and an end of the run before.
+        raise SupersetUnreachable(
             f"{attempt.migration.target.name} does not tell any more what the plan stands on: {lost[0]}",
             code="companions_unreadable",
         )

@@ -22,7 +22,7 @@ PAUSES = (1, 2, 5, 10, 20, 30)
 
 
 def read_target(attempt: Attempt) -> EnvironmentReading:
-    """Everything the plan touches, with the companions that it carries. Raises SupersetError, RunFailed."""
+    """Everything the plan touches, with the companions that it carries. Raises SupersetError."""
     reading = fresh_reading(attempt.target, attempt.migration.target, attempt.target_ids(), attempt.mends)
     add_companions(attempt, reading)
     return reading

@@ -68,10 +68,11 @@ def look(attempt: Attempt, reading: EnvironmentReading, *, companions: bool = Tr
             created.append(item.uuid)
     before = attempt.untouched.companions if attempt.untouched is not None else {}
     for one in attempt.companions if companions else ():
+        if not (one.action.writes or one.is_touched):
+            continue  # nothing of this run's: what becomes of it is somebody else's work
         there, was = reading.companions.get(one.uuid), before.get(one.uuid)
         if not same(one.wanted, there):
-            if one.action.writes or one.is_touched:
-                unwritten.append(one.uuid)
+            unwritten.append(one.uuid)
             if not same(was, there):
                 between.append(one.uuid)
         elif one.action.writes:

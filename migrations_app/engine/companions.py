@@ -4,6 +4,7 @@ why. Pure, as the plan itself.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -392,9 +393,9 @@ class _Builder:
         about = (
             f"“{item.title}”" if item.kind in FACETS else f"{WORDS[item.kind].capitalize()} “{item.title}”"
         )
-        self._problem(
-            Severity.ERROR, f"{item.kind.value}_blocked", item.asset_uuid, f"{about}: {reason}", remedy
-        )
+        # A reason to go on all the same is given for this one, and not for the next rule that is blocked.
+        whose = item.asset_uuid or item.target_uuid
+        self._problem(Severity.ERROR, f"{item.kind.value}_blocked", whose, f"{about}: {reason}", remedy)
         return replace(item, action=Action.BLOCKED, reason=reason)
 
     def _missing_roles(self, companion: Companion) -> list[str]:
@@ -452,8 +453,19 @@ class _Builder:
         if missing:  # a base rule holds for everybody but its roles: without one it keeps more from view
             self._lose("", "role_unknown", f"Rule “{item.title}”: the target has no role {_some(missing)}.")
         tables = {table for table in wanted.body["tables"] if table in self.given.exists}
-        if item.present is not None:  # what it protects there besides stays protected
-            tables |= set(item.present.body["tables"])
+        if (there := item.present) is not None:  # what it protects there besides stays protected
+            others = set(there.body["tables"]) - tables
+            tables |= others
+            deciding = ("clause", "filter_type", "group_key", "roles")
+            if others and any(there.body.get(name) != wanted.body.get(name) for name in deciding):
+                many = f"{len(others)} other {'dataset' if len(others) == 1 else 'datasets'}"
+                self._problem(
+                    Severity.ERROR,
+                    "rls_shared",
+                    item.target_uuid,
+                    f"The rule “{item.title}” also protects {many} of the target, and would change for them.",
+                    "Rename one of the two rules, or override.",
+                )
         return wanted.replace(tables=sorted(tables))
 
     def _warn_of_rules(self, rules: Iterable[Companion]) -> None:
@@ -498,18 +510,27 @@ class _Builder:
             changes["recipients"] = [{"type": "Email", "target": ", ".join(addresses), "cc": "", "bcc": ""}]
         elif self.carrying[RECIPIENTS] == NOBODY:
             changes["recipients"] = []
-        elif secret := set(withheld(wanted)) - set(withheld(there) if there is not None else ()):
+        elif secret := Counter(withheld(wanted)) - Counter(withheld(there) if there is not None else ()):
             self._lose(
                 "",
                 "recipient_withheld",
                 f"“{item.title}”: the address of {_some(sorted(secret))} is a secret.",
             )
-            changes["recipients"] = [
-                one
-                for one in wanted.body["recipients"]
-                if not (one.get("withheld") and one.get("target") in secret)
-            ]
-        return wanted.replace(**changes) if changes else wanted
+            kept: list[Any] = []
+            for one in wanted.body["recipients"]:
+                if one.get("withheld") and secret[one.get("target")]:
+                    secret[one["target"]] -= 1
+                else:
+                    kept.append(one)
+            changes["recipients"] = kept
+        settled = wanted.replace(**changes) if changes else wanted
+        if there is not None and (lost := Counter(withheld(there)) - Counter(withheld(settled))):
+            return self._left_out(
+                item,
+                f"the target’s posts to {_some(sorted(lost))}, a secret that no roll back could put back; take it off "
+                "there first.",
+            )
+        return settled
 
     def _annotations(
         self, item: CompanionItem, source: Companion, wanted: Companion
@@ -648,9 +669,21 @@ def with_restored(plan: Plan, touched: Iterable[Touched], before: Mapping[str, C
             continue
         if was is None and present is None:
             continue
-        if not same(present, one.left) and not same(present, was):
-            text = f"The {WORDS[one.kind]} “{one.title}” was changed after the run: rolling back undoes that as well."
+        was_before = was
+        if one.kind == CompanionKind.RLS and one.left is not None and present is not None:
+            since = set(present.body["tables"]) - set(one.left.body["tables"])
+            since -= set(was.body["tables"]) if was is not None else set()
+            if since:  # put under the rule since the run: they stay protected
+                held = was.body["tables"] if was is not None else ()
+                was = (was or present).replace(tables=sorted(since.union(held)))
+        if not same(present, one.left) and not same(present, was_before):
+            stays = one.kind == CompanionKind.ROLES
+            what = "it stays as it is now" if stays else "rolling back undoes that as well"
+            what += "; datasets put under it since stay under it" if was is not was_before else ""
+            text = f"The {WORDS[one.kind]} “{one.title}” was changed after the run: {what}."
             problems.append(Problem(Severity.WARNING, "companion_edited", "", text, ""))
+            if stays:  # without roles everybody may open a dashboard that somebody closed since
+                continue
         items.append(
             decided(
                 CompanionItem(

@@ -159,6 +159,32 @@ def test_a_rule_never_stops_protecting_what_it_protects_on_the_target(plan: Plan
     assert item.action == Action.UPDATE
     assert item.wanted is not None
     assert item.wanted.body["tables"] == sorted([E1, "elsewhere"])  # the second one is not on the target
+    shared = carried(plan, side(rule("Sales")), side(there)).problems
+    assert [(one.severity, one.code, one.uuid) for one in shared] == [("error", "rls_shared", there.uuid)]
+    alike = rule("Sales", tables=("elsewhere",), description="of prod")
+    assert carried(plan, side(rule("Sales")), side(alike)).problems == ()
+
+
+def test_a_reason_for_one_blocked_rule_is_none_for_the_next(plan: Plan) -> None:
+    found = carried(plan, side(rule("Analysts"), rule("Analysts", name="Another")))
+    assert len({(problem.code, problem.uuid) for problem in found.problems}) == 2
+
+
+def test_a_webhook_of_the_target_is_never_written_over(plan: Plan) -> None:
+    hook = {"type": "Webhook", "target": "https://hooks.example/…", "cc": "", "bcc": "", "withheld": True}
+    mail = {"type": "Email", "target": "boss@prod.example", "cc": "", "bcc": ""}
+
+    def action(source: list[Any], there: list[Any], **chosen: str) -> Action:
+        given = side(report(recipients=source)), side(report(recipients=there, sql="select 1"))
+        return only(carried(plan, *given, chosen={**EVERYTHING, **chosen})).action
+
+    assert action([mail], [hook]) == Action.LEAVE_OUT
+    assert action([hook], [hook], recipients="none") == Action.LEAVE_OUT
+    assert action([hook], [hook, hook]) == Action.LEAVE_OUT
+    assert (
+        action([hook, hook, mail], [hook]) == Action.UPDATE
+    )  # the second one stays behind: nobody has read it
+    assert action([hook], [mail]) == Action.UPDATE
 
 
 def test_by_default_a_rule_that_is_missing_is_a_warning_and_one_of_its_kind_is_none(plan: Plan) -> None:
@@ -253,6 +279,26 @@ def test_a_roll_back_removes_what_came_restores_what_changed_and_says_what_was_e
     since = with_restored(back, touched, {was.uuid: was}, side(edited, made))
     assert [problem.code for problem in since.problems] == ["companion_edited"]
     assert with_restored(back, touched, {was.uuid: was}, side(was)).companions[0].action == Action.UNCHANGED
+
+
+def test_a_roll_back_opens_nothing_that_somebody_protected_since() -> None:
+    back = Plan(items=(), problems=(), losses=(), affected=(), unmapped_databases=())
+    left, now = rule("Sales"), rule("Sales", tables=(E1, uid("e", 7)))
+    touched = [Touched(CompanionKind.RLS, left.uuid, "Own region", "", left)]
+    wanted = only(with_restored(back, touched, {}, side(now))).wanted  # the run made it
+    assert wanted == rule("Sales", tables=(uid("e", 7),))
+    was = rule("Gamma", tables=(uid("e", 8),))
+    wanted = only(with_restored(back, touched, {was.uuid: was}, side(now))).wanted
+    assert wanted == rule("Gamma", tables=(uid("e", 7), uid("e", 8)))
+    assert only(with_restored(back, touched, {}, side(left))).action == Action.REMOVE
+    roles, closed = (
+        Companion.facet(CompanionKind.ROLES, Kind.DASHBOARD, D1, roles=names)
+        for names in (["Sales"], ["Boss"])
+    )
+    touched = [Touched(CompanionKind.ROLES, roles.uuid, "Sales", D1, roles)]
+    found = with_restored(back, touched, {}, side(closed))
+    assert (found.companions, [problem.code for problem in found.problems]) == ((), ["companion_edited"])
+    assert only(with_restored(back, touched, {}, side(roles))).action == Action.REMOVE
 
 
 def test_a_facet_of_an_asset_that_is_removed_is_left_to_it() -> None:
