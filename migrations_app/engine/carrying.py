@@ -69,7 +69,7 @@ OPTIONS: tuple[Option, ...] = (
         _OFF_ON,
         (CompanionKind.ACCESS,),
         "Permissions of roles on new datasets.",
-        "Grants of roles on the datasets that are written, and on the connections under them.",
+        "Grants of roles on the datasets that are written; connections keep the grants they have.",
     ),
     Option(
         "tags",

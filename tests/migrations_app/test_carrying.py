@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from django.utils import timezone
 from environments.canonical.companions import CompanionKind
 from environments.models import SnapshotCompanion
 from migrations_app import services
+from migrations_app.applying import beside as applying_beside
 from migrations_app.errors import NotReady
 from migrations_app.models import Migration, PlanCompanion, Run, RunState
 from tests.factories import uuid_for
@@ -189,6 +191,15 @@ def test_by_default_a_missing_rule_is_a_warning_and_nothing_of_people_is_asked(f
     assert furnished.product.apply(migration).state == RunState.APPLIED
 
 
+def test_a_superset_that_cannot_list_its_rules_is_one_more_thing_to_warn_of(furnished: Scene) -> None:
+    furnished.pair.prod.misbehave("GET", "/api/v1/rowlevelsecurity/", "html_500", times=None)
+    migration = furnished.product.migrate(furnished.pair.source, furnished.pair.target, [uuid_for("Sales")])
+    assert migration.plan is not None
+    assert ("rls_unreadable", "warning") in {
+        (one["code"], one["severity"]) for one in migration.plan.problems
+    }
+
+
 def test_a_person_who_may_not_be_mapped_or_a_role_that_is_missing_is_told(furnished: Scene) -> None:
     furnished.pair.prod.role_ids.pop("Nord")
     migration = migration_of(furnished)
@@ -196,6 +207,25 @@ def test_a_person_who_may_not_be_mapped_or_a_role_that_is_missing_is_told(furnis
     assert {"roles_blocked", "rls_blocked"} <= {problem["code"] for problem in migration.plan.errors}
     with pytest.raises(NotReady, match="checks failed"):
         furnished.product.apply(migration)
+
+
+@pytest.mark.parametrize(("at", "state"), [(1, RunState.STOPPED), (3, RunState.APPLIED)])
+def test_a_kind_that_turns_unreadable_ends_a_run_that_wrote_nothing_and_is_waited_for_by_others(
+    furnished: Scene, monkeypatch: pytest.MonkeyPatch, at: int, state: str
+) -> None:
+    """The readings of a run: of the target, of the source, and of the target after its assets are written."""
+    read, calls = applying_beside.read_side, list[int]()
+
+    def closed(*given: Any, **more: Any) -> Any:
+        found = read(*given, **more)
+        calls.append(1)
+        why = {CompanionKind.RLS: "closed"} if len(calls) == at else found.side.unreadable
+        return replace(found, side=replace(found.side, unreadable=why))
+
+    migration = migration_of(furnished)
+    monkeypatch.setattr(applying_beside, "read_side", closed)
+    run = furnished.product.apply(migration, state="failed" if state == RunState.STOPPED else "succeeded")
+    assert (run.state, len(calls) > at) == (state, state == RunState.APPLIED), run.error
 
 
 FAULTS = ("dies_after", "reset_after", "reset", "500", "500_after")
@@ -233,6 +263,30 @@ def test_whatever_goes_wrong_while_they_are_written_the_run_ends_as_the_target_s
         assert not PlanCompanion.objects.filter(plan=run.plan, target_uuid__in=run.unwritten).exists() or (
             run.state == RunState.ROLLED_BACK
         ), where
+
+
+@pytest.mark.parametrize("fault", ["dies_after", "reset_after", "500_after"])
+def test_access_by_role_is_a_write_like_any_other(furnished: Scene, fault: str) -> None:
+    dev, prod = furnished.pair.dev, furnished.pair.prod
+    dev.grants = {"North": {f"[fake].[orders](id:{dev.id_of('dataset', uuid_for('orders'))})"}}
+    begin = copy.deepcopy((prod.objects, prod.grants, prod.assets))
+    furnished.prepare = lambda scene: migration_of(scene, access="on")
+    furnished.apply(furnished.plan())
+    run = Run.objects.get()
+    assert run.state == RunState.APPLIED, run.error
+    assert len(prod.grants["Nord"]) == 1
+    step = next(step for step in run.steps.all() if "security/roles" in step.intent.get("request", ""))
+    assert (step.intent["sent_at"] is not None, step.intent["requests"]) == (True, 1)
+    point = next(
+        n for n, path in enumerate(furnished.gate.seen) if path.startswith("POST /api/v1/security/roles")
+    )
+    prod.objects, prod.grants, prod.assets = copy.deepcopy(begin)
+    migration = furnished.plan()
+    prod.objects, prod.grants, prod.assets = copy.deepcopy(begin)
+    job = furnished.apply(migration, point, fault)
+    run = Run.objects.get(migration=migration)
+    assert run.state == RunState.APPLIED, told(job)
+    assert prod.grants["Nord"] == {f"[fake].[orders](id:{prod.id_of('dataset', uuid_for('orders'))})"}
 
 
 def test_pages_and_the_api_choose_show_and_prove_what_comes_along(furnished: Scene, client: Client) -> None:
