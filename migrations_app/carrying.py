@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from environments.canonical.companions import FACETS, Companion, CompanionKind, Person, person_key
@@ -13,6 +13,7 @@ from environments.models import Environment
 from environments.store import companions_of, get_companions, put_documents
 from environments.superset.client import SupersetClient
 from environments.superset.companions import CompanionId, read_companions
+from environments.superset.companions.access import roles_for_everything
 from environments.superset.companions.people import list_people, list_roles
 from environments.superset.errors import SupersetUnreachable
 from environments.words import clean, cleaned
@@ -166,7 +167,7 @@ def carry_along(
             carrying=carrying,
             source=source.side,
             target=target.side,
-            people=_people(migration, clients[0], source.side, carrying),
+            people=_people(migration, clients[0], source.side, target.side, carrying),
             exists=exists,
         )
     )
@@ -179,13 +180,22 @@ def _connections(plan: Plan, kinds: Collection[CompanionKind]) -> dict[str, str]
     return {uuid: target.uuid for uuid, target in plan.mapping.databases.items()}
 
 
-def _people(migration: Migration, client: SupersetClient, source: Side, carrying: Carrying) -> People:
+def _people(
+    migration: Migration, client: SupersetClient, source: Side, target: Side, carrying: Carrying
+) -> People:
     assert migration.source is not None
     pair = PairMapping.objects.between(migration.source, migration.target)
     carried = {one.kind for one in source.companions.values() if carrying.carries(one.kind)}
     users = tuple(user.person for user in list_people(client).users) if carried & _OF_PEOPLE else ()
-    roles = frozenset(list_roles(client)) if carried & _OF_ROLES else None
-    return People(users, roles, pair.people, pair.roles)
+    numbers = list_roles(client) if carried & _OF_ROLES else {}
+    roles = frozenset(numbers) if carried & _OF_ROLES else None
+    people = People(users, roles, pair.people, pair.roles)
+    access = [one for one in source.companions.values() if one.kind == CompanionKind.ACCESS]
+    if CompanionKind.ACCESS not in carried or CompanionKind.ACCESS in target.unreadable:
+        return people
+    named = {people.role(name) for one in access for name in one.roles}
+    wanted = {name: number for name, number in numbers.items() if name in named}
+    return replace(people, everything=roles_for_everything(client, wanted))
 
 
 # --- Rolling back ---------------------------------------------------------------------------------------------------

@@ -330,4 +330,9 @@ def comparable(companion: Companion) -> Mapping[str, Any]:
             body[field] = sorted(person_key(person) for person in body[field])
     if companion.kind == CompanionKind.REPORT:
         body.pop("active", None)
+    if companion.kind == CompanionKind.THEME_USE and body["theme"].get("is_system"):
+        body["theme"] = {
+            "name": body["theme"]["name"],
+            "is_system": True,
+        }  # each Superset has its own uuid for it
     return body

@@ -85,12 +85,14 @@ class Side:
 class People:
     """Who is who on the target. `users`, `roles`: what is there, None where it could not be told. `user_names` and
     `role_names`: what somebody decided, by e-mail address, user name or role of the source; "" for nobody.
+    `everything`: roles that may use all data there.
     """
 
     users: tuple[Person, ...] | None = ()
     roles: frozenset[str] | None = frozenset()
     user_names: Mapping[str, str] = field(default_factory=dict)
     role_names: Mapping[str, str] = field(default_factory=dict)
+    everything: frozenset[str] = frozenset()
 
     def person(self, person: Person) -> Person | None:
         """By decision, else by e-mail address, else by user name; None if the target has nobody like that."""
@@ -439,7 +441,10 @@ class _Builder:
             self._lose(
                 item.asset_uuid, "role_unknown", f"“{item.title}”: the target has no role {_some(missing)}."
             )
-        return wanted
+        needed = [role for role in wanted.body["roles"] if role not in self.given.people.everything]
+        if not needed:
+            return self._left_out(item, "its roles may use everything on the target already.")
+        return wanted.replace(roles=needed)
 
     def _rule(self, item: CompanionItem, source: Companion, wanted: Companion) -> CompanionItem | Companion:
         missing = self._missing_roles(source)
@@ -523,6 +528,8 @@ class _Builder:
                 else:
                     kept.append(one)
             changes["recipients"] = kept
+        if there is not None and not wanted.body["owners"]:  # nobody of them is known: its own stay
+            changes["owners"] = there.body["owners"]
         settled = wanted.replace(**changes) if changes else wanted
         if there is not None and (lost := Counter(withheld(there)) - Counter(withheld(settled))):
             return self._left_out(

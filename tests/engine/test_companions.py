@@ -165,6 +165,25 @@ def test_a_rule_never_stops_protecting_what_it_protects_on_the_target(plan: Plan
     assert carried(plan, side(rule("Sales")), side(alike)).problems == ()
 
 
+def test_what_could_never_be_read_back_as_written_is_not_planned(plan: Plan) -> None:
+    access = Companion.facet(CompanionKind.ACCESS, Kind.DATASET, E1, roles=["Gamma", "Sales"])
+    chosen = replace(PEOPLE, everything=frozenset({"Gamma"}))
+    wanted = only(carried(plan, side(access), people=chosen)).wanted
+    assert wanted is not None
+    assert wanted.roles == ("Sales",)
+    all_of_them = replace(PEOPLE, everything=frozenset({"Gamma", "Sales"}))
+    assert only(carried(plan, side(access), people=all_of_them)).action == Action.LEAVE_OUT
+    theirs = only(carried(plan, side(report(owners=[BOB])), side(report(owners=[ADA_THERE])))).wanted
+    assert theirs is not None
+    assert theirs.body["owners"] == [ADA_THERE]
+    dark = {"uuid": uid("t", 1), "name": "THEME_DARK", "is_system": True}
+    use, other = (
+        Companion.facet(CompanionKind.THEME_USE, Kind.DASHBOARD, D1, theme={**dark, "uuid": uuid})
+        for uuid in (uid("t", 1), uid("t", 2))
+    )
+    assert only(carried(plan, side(use), side(other))).action == Action.UNCHANGED
+
+
 def test_a_reason_for_one_blocked_rule_is_none_for_the_next(plan: Plan) -> None:
     found = carried(plan, side(rule("Analysts"), rule("Analysts", name="Another")))
     assert len({(problem.code, problem.uuid) for problem in found.problems}) == 2

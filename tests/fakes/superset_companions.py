@@ -201,8 +201,9 @@ class Companions(Bundles):
                 )
         if resource == "report":
             if number is None:
-                fields = {**REPORT_DEFAULTS, **fields}
-            fields = {**fields, "owners": fields.get("owners", held.get("owners")) or [1]}
+                fields = {**REPORT_DEFAULTS, **fields, "owners": fields.get("owners") or [1]}
+            else:  # an Admin may take all of them away
+                fields = {**fields, "owners": fields.get("owners", held.get("owners"))}
             for name in ("chart", "dashboard", "database"):
                 if fields.get(name) is not None and fields[name] not in self.assets[name]:
                     raise Refusal(422, {"message": {name: [f"{name.title()} does not exist"]}})
@@ -388,7 +389,8 @@ class Companions(Bundles):
 
     def _import_objects(self, resource: str, request: httpx.Request) -> httpx.Response:
         folder = {"theme": "themes/", "saved_query": "queries/"}[resource]
-        with zipfile.ZipFile(io.BytesIO(_multipart(request)["formData"])) as archive:
+        form = _multipart(request)
+        with zipfile.ZipFile(io.BytesIO(form["formData"])) as archive:
             files = {name.split("/", 1)[1]: yaml.safe_load(archive.read(name)) for name in archive.namelist()}
         for name, data in files.items():
             if not name.startswith(folder):
@@ -407,6 +409,9 @@ class Companions(Bundles):
             known = next((number for number, row in rows.items() if row["uuid"] == data["uuid"]), None)
             if known is None:
                 self.make(resource, data)
+            elif form.get("overwrite") != b"true":
+                said = f"{folder}x already exists and `overwrite=true` was not passed"
+                raise Refusal(422, {"errors": [{"message": "x", "extra": {name: said}}]})
             else:
                 rows[known] |= data
         said = "Theme imported successfully" if resource == "theme" else "OK"

@@ -273,3 +273,18 @@ def test_requests_are_counted_and_few() -> None:
         side.client, [CompanionKind.OWNERS, CompanionKind.ROLES, CompanionKind.TAGS], side.ids
     )
     assert read.requests == 3 + 1 + 1 + 1  # pages of charts, dashboards, datasets, people
+
+
+def test_a_report_without_owners_is_made_without_and_no_query_of_others_is_replaced() -> None:
+    fake, side = scene()
+    read = side.read([CompanionKind.REPORT, CompanionKind.SAVED_QUERY])
+    report = next(one for one in read.documents.values() if one.kind == CompanionKind.REPORT)
+    kept = [one for one in report.body["recipients"] if not one.get("withheld")]
+    fresh = report.replace(name="Nobody's", owners=[], recipients=kept)
+    number = write_companion(side.client, fresh, None, side.lookup(read))
+    assert fake.objects["report"][int(number)]["owners"] == []
+    query = next(one for one in read.documents.values() if one.kind == CompanionKind.SAVED_QUERY)
+    before = fake.companion_state()
+    with pytest.raises(SupersetRefused):
+        write_companion(side.client, query.replace(sql="select 2"), None, side.lookup(read))
+    assert fake.companion_state() == before

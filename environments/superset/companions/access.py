@@ -6,7 +6,7 @@ Permissions name the id ("[Warehouse].[orders](id:12)"), so a dataset that is ne
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from environments.canonical.companions import FACETS, Companion, CompanionKind
@@ -29,6 +29,11 @@ def _grants(client: SupersetClient, roles: Iterable[tuple[str, int]]) -> dict[st
         if not any(grant.get("permission_name") in _EVERYTHING for grant in grants):
             found[name] = grants
     return found
+
+
+def roles_for_everything(client: SupersetClient, roles: Mapping[str, int]) -> frozenset[str]:
+    """Which of these roles may use everything: a grant on one asset is neither written to them nor read of them."""
+    return frozenset(roles) - frozenset(_grants(client, roles.items()))
 
 
 def _is_for(grant: dict[str, Any], kind: Kind, number: int) -> bool:

@@ -161,7 +161,8 @@ def _write_query(
     bundle = Bundle.from_assets("saved_query", [stub_database(database, name)])
     bundle.other[f"queries/{body['uuid']}.yaml"] = data
     before = {row["id"] for row in client.list_rows("saved_query", ("id",))}
-    client.import_saved_queries(bundle, overwrite=True)
+    # An import finds a query by its uuid among those of all users: one that is not ours to see is not ours to replace.
+    client.import_saved_queries(bundle, overwrite=False)
     made = [row["id"] for row in client.list_rows("saved_query", ("id",)) if row["id"] not in before]
     if len(made) != 1:
         refuse(f"Superset took the saved query “{body['label']}” and does not show it.", "conflict")

@@ -105,8 +105,8 @@ def _recipient(item: Mapping[str, Any]) -> dict[str, Any]:
 def _write(
     client: SupersetClient, companion: Companion, existing: CompanionId | None, lookup: Lookup
 ) -> CompanionId:
-    """`active` of the body is written as it stands. Without owners the account itself becomes the owner. A webhook is
-    kept where the report has it already, since its address was never read out.
+    """`active` of the body is written as it stands. A new one without owners gets the account itself as its owner, who
+    is taken away again. A webhook is kept where the report has it already, since its address was never read out.
     """
     body = companion.body
     fields: dict[str, Any] = {
@@ -127,7 +127,7 @@ def _write(
         # What says that it was made on a dashboard gets the account itself as its recipient, whatever is sent, and one
         # account has one of these for each dashboard (superset/commands/report/create.py, S6.1): it says so afterwards.
         existing = client.create("report", {**fields, "creation_method": "alerts_reports"})
-        if fields.get("creation_method") in (None, "alerts_reports"):
+        if fields.get("creation_method") in (None, "alerts_reports") and fields["owners"]:
             return existing
     client.update("report", existing, fields)
     return existing
