@@ -48,7 +48,7 @@ test-browser: .venv/.dev ## pages in a headless Chromium
 test-live: .venv/.dev ## against real Supersets, which the tests start themselves
 	@$(PY) -m pytest -q -n $(WORKERS) --dist loadgroup -m "live and not faults"
 
-test-faults: .venv/.dev ## one dashboard, with a fault at every request and every step of its migration
+test-faults: .venv/.dev ## one dashboard, with a fault at every third point of its migration; SSTOOLS_TEST_FAULTS=all for every request and step
 	@$(PY) -m pytest -q -n $(WAITING_WORKERS) --dist loadgroup -m faults tests/faults
 
 faults: .venv/.dev ## every fault everywhere, over the nine example dashboards; hours. ARGS="--stop-after 60 --resume"

@@ -276,9 +276,10 @@ JOB_SWEEP_SECONDS = env_int("SSTOOLS_JOB_SWEEP_SECONDS", 15, at_least=1)
 JOB_MAX_ATTEMPTS = env_int("SSTOOLS_JOB_MAX_ATTEMPTS", 5, at_least=1)
 # How long a write whose answer never came may still be under way, in percent of the environment's timeout for imports
 # (for other writes: for reads); and how long a run that has written waits for a target that is away.
-PRUNE_SHARE_PERCENT = env_int("SSTOOLS_PRUNE_SHARE_PERCENT", 20, at_least=0)
 WRITE_ENDS_PERCENT = env_int("SSTOOLS_WRITE_ENDS_PERCENT", 150, at_least=100)
 TARGET_PATIENCE_SECONDS = env_int("SSTOOLS_TARGET_PATIENCE_SECONDS", 600, at_least=0)
+# More than this share of what a way brought is not removed by it without somebody confirming that.
+PRUNE_SHARE_PERCENT = env_int("SSTOOLS_PRUNE_SHARE_PERCENT", 20, at_least=0)
 JOB_TIMEOUT_SECONDS = env_int("SSTOOLS_JOB_TIMEOUT_SECONDS", 6 * 3600, at_least=60)
 JOB_KEEP_DAYS = env_int("SSTOOLS_JOB_KEEP_DAYS", 180, at_least=1)
 JOB_LOG_KEEP_DAYS = env_int("SSTOOLS_JOB_LOG_KEEP_DAYS", 30, at_least=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -248,24 +248,13 @@ class _Test:
     def _held_rights(self) -> tuple[set[tuple[str, str]], bool | None, str]:
         """(permissions, whether admin, name). From 6.1 on one request tells; before, each API is asked for its own."""
         client = self.client
-        answer = client._request("GET", "/api/v1/me/roles/", checked=False)
-        result = answer.json.get("result") if answer.status == 200 and isinstance(answer.json, dict) else None
-        roles = result.get("roles") if isinstance(result, dict) else None
-        if isinstance(result, dict) and isinstance(roles, dict) and not result.get("isAnonymous"):
-            held = {
-                (str(right[0]), str(right[1]))
-                for rights in roles.values()
-                for right in rights
-                if len(right) == 2
-            }
-            # The Admin role may bear another name (AUTH_ROLE_ADMIN); only it may read users and the action log.
-            admin = "Admin" in roles or (
-                ("can_read", "Log") in held and ("can_read", "SecurityRestApi") in held
-            )
+        told = _own_roles(client)
+        if told is not None:
+            result, held = told
             names = (result.get("firstName"), result.get("lastName"))
             return (
                 held,
-                admin,
+                _is_admin_by(result["roles"], held),
                 " ".join(str(name) for name in names if name) or str(result.get("username") or ""),
             )
         held = set()
@@ -280,13 +269,7 @@ class _Test:
             held |= {(str(permission), view) for permission in body.get("permissions") or ()}
         if client.capabilities.sparse_import and self.may_get_csrf and self._may_import_assets():
             held.add(ASSETS_IMPORT)
-        log = client._request(
-            "GET",
-            "/api/v1/log/",
-            q={"page_size": 1, "columns": ["action"]},
-            checked=False,
-        )
-        return held, {200: True, 403: False}.get(log.status), ""
+        return held, _may_read_the_log(client), ""
 
     def _may_import_assets(self) -> bool:
         """An import without a file is refused before it does anything: 400 with the right, 403 without (S6.0)."""
@@ -348,15 +331,32 @@ class _Test:
 
 def is_admin(client: SupersetClient) -> bool | None:
     """Whether the account sees all there is: below Admin, lists and exports are filtered without a word. None where it
-    cannot be found out. One request, two where the action log is switched off. Raises SupersetUnreachable.
+    cannot be found out. One request from 6.1 on, two before. Raises SupersetUnreachable.
     """
-    log = client._request("GET", "/api/v1/log/", q={"page_size": 1, "columns": ["action"]}, checked=False)
-    if log.status in (200, 403):
-        return log.status == 200
-    answer = client._request("GET", "/api/v1/me/roles/", checked=False)  # names of roles from 6.1 on
+    told = _own_roles(client)
+    return _may_read_the_log(client) if told is None else _is_admin_by(told[0]["roles"], told[1])
+
+
+def _own_roles(client: SupersetClient) -> tuple[Mapping[str, Any], set[tuple[str, str]]] | None:
+    """What 6.1 and later say of the account, and its permissions; None before, and where nobody is signed in."""
+    answer = client._request("GET", "/api/v1/me/roles/", checked=False)
     result = answer.json.get("result") if answer.status == 200 and isinstance(answer.json, dict) else None
     roles = result.get("roles") if isinstance(result, dict) else None
-    return True if isinstance(roles, dict) and "Admin" in roles else None
+    if not isinstance(result, dict) or not isinstance(roles, dict) or result.get("isAnonymous"):
+        return None
+    rights = {(str(right[0]), str(right[1])) for each in roles.values() for right in each if len(right) == 2}
+    return result, rights
+
+
+def _is_admin_by(roles: Mapping[str, Any], held: Collection[tuple[str, str]]) -> bool:
+    # The Admin role may bear another name (AUTH_ROLE_ADMIN); only it may read users and the action log.
+    return "Admin" in roles or (("can_read", "Log") in held and ("can_read", "SecurityRestApi") in held)
+
+
+def _may_read_the_log(client: SupersetClient) -> bool | None:
+    """Before 6.1 nothing tells more of being Admin; None where the log is switched off."""
+    log = client._request("GET", "/api/v1/log/", q={"page_size": 1, "columns": ["action"]}, checked=False)
+    return {200: True, 403: False}.get(log.status)
 
 
 _TLS_REMEDIES = {

@@ -205,7 +205,9 @@ def test_who_is_admin_is_found_out_with_one_request(world: World) -> None:
         dev.misbehave("GET", "/api/v1/log/", httpx.Response(404, json={}), times=None)
         assert is_admin(client) is True  # 6.1 tells the roles
         dev.role = "Alpha"
-        assert is_admin(client) is None
+        assert is_admin(client) is False
+        dev.misbehave("GET", "/api/v1/me/roles/", httpx.Response(401, json={}), times=None)
+        assert is_admin(client) is None  # before 6.1, and the log is switched off
 
 
 def test_what_the_source_has_under_another_uuid_is_not_gone(world: World) -> None:
