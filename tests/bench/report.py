@@ -101,16 +101,16 @@ def goals(results: Results) -> list[Goal]:
     asset_requests = sum(
         number for name, number in counts.items() if name not in ("sign_in", "verify", "warehouse")
     )
+    # Missed on purpose since plans list before they export: docs/adr/0004.
     found.append(
         Goal(
-            "requests to asset endpoints (sign-in, warehouse checks, verification left out)",
+            "requests to asset endpoints (sign-in, warehouse checks, verification left out; [why so many]"
+            "(adr/0004-a-plan-lists-before-it-exports.md))",
             asset_requests,
             10,
             "",
         )
     )
-    checks = asset_requests + counts.get("warehouse", 0)
-    found.append(Goal("the same with the checks of the target's tables and columns", checks, 10, ""))
     seconds, listings = _replan(results)
     over = max(0.0, seconds - listings)
     found.append(Goal("unchanged plan beyond what the listings take", over, 1.0, " s"))
