@@ -69,7 +69,7 @@ class CheckState(models.TextChoices):
 class EnvironmentQuerySet(models.QuerySet["Environment"]):
     def visible_to(self, user: Any) -> Self:
         """Those on which `user` has `environment:view`. Fetching is authorising: absent and forbidden look alike."""
-        return self.filter(_within(policy.scopes(user, Permission.ENVIRONMENT_VIEW), "uuid"))
+        return self.filter(within(policy.scopes(user, Permission.ENVIRONMENT_VIEW), "uuid"))
 
     def in_order(self) -> Self:
         """Along the way to production, those outside of it last."""
@@ -226,13 +226,15 @@ class Reason(models.TextChoices):
     RESTORE_POINT = "restore_point", "restore point"
     READING = "reading", "reading"
     AFTER_RUN = "after_run", "after a run"
+    BACKUP = "backup", "backup"
 
 
 class Snapshot(models.Model):
     """What was where in one environment at one moment. The content of its entries never changes.
 
     `complete`: it holds every asset the environment had, so what is not in it was not there. `exported_at` is the
-    server's clock at its oldest content; `confirmed_at` when a later reading found exactly the same.
+    server's clock at its oldest content; `confirmed_at` when a later reading found exactly the same. `in_spans`: what
+    it holds is in `backups.Span`, not in entries and companions of its own; `store.entries_of` reads either.
     """
 
     number = models.BigAutoField(primary_key=True)
@@ -240,6 +242,7 @@ class Snapshot(models.Model):
     environment = models.ForeignKey(Environment, on_delete=models.CASCADE, related_name="snapshots")
     reason = models.CharField(max_length=20, choices=Reason.choices)
     complete = models.BooleanField(default=False)
+    in_spans = models.BooleanField(default=False, editable=False)
     exported_at = models.DateTimeField(null=True, blank=True)
     confirmed_at = models.DateTimeField(null=True, blank=True)
     notes = models.JSONField(default=list, blank=True)  # [{"code", "uuid", "text", "where"}]
@@ -304,7 +307,7 @@ class SnapshotCompanion(models.Model):
 class AssetQuerySet(models.QuerySet["Asset"]):
     def visible_to(self, user: Any) -> Self:
         """Assets of the environments on which `user` has `asset:view`."""
-        return self.filter(_within(policy.scopes(user, Permission.ASSET_VIEW), "environment__uuid"))
+        return self.filter(within(policy.scopes(user, Permission.ASSET_VIEW), "environment__uuid"))
 
 
 class Asset(models.Model):
@@ -449,7 +452,7 @@ class ReadingMode(models.TextChoices):
 
 class ReadingQuerySet(models.QuerySet["Reading"]):
     def visible_to(self, user: Any) -> Self:
-        return self.filter(_within(policy.scopes(user, Permission.ENVIRONMENT_VIEW), "environment__uuid"))
+        return self.filter(within(policy.scopes(user, Permission.ENVIRONMENT_VIEW), "environment__uuid"))
 
 
 class Reading(models.Model):
@@ -527,7 +530,7 @@ class Reading(models.Model):
         return sum(int(numbers.get(what, 0)) for numbers in self.found.values())
 
 
-def _within(scopes: policy.Scopes, field: str) -> models.Q:
+def within(scopes: policy.Scopes, field: str) -> models.Q:
     """The rows whose environment is in scope."""
     if scopes.everything:
         return models.Q()

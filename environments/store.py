@@ -11,11 +11,13 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from sstools.errors import SSToolsError
 
 from . import contents, events, inventory, models
+from .backups.spans import spans_of
 from .canonical.companions import Companion
 from .canonical.documents import Document, Kind, Note, canonical_json
 from .canonical.ids import IdTable
@@ -219,7 +221,9 @@ def _keep_companions(snapshot: Snapshot, reading: EnvironmentReading) -> None:
 
 
 def latest_complete(environment: Environment) -> Snapshot | None:
-    return environment.snapshots.filter(complete=True).order_by("-number").first()
+    """The newest that a reading can go on from. Backups are none: they keep no marks, and each comes of a reading."""
+    rows = environment.snapshots.filter(complete=True).exclude(reason=Reason.BACKUP)
+    return rows.order_by("-number").first()
 
 
 def believe_no_list(environment: Environment, uuids: Collection[str]) -> None:
@@ -229,9 +233,25 @@ def believe_no_list(environment: Environment, uuids: Collection[str]) -> None:
         latest.entries.filter(uuid__in=list(uuids)[:READ_CHUNK]).update(exported_at=None)
 
 
+def entries_of(snapshot: Snapshot) -> QuerySet[Any]:
+    """The assets in a snapshot, one row each: `kind`, `uuid`, `superset_id`, `document_id` (None: it was there, and
+    could not be read). Of whole backups they are `backups.Span`, of all others `SnapshotEntry`; ordered by nothing.
+    """
+    if snapshot.in_spans:
+        return spans_of(snapshot).filter(kind__in=[kind.value for kind in Kind])
+    return snapshot.entries.order_by()
+
+
+def companion_entries_of(snapshot: Snapshot) -> QuerySet[Any]:
+    """The companions in a snapshot, as `entries_of`: `kind`, `uuid`, `document_id`."""
+    if snapshot.in_spans:
+        return spans_of(snapshot).exclude(kind__in=[kind.value for kind in Kind])
+    return snapshot.companions.order_by()
+
+
 def companions_of(snapshot: Snapshot) -> dict[str, Companion]:
     """What a snapshot holds beside its assets, by uuid. Raises StoreDamaged."""
-    rows = dict(snapshot.companions.values_list("uuid", "document_id"))
+    rows = dict(companion_entries_of(snapshot).values_list("uuid", "document_id"))
     found = get_companions(rows.values())
     return {uuid: found[sha] for uuid, sha in rows.items()}
 
@@ -248,8 +268,11 @@ def load_snapshot(snapshot: Snapshot, *, bodies: bool = True) -> EnvironmentRead
         complete=snapshot.complete,
         notes=notes_of(snapshot),
     )
-    columns = ("kind", "uuid", "superset_id", "document_id", "exported_at", "mark")
-    for kind, uuid, number, sha, exported_at, mark in snapshot.entries.values_list(*columns):
+    columns = ["kind", "uuid", "superset_id", "document_id"]
+    if not snapshot.in_spans:
+        columns += ["exported_at", "mark"]
+    for kind, uuid, number, sha, *seen in entries_of(snapshot).values_list(*columns):
+        exported_at, mark = seen or (snapshot.exported_at, "")
         if number is not None:
             reading.ids.add(Kind(kind), number, uuid)
         reading.exported[uuid] = exported_at

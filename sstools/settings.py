@@ -85,6 +85,7 @@ INSTALLED_APPS = [
     "migrations_app.fanout",
     "environments",
     "environments.search",
+    "environments.backups",
     "sstools.web",
     "sstools.api",
     "sstools.jobs",

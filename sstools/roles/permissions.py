@@ -11,6 +11,10 @@ class Permission(StrEnum):
     ACCESS_VIEW = "access:view"
     ASSET_VIEW = "asset:view"
     AUDIT_VIEW = "audit:view"
+    BACKUP_CREATE = "backup:create"
+    BACKUP_EDIT = "backup:edit"  # delete, unpin, how long they are kept
+    BACKUP_PIN = "backup:pin"
+    BACKUP_VIEW = "backup:view"
     DRIFT_ACCEPT = "drift:accept"  # what somebody edited on a target may stay
     ENVIRONMENT_EDIT = "environment:edit"  # register, change, remove; credentials
     ENVIRONMENT_TEST = "environment:test"  # ask it something: connection test, reading the inventory
@@ -44,15 +48,22 @@ class Role:
 _VIEW = frozenset(
     {
         Permission.ASSET_VIEW,
+        Permission.BACKUP_VIEW,
         Permission.ENVIRONMENT_VIEW,
         Permission.JOB_VIEW,
         Permission.MIGRATION_VIEW,
         Permission.SCHEDULE_VIEW,
     }
 )
-_AUTHOR = _VIEW | {Permission.ENVIRONMENT_TEST, Permission.MIGRATION_PLAN, Permission.SCHEDULE_EDIT}
+_AUTHOR = _VIEW | {
+    Permission.BACKUP_CREATE,
+    Permission.ENVIRONMENT_TEST,
+    Permission.MIGRATION_PLAN,
+    Permission.SCHEDULE_EDIT,
+}
 _RELEASE_LEAD = _AUTHOR | {
     Permission.AUDIT_VIEW,
+    Permission.BACKUP_PIN,
     Permission.DRIFT_ACCEPT,
     Permission.JOB_CANCEL,
     Permission.MIGRATION_APPLY,
@@ -86,6 +97,10 @@ MEANING: dict[Permission, str] = {
     Permission.ACCESS_VIEW: "seeing who may do what",
     Permission.ASSET_VIEW: "the inventory",
     Permission.AUDIT_VIEW: "who did what, and when",
+    Permission.BACKUP_CREATE: "taking backups, having them verified",
+    Permission.BACKUP_EDIT: "deleting and unpinning backups; for how long they are kept",
+    Permission.BACKUP_PIN: "pinning backups, so that no rule removes them",
+    Permission.BACKUP_VIEW: "backups, what is in them, downloading it",
     Permission.DRIFT_ACCEPT: "letting stay what somebody edited on a target by hand",
     Permission.ENVIRONMENT_EDIT: "registering, changing, removing; credentials",
     Permission.ENVIRONMENT_TEST: "testing the connection, reading the inventory",

@@ -19,6 +19,9 @@ PROD, DEV = "environment:prod", "environment:dev"
 # The table: what a role may do. A permission that is not named here is for Admins alone.
 TABLE = {
     Permission.ASSET_VIEW: {"viewer", "author", "release_lead", "admin"},
+    Permission.BACKUP_VIEW: {"viewer", "author", "release_lead", "admin"},
+    Permission.BACKUP_CREATE: {"author", "release_lead", "admin"},
+    Permission.BACKUP_PIN: {"release_lead", "admin"},
     Permission.ENVIRONMENT_VIEW: {"viewer", "author", "release_lead", "admin"},
     Permission.JOB_VIEW: {"viewer", "author", "release_lead", "admin"},
     Permission.MIGRATION_VIEW: {"viewer", "author", "release_lead", "admin"},

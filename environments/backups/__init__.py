@@ -1,0 +1,1 @@
+"""Backups: snapshots that are kept."""
