@@ -46,12 +46,12 @@ test-browser: .venv/.dev ## pages in a headless Chromium
 	@$(PY) -m pytest -q -n $(WORKERS) --dist loadgroup -m "browser and not live"
 
 test-live: .venv/.dev ## against real Supersets, which the tests start themselves
-	@$(PY) -m pytest -q -n $(WORKERS) --dist loadgroup -m "live and not faults"
+	@$(PY) -m pytest -q -n $(WAITING_WORKERS) --dist loadgroup -m "live and not faults"
 
-test-faults: .venv/.dev ## one dashboard, with a fault at every third point of its migration; SSTOOLS_TEST_FAULTS=all for every request and step
+test-faults: .venv/.dev ## one dashboard, with a fault at every request of its migration; SSTOOLS_TEST_FAULTS=all for every fault there is
 	@$(PY) -m pytest -q -n $(WAITING_WORKERS) --dist loadgroup -m faults tests/faults
 
-faults: .venv/.dev ## every fault everywhere, over the nine example dashboards; hours. ARGS="--stop-after 60 --resume"
+faults: .venv/.dev ## every fault everywhere, over the nine example dashboards; hours. ARGS="--write --stop-after 60 --resume"
 	@$(PY) -m tests.faults $(ARGS)
 
 compat: .venv/.dev ## from every Superset release to every other, into docs/versions.md; hours. ARGS="--resume"

@@ -33,10 +33,11 @@ def stamped(section: str) -> str:
     heading, _, text = section.strip().partition("\n")
     when = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
     machine = f"{os.cpu_count()} cores, Python {platform.python_version()}, load {os.getloadavg()[1]:.1f}"
-    return f"{heading}\n\n*{when}, commit {_commit()}, {machine}.*\n{text}"
+    return f"{heading}\n\n*{when}, commit {commit()}, {machine}.*\n{text}"
 
 
-def _commit() -> str:
+def commit() -> str:
+    """Short hash of what is checked out."""
     ended = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=REPOSITORY, capture_output=True, text=True, check=False
     )

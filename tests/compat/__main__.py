@@ -24,6 +24,7 @@ from environments.lab.instance import RunningSuperset
 from environments.lab.places import REPOSITORY, Places
 from environments.lab.progress import Progress
 from environments.lab.versions import CURRENT, SUPERSETS
+from tests.bench.page import commit
 
 from .released import differences
 from .report import terminal, write_page
@@ -88,7 +89,7 @@ def _from(lab: LabClient, folder: Path, version: str, targets: list[str]) -> Any
         row = {
             "source": version,
             "target": target_version,
-            "commit": _commit(),
+            "commit": commit(),
             "when": f"{datetime.now(UTC):%Y-%m-%d}",
             "seconds": round(time.monotonic() - began),
             **found,
@@ -134,13 +135,6 @@ def _rows(state: Path) -> dict[Pair, dict[str, Any]]:
         return {}
     rows = [json.loads(line) for line in state.read_text().splitlines()]
     return {(row["source"], row["target"]): row for row in rows}
-
-
-def _commit() -> str:
-    ended = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=REPOSITORY, capture_output=True, text=True, check=False
-    )
-    return ended.stdout.strip() or "unknown"
 
 
 def _say(text: str) -> None:

@@ -17,7 +17,7 @@ from tests.postgres import server_url
 
 from . import matrix
 from .estates import ESTATES
-from .report import failures, table
+from .report import PAGE, failures, page, table
 from .stage import Stage
 from .sweep import Bench, Point
 
@@ -44,6 +44,9 @@ def main() -> int:
     parser.add_argument("--resume", action="store_true", help="leave out what is written there")
     parser.add_argument("--postgres", action="store_true", help="ss-tools on PostgreSQL")
     parser.add_argument("--list", action="store_true", help="only say what would be tried")
+    parser.add_argument(
+        "--write", action="store_true", help=f"say in {PAGE.relative_to(REPOSITORY)} what was tried"
+    )
     parser.add_argument("--verbose", action="store_true")
     options = parser.parse_args()
     _say(f"The estate “{options.estate}”, to a Superset {options.version}")
@@ -57,6 +60,7 @@ def main() -> int:
         options.state.open("a" if options.resume else "w") as kept,
     ):
         points = _points(bench, options)
+        total = len(points)
         done = {row["point"] for row in rows}
         points = [point for point in points if str(point) not in done]
         _say(f"{len(points)} points to try")
@@ -87,6 +91,9 @@ def main() -> int:
         except KeyboardInterrupt:
             _say("Interrupted; --resume goes on.")
     _say("\n" + table(rows))
+    if options.write:
+        PAGE.write_text(page(rows, total, estate=options.estate, version=options.version))
+        _say(f"Written to {PAGE.relative_to(REPOSITORY)}.")
     if wrong := failures(rows):
         _say("\n" + wrong)
     return 1 if any(row["problems"] for row in rows) else 0

@@ -134,3 +134,4 @@ class Prepared(Protocol):
 
 
 ESTATES: dict[str, Callable[[LabClient, str], Prepared]] = {"small": Small, "examples": Examples}
+IN_WORDS = {"small": "one dashboard of three charts", "examples": "the nine example dashboards"}

@@ -4,9 +4,21 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
+from environments.lab.places import REPOSITORY
+from tests.bench.page import commit
+
 from . import judge
+from .estates import IN_WORDS
+
+PAGE = REPOSITORY / "docs" / "faults.md"
+_HEAD = """# Faults that were tried
+
+Written by `make faults ARGS="--write …"`; do not edit. What a point is and what must hold at
+each: [faults](development.md#faults).
+"""
 
 COLUMNS = (
     judge.PLANNED,
@@ -64,3 +76,19 @@ def failures(rows: Sequence[dict[str, Any]]) -> str:
     if unreached:
         lines.append(f"{len(unreached)} points were not reached: {', '.join(unreached[:5])}")
     return "\n".join(lines)
+
+
+def page(rows: Sequence[dict[str, Any]], total: int, *, estate: str, version: str) -> str:
+    """docs/faults.md, of `rows` among `total` points."""
+    when = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, commit {commit()}"
+    wrong = failures(rows)
+    return "\n".join(
+        [
+            _HEAD,
+            f"*{when}: {IN_WORDS[estate]}, to a Superset {version}. {len(rows)} of {total} points were tried.*",
+            "",
+            f"```text\n{table(rows)}\n```",
+            *(["", f"```text\n{wrong}\n```"] if wrong else []),
+            "",
+        ]
+    )
