@@ -11,7 +11,7 @@ from django.utils import timezone
 from .canonical.documents import Kind
 from .models import TITLE_LENGTH, Asset, Environment, GoneAsset
 from .superset.client import SupersetClient
-from .words import clean
+from .words import clean, fold
 
 Progress = Callable[[str, int, int], None]
 
@@ -35,15 +35,17 @@ WRITTEN = (
     "changed_on",
     "changed_by",
     "owners",
+    "tags",
     "dataset_uuid",
     "database_uuid",
     "dashboard_uuids",
     "url_path",
     "sort_key",
     "owner_text",
+    "tag_text",
     "search_text",
 )
-COMPARED = tuple(name for name in WRITTEN if name != "search_text")  # which is made of the others
+COMPARED = tuple(name for name in WRITTEN if name not in ("search_text", "tag_text"))  # made of the others
 
 
 Key = tuple[str, str]  # kind and uuid: what an asset is called within its environment
@@ -108,6 +110,7 @@ def record(
             changed.append(asset)
     gone = {key: pk for key, (pk, _values) in known.items() if key not in wanted}
     counts = {kind.value: len(rows[kind]) for kind in Kind}
+    tags = sorted({tag for asset in wanted.values() for tag in asset.tags}, key=lambda tag: (fold(tag), tag))
     with transaction.atomic():
         _forget_gone(environment, [asset.uuid for asset in new])
         lost = list(gone.values())
@@ -127,9 +130,10 @@ def record(
         )
         environment.assets.update(last_seen_at=seen_at)
         Environment.objects.filter(pk=environment.pk).update(
-            asset_counts=counts, inventory_at=seen_at, inventory_error=None
+            asset_counts=counts, asset_tags=tags, inventory_at=seen_at, inventory_error=None
         )
-    environment.asset_counts, environment.inventory_at, environment.inventory_error = counts, seen_at, None
+    environment.asset_counts, environment.asset_tags = counts, tags
+    environment.inventory_at, environment.inventory_error = seen_at, None
     added = frozenset((asset.kind, asset.uuid) for asset in new)
     return Difference(counts, added, frozenset(altered), frozenset(touched), frozenset(gone))
 
@@ -190,6 +194,8 @@ def _assets(environment: Environment, rows: Mapping[Kind, list[Any]], seen_at: d
                 asset.owners = [
                     {"name": clean(o.name, 200), "email": clean(o.email or "", 320)} for o in row.owners
                 ]
+            if kind in (Kind.DASHBOARD, Kind.CHART):
+                asset.tags = [clean(tag, 250) for tag in row.tags]
             if kind == Kind.DASHBOARD:
                 asset.slug, asset.published = clean(row.slug or "", 255), row.published
             elif kind == Kind.CHART:

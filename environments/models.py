@@ -130,6 +130,7 @@ class Environment(models.Model):
     latency_ms = models.FloatField(null=True, blank=True)
 
     asset_counts = models.JSONField(default=dict, blank=True)  # kind -> number, of the last inventory
+    asset_tags = models.JSONField(default=list, blank=True)  # names of all tags in it, in order
     inventory_at = models.DateTimeField(null=True, blank=True)
     inventory_error = models.JSONField(null=True, blank=True)  # of a failed reading after `inventory_at`
 
@@ -304,6 +305,11 @@ class SnapshotCompanion(models.Model):
         return f"{self.kind} {self.uuid}"
 
 
+def tag_key(tag: str) -> str:
+    """A tag as `Asset.tag_text` has it: no other one can be found by it. Folded texts have no line ends."""
+    return f"\n{fold(tag)}\n"
+
+
 class AssetQuerySet(models.QuerySet["Asset"]):
     def visible_to(self, user: Any) -> Self:
         """Assets of the environments on which `user` has `asset:view`."""
@@ -328,6 +334,7 @@ class Asset(models.Model):
     changed_on = models.DateTimeField(null=True, blank=True)
     changed_by = models.CharField(max_length=150, blank=True)
     owners = models.JSONField(default=list, blank=True)  # [{"name", "email"}]
+    tags = models.JSONField(default=list, blank=True)  # names, of dashboards and charts; Superset's own left out
     dataset_uuid = models.CharField(max_length=UUID_LENGTH, blank=True)  # of a chart
     database_uuid = models.CharField(
         max_length=UUID_LENGTH, blank=True
@@ -348,6 +355,7 @@ class Asset(models.Model):
     # For sorting and searching alike on every database: folded case, ё as е.
     sort_key = models.CharField(max_length=200, blank=True)
     owner_text = models.CharField(max_length=500, blank=True)
+    tag_text = models.TextField(blank=True)  # all of `tags`, each as `tag_key` has it
     search_text = models.TextField(blank=True)
 
     objects = AssetQuerySet.as_manager()
@@ -376,7 +384,8 @@ class Asset(models.Model):
         emails = [str(owner.get("email") or "") for owner in self.owners]
         self.sort_key = fold(self.title)[:200]
         self.owner_text = fold(", ".join(name for name in names if name))[:500]
-        words = [self.title, self.slug, self.uuid, self.schema, self.viz_type, *names, *emails]
+        self.tag_text = "".join(dict.fromkeys(tag_key(tag) for tag in self.tags))
+        words = [self.title, self.slug, self.uuid, self.schema, self.viz_type, *names, *emails, *self.tags]
         self.search_text = fold(" ".join(word for word in words if word))
 
     @property
