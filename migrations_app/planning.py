@@ -16,6 +16,7 @@ from environments.canonical.documents import Document, Documents, Kind
 from environments.canonical.ids import IdTable
 from environments.canonical.references import closure
 from environments.connections import connect
+from environments.dialects import unknown_fields
 from environments.models import Environment, Snapshot
 from environments.store import EnvironmentReading, put_documents
 from environments.superset.client import SupersetClient
@@ -26,7 +27,6 @@ from environments.words import clean, cleaned
 from sstools.jobs.runner import JobContext
 
 from .carrying import carry_along, carrying_of, counts_of, keep_companions, losses_beside
-from .dialects import unknown_fields
 from .engine import plan as engine
 from .engine.checks import Problem, needed_tables, warehouse_problems
 from .engine.conflicts import ConflictCode

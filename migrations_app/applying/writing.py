@@ -11,9 +11,9 @@ from environments.canonical.comparison import comparison_fingerprint
 from environments.canonical.dashboards import chart_uuids
 from environments.canonical.documents import DEPENDENCY_ORDER, Document, Kind
 from environments.canonical.rendering import Rendered, importable, of_new_dataset, render
+from environments.dialects import dialect_of
 from environments.superset.bundle import Bundle, stub_database
 from environments.superset.client import DELETE_CHUNK
-from migrations_app.dialects import dialect_of
 from migrations_app.engine.batches import Batch, Way, missing_ids, next_batch, still_pending
 from migrations_app.engine.plan import Action
 from migrations_app.errors import RunFailed

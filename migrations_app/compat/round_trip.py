@@ -16,12 +16,12 @@ from environments.canonical.documents import DEPENDENCY_ORDER, Document, Kind
 from environments.canonical.ids import IdTable
 from environments.canonical.reading import read_assets
 from environments.canonical.rendering import render
+from environments.dialects import dialect_of
 from environments.superset.bundle import Bundle, RawAsset, stub_database
 from environments.superset.client import SupersetClient
 from environments.superset.connection import REMEDIES
 from environments.superset.errors import SupersetError
 from environments.superset.versions import CAPABILITIES
-from migrations_app.dialects import dialect_of
 from migrations_app.engine.batches import Batch, Way, next_batch, still_pending
 from migrations_app.engine.diff import field_changes
 

@@ -9,10 +9,10 @@ from datetime import datetime
 from environments.canonical.comparison import comparison_fingerprint
 from environments.canonical.documents import Document, Kind
 from environments.canonical.ids import IdTable
+from environments.dialects import unknown_fields
 from environments.models import Asset, Environment
 from environments.store import get_documents
 from environments.words import clean, cleaned
-from migrations_app.dialects import unknown_fields
 from migrations_app.engine.diff import FieldChange, field_changes
 from migrations_app.engine.mapping import AssetMapping, in_target_terms
 from migrations_app.engine.plan import PlanInput, as_it_will_read

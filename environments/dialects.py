@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from environments.canonical.documents import Kind
-from environments.canonical.rendering import Dialect
-from environments.superset.fields import of_kind, unknown_to
-from environments.superset.versions import Capabilities
+from .canonical.documents import Kind
+from .canonical.rendering import Dialect
+from .superset.fields import of_kind, unknown_to
+from .superset.versions import Capabilities
 
 #: Of kinds that are written.
 _WRITTEN = (Kind.DASHBOARD, Kind.CHART, Kind.DATASET)
