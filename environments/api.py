@@ -119,6 +119,9 @@ class AssetSerializer(serializers.ModelSerializer[Asset]):
     key = serializers.CharField(read_only=True, help_text='"<environment>:<kind>:<uuid>"')
     url = serializers.SerializerMethodField(help_text="its page in Superset")
     owners = serializers.ListField(child=serializers.DictField(), read_only=True)
+    tags = serializers.ListField(
+        child=serializers.CharField(), read_only=True, help_text="of dashboards and charts"
+    )
     dashboard_uuids = serializers.ListField(child=serializers.CharField(), read_only=True)
     damage = serializers.ListField(
         child=serializers.DictField(child=serializers.CharField()),
@@ -151,6 +154,7 @@ class AssetSerializer(serializers.ModelSerializer[Asset]):
             "changed_on",
             "changed_by",
             "owners",
+            "tags",
             "dataset_uuid",
             "database_uuid",
             "dashboard_uuids",

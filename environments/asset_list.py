@@ -22,7 +22,7 @@ from sstools.web.navigation import first_url
 
 from . import damage, extras
 from .canonical.documents import Kind
-from .filters import KINDS, AssetFilter, ordering
+from .filters import KINDS, AssetFilter, ordering, tag_widget
 from .models import Asset, Environment
 from .usage import USE_CHOICES
 
@@ -38,6 +38,7 @@ COLUMNS = (
     ("state", "State", True),
     ("details", "Details", True),
     ("owner", "Owner", True),
+    ("tags", "Tags", False),
     ("changed", "Changed", True),
     ("seen", "First seen", False),
     ("id", "Id in Superset", False),
@@ -69,6 +70,7 @@ def asset_list(request: HttpRequest) -> HttpResponse:
     found = AssetFilter(request.GET, queryset=rows, request=request)
     choices = [("", "all"), *((row.slug, row.name) for row in environments)]
     found.form.fields["env"].widget = forms.Select(choices=choices)
+    found.form.fields["tag"].widget = tag_widget(environments, request.GET.get("tag", "").strip())
     page = Paginator(_ordered(found.qs, found), PAGE_SIZE).get_page(request.GET.get("page"))
     total = page.paginator.count
     # It filters nothing, and has to outlive a change of the filters: it goes along in their form.

@@ -1,5 +1,6 @@
 """One set of filters for the pages and the API."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import django_filters
@@ -8,7 +9,7 @@ from django.db.models import F, OrderBy, QuerySet
 
 from . import damage, extras
 from .canonical.documents import Kind
-from .models import Asset, CheckState, Environment, Position
+from .models import Asset, CheckState, Environment, Position, tag_key
 from .usage import USE_CHOICES, narrow_to_unused
 from .words import fold
 
@@ -25,7 +26,7 @@ SORT_CHOICES = [(f"{sign}{name}", f"{sign}{name}") for name in SORTS for sign in
 
 
 class AssetFilter(django_filters.FilterSet):  # type: ignore[misc]
-    """?type=dashboard&env=prod&owner=words&q=words in title, slug, uuid, owner&sort=-changed, and by what is used.
+    """?type=dashboard&env=prod&owner=words&tag=sales&q=words in title, slug, uuid, owner, tags&sort=-changed
 
     `use=orphan`: nothing uses it; `use=unused`: no dashboard shows it (usage.py). `state=differing`, if states are
     known (extras.py). `damage=broken`: what other tools left in dashboards (damage.py). `dataset`, `database`: uuid of
@@ -40,6 +41,7 @@ class AssetFilter(django_filters.FilterSet):  # type: ignore[misc]
     type = django_filters.ChoiceFilter(field_name="kind", choices=KINDS, label="Type", empty_label="all")
     env = django_filters.CharFilter(field_name="environment__slug", label="Environment")
     owner = django_filters.CharFilter(method="by_owner", label="Owner")
+    tag = django_filters.CharFilter(method="by_tag", label="Tag")
     use = django_filters.ChoiceFilter(choices=USE_CHOICES, method="by_use", label="Use", empty_label="all")
     state = django_filters.ChoiceFilter(
         choices=lambda: states.STATE_CHOICES if (states := extras.states()) else [],
@@ -71,6 +73,9 @@ class AssetFilter(django_filters.FilterSet):  # type: ignore[misc]
     def by_owner(self, rows: QuerySet[Asset], name: str, value: str) -> QuerySet[Asset]:
         return rows.filter(owner_text__contains=fold(value))
 
+    def by_tag(self, rows: QuerySet[Asset], name: str, value: str) -> QuerySet[Asset]:
+        return rows.filter(tag_text__contains=tag_key(value))
+
     def by_use(self, rows: QuerySet[Asset], name: str, value: str) -> QuerySet[Asset]:
         return narrow_to_unused(rows, value)
 
@@ -86,6 +91,17 @@ class AssetFilter(django_filters.FilterSet):  # type: ignore[misc]
 
     def by_sort(self, rows: QuerySet[Asset], name: str, value: str) -> QuerySet[Asset]:
         return rows.order_by(*ordering(value))
+
+
+def tag_widget(environments: Iterable[Environment], asked: str) -> forms.Widget:
+    """The tags that there are on these environments, to choose from; hidden where there are none."""
+    names = {fold(tag): tag for environment in environments for tag in environment.asset_tags}
+    if asked:  # also one that nobody has any more: what is filtered by has to show
+        names.setdefault(fold(asked), asked)
+    if not names:
+        return forms.HiddenInput()
+    chosen = [(asked if key == fold(asked) else names[key], names[key]) for key in sorted(names)]
+    return forms.Select(choices=[("", "all"), *chosen])
 
 
 def ordering(sort: str) -> list[OrderBy]:

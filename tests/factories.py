@@ -75,6 +75,17 @@ def make_asset(environment: Environment, kind: str, title: str, **fields: Any) -
     return asset
 
 
+def tag_asset(environment: Environment, title: str, *tags: str) -> None:
+    """As a reading that found these tags leaves it."""
+    for asset in environment.assets.filter(title=title):
+        asset.tags = list(tags)
+        asset.fill_derived()
+        asset.save()
+    known = {*environment.asset_tags, *tags}
+    environment.asset_tags = sorted(known)
+    environment.save(update_fields=["asset_tags"])
+
+
 def make_estate(environment: Environment, dashboards: int = 2, charts: int = 3) -> dict[str, Asset]:
     """Dashboards of `charts` charts each, all charts of a dashboard over one dataset, all in one database. By title."""
     made = [make_asset(environment, "database", "DWH", backend="postgresql")]

@@ -60,6 +60,12 @@ class ComparedSerializer(serializers.Serializer[Any]):
     q = serializers.CharField(
         max_length=200, required=False, allow_blank=True, help_text="words of title or uuid"
     )
+    tag = serializers.CharField(
+        max_length=250,
+        required=False,
+        allow_blank=True,
+        help_text="as the environment of either side has it",
+    )
 
 
 class ComparisonMigrationSerializer(ComparedSerializer):
@@ -191,7 +197,8 @@ def _asked(serializer: type[ComparedSerializer], data: Any) -> dict[str, Any]:
 
 
 def _filters(data: dict[str, Any]) -> dict[str, str]:
-    return {"kind": data.get("type", ""), "state": data.get("state", ""), "words": data.get("q", "")}
+    names = {"kind": "type", "state": "state", "words": "q", "tag": "tag"}
+    return {name: data.get(asked, "") for name, asked in names.items()}
 
 
 class ComparisonsView(APIView):
@@ -208,6 +215,7 @@ class ComparisonsView(APIView):
                 description="left out: all that differs",
             ),
             OpenApiParameter("q", str, description="words of title or uuid"),
+            OpenApiParameter("tag", str, description="as the environment of either side has it"),
             OpenApiParameter("assets", str, description="uuids of either side, with commas between"),
             OpenApiParameter("page", int),
             OpenApiParameter("page_size", int),
@@ -218,7 +226,7 @@ class ComparisonsView(APIView):
         """What would change on the right if it became as it is on the left, asset by asset. Needs asset:view."""
         data = _asked(ComparedSerializer, request.query_params)
         comparison = _compared(request, data)
-        found = select(comparison.rows, **_filters(data), assets=str(data.get("assets", "")))
+        found = select(comparison, **_filters(data), assets=str(data.get("assets", "")))
         pages = NumberedPages()
         rows = pages.paginate_queryset(found, request, view=self)
         answer = {
@@ -244,7 +252,7 @@ class ComparisonsView(APIView):
             rows = [row for row in comparison.rows if row.uuid in picked]
             expected = len(picked) if data.get("count") is None else data["count"]
         else:
-            rows, expected = select(comparison.rows, **_filters(data)), data.get("count")
+            rows, expected = select(comparison, **_filters(data)), data.get("count")
         migration = services.plan_migration(comparison, rows, actor=request.user, expected=expected)
         return answer_migration(migration, request, status.HTTP_201_CREATED)
 

@@ -20,7 +20,7 @@ STATE_CHOICES = [
 
 
 class FilterForm(forms.Form):
-    """?type=chart&state=changed&q=words&assets=uuid,uuid. What is not known is as if it were not said."""
+    """?type=chart&state=changed&q=words&tag=sales&assets=uuid,uuid. What is not known is as if it were not said."""
 
     q = forms.CharField(
         required=False,
@@ -30,6 +30,7 @@ class FilterForm(forms.Form):
     )
     type = forms.ChoiceField(required=False, choices=KIND_CHOICES, label="Type")
     state = forms.ChoiceField(required=False, choices=STATE_CHOICES, label="State")
+    tag = forms.CharField(required=False, max_length=250, label="Tag")
     assets = forms.CharField(required=False, label="Chosen assets", widget=forms.HiddenInput)
     left = forms.CharField(required=False, widget=forms.HiddenInput)
     right = forms.CharField(required=False, widget=forms.HiddenInput)
@@ -44,6 +45,7 @@ class FilterForm(forms.Form):
             "state": data.get("state", ""),
             "words": data.get("q", ""),
             "assets": data.get("assets", ""),
+            "tag": data.get("tag", ""),
         }
 
 

@@ -17,7 +17,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from environments.canonical.comparison import comparison_fingerprint
 from environments.canonical.documents import Document, Kind, fingerprint_of
-from environments.models import Asset
+from environments.models import Asset, tag_key
 from environments.store import READ_CHUNK, get_documents
 from environments.words import fold
 from migrations_app.engine.mapping import AssetMapping, in_target_terms
@@ -185,21 +185,38 @@ class Comparison:
 
 
 def select(
-    rows: Iterable[Row], *, kind: str = "", state: str = "", words: str = "", assets: str = ""
+    comparison: Comparison,
+    *,
+    kind: str = "",
+    state: str = "",
+    words: str = "",
+    assets: str = "",
+    tag: str = "",
 ) -> list[Row]:
     """Rows by the filters of page and API. `state`: "" all that differs, "all", one of STATES or of DIRECTIONS.
-    `assets`: uuids of either side with commas between, "" for any.
+    `assets`: uuids of either side with commas between, "" for any. `tag`: as either side's environment has it now.
     """
+    tagged = _tagged(comparison, tag) if tag else None
     folded = fold(words).split()
     named = {uuid.strip().lower() for uuid in assets.split(",") if uuid.strip()}
     return [
         row
-        for row in rows
+        for row in comparison.rows
         if (not kind or row.kind == kind)
         and (row.state != "same" if not state else state in ("all", row.state, row.direction))
         and (not named or row.left_uuid in named or row.right_uuid in named)
+        and (tagged is None or row.left_uuid in tagged or row.right_uuid in tagged)
         and all(word in row.sort_key or word in row.uuid or word in row.right_uuid for word in folded)
     ]
+
+
+def _tagged(comparison: Comparison, tag: str) -> set[str]:
+    """Tags are in no document: restore points and files have those that their environment has now."""
+    places = {
+        side.environment for side in (comparison.left, comparison.right) if side.environment is not None
+    }
+    rows = Asset.objects.filter(environment__in=places, tag_text__contains=tag_key(tag))
+    return set(rows.order_by().values_list("uuid", flat=True))
 
 
 def compare(left: PlaceContents, right: PlaceContents) -> Comparison:

@@ -19,6 +19,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from environments.canonical import rules
 from environments.canonical.documents import Kind
+from environments.filters import tag_widget
 from environments.models import Environment
 from environments.store import StoreDamaged
 from migrations_app import services as migrations
@@ -115,6 +116,8 @@ def _list(request: HttpRequest, asked: Asked, status: int = 200) -> HttpResponse
     form = FilterForm({**request.GET.dict(), "left": asked.left_text, "right": asked.right_text})
     sides = [side for side in (asked.left, asked.right) if side is not None]
     groups = choices(request.user, *sides)
+    places = [side.environment for side in sides if side.environment is not None]
+    form.fields["tag"].widget = tag_widget(places, request.GET.get("tag", "").strip())
     context: dict[str, Any] = {
         "asked": asked,
         "comparison": comparison,
@@ -136,7 +139,7 @@ def _list(request: HttpRequest, asked: Asked, status: int = 200) -> HttpResponse
 
 
 def _rows(request: HttpRequest, comparison: Comparison, form: FilterForm) -> dict[str, Any]:
-    found = select(comparison.rows, **form.filters)
+    found = select(comparison, **form.filters)
     page = Paginator(found, PAGE_SIZE).get_page(request.GET.get("page"))
     viewed = services.viewed_by(request.user, comparison)
     different = [row for row in comparison.rows if row.state != "same"]
@@ -182,7 +185,7 @@ def compare_asset(request: HttpRequest, kind: str, uuid: str) -> HttpResponse:
     if row is None or row.kind != kind:
         raise Http404(f"Neither side has this {kind if kind in LABELS else 'asset'}.")
     detail = detail_of(comparison, row)
-    around = select(comparison.rows, **FilterForm(request.GET).filters)
+    around = select(comparison, **FilterForm(request.GET).filters)
     place = next((number for number, other in enumerate(around) if other.uuid == row.uuid), None)
     viewed = services.viewed_by(request.user, comparison)
     different = [other for other in comparison.rows if other.state != "same"]
@@ -300,7 +303,7 @@ def _planned(request: HttpRequest, asked: Asked) -> HttpResponse:
     comparison = asked.required()
     data = request.POST
     if data.get("what") == "all":
-        rows = select(comparison.rows, **FilterForm(request.GET).filters)
+        rows = select(comparison, **FilterForm(request.GET).filters)
         expected = int(count) if (count := data.get("count", "")).isascii() and count.isdigit() else -1
     else:
         picked = set(data.getlist("pick"))

@@ -9,7 +9,7 @@ from django import forms
 from django.db.models import F, Max, OrderBy, Q, QuerySet
 
 from environments.canonical.documents import Kind
-from environments.models import Asset
+from environments.models import Asset, tag_key
 from environments.words import fold
 from migrations_app.engine.sync import Sync
 
@@ -29,10 +29,10 @@ DEFAULT_SORT = "-attention"
 
 
 class SyncStateFilter(django_filters.FilterSet):  # type: ignore[misc]
-    """?ref=dev&env=prod&type=dashboard&state=drifted&q=words of the source's asset&owner=words&sort=-attention
+    """?ref=dev&env=prod&type=dashboard&state=drifted&q=words of the asset&owner=words&tag=sales&sort=-attention
 
-    `state`: one of the eight, `attention` (diverged, drifted, deleted there, or not read), or `different`. `q` and
-    `owner` are looked for in the asset of the source, or of the target where the source has none.
+    `state`: one of the eight, `attention` (diverged, drifted, deleted there, or not read), or `different`. `q`,
+    `owner` and `tag` are looked for in the asset of the source, or of the target where the source has none.
     """
 
     q = django_filters.CharFilter(
@@ -47,6 +47,7 @@ class SyncStateFilter(django_filters.FilterSet):  # type: ignore[misc]
     env = django_filters.CharFilter(field_name="target__slug", label="On")
     state = django_filters.ChoiceFilter(choices=STATES, method="by_state", label="State", empty_label="any")
     owner = django_filters.CharFilter(method="by_owner", label="Owner")
+    tag = django_filters.CharFilter(method="by_tag", label="Tag")
     sort = django_filters.ChoiceFilter(
         choices=SORT_CHOICES, method="by_sort", label="Sort", widget=forms.HiddenInput
     )
@@ -71,6 +72,9 @@ class SyncStateFilter(django_filters.FilterSet):  # type: ignore[misc]
 
     def by_owner(self, rows: QuerySet[SyncState], name: str, value: str) -> QuerySet[SyncState]:
         return rows.filter(_of_assets(rows, Q(owner_text__contains=fold(value[:200]))))
+
+    def by_tag(self, rows: QuerySet[SyncState], name: str, value: str) -> QuerySet[SyncState]:
+        return rows.filter(_of_assets(rows, Q(tag_text__contains=tag_key(value[:250]))))
 
     def by_sort(self, rows: QuerySet[SyncState], name: str, value: str) -> QuerySet[SyncState]:
         return rows.order_by(*ordering(value))

@@ -10,6 +10,7 @@ from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, QueryDict
 from django.urls import reverse
 
+from environments.filters import tag_widget
 from environments.models import Environment
 from sstools.roles import policy
 from sstools.roles.permissions import Permission
@@ -73,6 +74,7 @@ def main(request: HttpRequest) -> Main | None:
     state = found.filter.form.cleaned_data.get("state", "") if found.filter.form.is_valid() else ""
     kind = found.filter.form.cleaned_data.get("type", "") if found.filter.form.is_valid() else ""
     _offer_environments(found.filter, environments)
+    found.filter.form.fields["tag"].widget = tag_widget(environments, request.GET.get("tag", "").strip())
     basket = bulk(user, found.reference, found.states, request.GET.urlencode(), environments)
     for row in found.rows:
         row.is_chosen = row.key in basket["chosen"]

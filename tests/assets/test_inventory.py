@@ -12,7 +12,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from sstools.resources import resource_name
-from tests.factories import make_asset, uuid_for
+from tests.factories import make_asset, tag_asset, uuid_for
 
 from .conftest import World, chart_document, dataset_document
 
@@ -76,6 +76,19 @@ def test_by_state_and_with_the_state_shown(
     assert rows(only_dev.get("/assets/?state=differing")) == []
 
 
+def test_tags_are_a_filter_a_column_and_stand_on_the_page_of_an_asset(browser: Client, world: World) -> None:
+    tag_asset(world.dev, "Refund rate", "Executive & co")
+    page = browser.get("/assets/?tag=executive+%26+CO&columns=env,tags")
+    assert rows(page) == [("Refund rate", "DEV")]
+    assert re.search(
+        r'class="chip" href="\?tag=Executive[^"]*">Executive &amp; co</a>', page.content.decode()
+    )
+    assert '<option value="executive &amp; CO" selected>' in page.content.decode()
+    assert rows(browser.get("/assets/?q=executive")) == [("Refund rate", "DEV")]
+    page = browser.get(f"/charts/{uuid_for('Refund rate')}/").content.decode()
+    assert 'href="/assets/?tag=Executive%20%26%20co">Executive &amp; co</a>' in page
+
+
 def test_titles_lead_to_the_asset_and_open_leads_to_superset(browser: Client) -> None:
     page = browser.get("/assets/?q=sales+overview&env=prod").content.decode()
     uuid = uuid_for("Sales overview")
@@ -127,6 +140,13 @@ def test_search_then_select_all_of_an_environment_lists_exactly_these(browser: C
 def test_the_same_by_rest(world: World, loose: None, author: Any, api: Any) -> None:
     found = api(author).get("/api/v1/assets/?use=orphan&type=chart").json()["results"]
     assert [asset["title"] for asset in found] == ["Loose"]
+    tag_asset(world.dev, "Refund rate", "Executive", "exec")
+    tag_asset(world.prod, "Sales overview", "executive")
+    found = api(author).get("/api/v1/assets/?tag=EXECUTIVE&sort=title").json()["results"]
+    assert [(asset["title"], asset["tags"]) for asset in found] == [
+        ("Refund rate", ["Executive", "exec"]),
+        ("Sales overview", ["executive"]),
+    ]
     found = api(author).get("/api/v1/assets/?state=drifted").json()["results"]
     assert [asset["title"] for asset in found] == ["Sales overview"]
 

@@ -19,7 +19,14 @@ from migrations_app.estate.states import refresh
 from migrations_app.models import Mapping, Migration
 from sstools.jobs.models import Job
 from sstools.jobs.runner import run_job
-from tests.factories import chart_document, make_environment, make_migration, make_run, uuid_for
+from tests.factories import (
+    chart_document,
+    make_environment,
+    make_migration,
+    make_run,
+    tag_asset,
+    uuid_for,
+)
 
 from .conftest import SECRET, dashboard, database, dataset, entries, hold, source_documents, target_documents
 
@@ -38,9 +45,8 @@ def text_of(response: Any) -> str:
 
 
 def states(left: str, right: str, user: Any, **filters: str) -> dict[str, str]:
-    rows = select(
-        compare(read_place(left, user), read_place(right, user)).rows, **{"state": "all", **filters}
-    )
+    comparison = compare(read_place(left, user), read_place(right, user))
+    rows = select(comparison, **{"state": "all", **filters})
     return {row.title: row.state for row in rows}
 
 
@@ -357,6 +363,27 @@ def test_the_api_has_the_same_rows_filters_and_migration(two: Two, author: Any, 
     body = {"left": "env:dev", "right": "env:prod", "state": "added", "count": 5}
     assert client.post("/api/v1/comparisons/", body, format="json").json()["code"] == "comparison_changed"
     assert client.get("/api/v1/comparisons/?left=env:dev").status_code in (400, 422)
+
+
+def test_a_tag_of_either_side_finds_it_on_the_page_by_rest_and_for_a_migration(
+    two: Two, author: Any, signed_in: Any, api: Any
+) -> None:
+    dev, prod = two
+    tag_asset(dev, "Revenue", "Executive", "Ёлка & co")
+    tag_asset(prod, "Margin", "executive")
+    tag_asset(prod, "Legacy", "exec")  # not the same tag
+    client = signed_in(author)
+    page = client.get(LIST, {"tag": "EXECUTIVE"})
+    assert [row.title for row in page.context["page"]] == ["Margin", "Revenue"]
+    assert '<option value="EXECUTIVE" selected>' in page.content.decode()
+    sent = client.post(page.context["request"].get_full_path(), {"what": "all", "count": 2})
+    assert sent.status_code == 302
+    assert set(Migration.objects.get().selection) == {uuid_for("Margin"), uuid_for("Revenue")}
+    found = api(author).get(
+        "/api/v1/comparisons/?left=env:dev&right=env:prod&tag=%D0%B5%D0%BB%D0%BA%D0%B0 %26 CO"
+    )
+    assert [row["title"] for row in found.json()["results"]] == ["Revenue"]
+    assert states("env:dev", "env:prod", author, tag="nobody's") == {}
 
 
 def test_a_list_costs_the_same_queries_for_few_and_for_many(

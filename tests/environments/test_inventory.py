@@ -47,6 +47,11 @@ def test_reading_again_writes_only_what_changed(environment: Environment, supers
     first_seen = dict(Asset.objects.values_list("uuid", "first_seen_at"))
     chart = Asset.objects.get(title="Chart 1.1")
     superset.record("chart", chart.uuid)["data"]["slice_name"] = "Renamed"
+    superset.record("chart", chart.uuid)["tags"] = [
+        {"id": 1, "name": "Executive", "type": 1},
+        {"id": 2, "name": "Ёлки", "type": 1},
+        {"id": 3, "name": "owner:1", "type": 3},
+    ]
     board = Asset.objects.get(title="Dashboard 2")
     del superset.assets["dashboard"][board.superset_id]
     superset.add_chart("New", dataset=chart.dataset_uuid)
@@ -57,6 +62,9 @@ def test_reading_again_writes_only_what_changed(environment: Environment, supers
     chart.refresh_from_db()
     assert chart.title == "Renamed"
     assert "renamed" in chart.search_text
+    assert (chart.tags, chart.tag_text) == (["Executive", "Ёлки"], "\nexecutive\n\nелки\n")
+    environment.refresh_from_db()
+    assert environment.asset_tags == ["Executive", "Ёлки"]
     assert not Asset.objects.filter(pk=board.pk).exists()
     kept = dict(Asset.objects.values_list("uuid", "pk"))
     assert all(ids[uuid] == kept[uuid] for uuid in ids.keys() & kept.keys())

@@ -19,7 +19,7 @@ from migrations_app.engine.sync import Sync
 from migrations_app.estate.models import SavedView, Selection, SyncState
 from migrations_app.models import Migration
 from tests.estate.worlds import fill, make_way
-from tests.factories import make_environment, uuid_for
+from tests.factories import make_environment, tag_asset, uuid_for
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
@@ -273,6 +273,27 @@ def test_the_api_has_the_filters_of_the_page(browser: Client, author: Any, api: 
     assert {item["title"] for item in found["results"]} == set(shown)
     assert all(item["needs_attention"] and item["changes"] for item in found["results"])
     assert api(author).get("/api/v1/sync-states/?state=purple").status_code in (400, 422)
+
+
+def test_tags_find_assets_of_the_reference_and_what_is_only_elsewhere(
+    browser: Client, way: list[Environment], author: Any, api: Any
+) -> None:
+    assert 'name="tag" id="id_tag"' in text(browser.get("/")).replace('type="hidden" ', "")
+    chosen = titles(text(browser.get("/?sort=title")))[:3]
+    for title in chosen:
+        tag_asset(way[0], title, "Executive")
+    only_there = SyncState.objects.filter(
+        source=way[1], target=way[2], kind="dashboard", state="only_here"
+    ).first()
+    assert only_there is not None
+    tag_asset(way[2], only_there.title, "Executive")
+    page = text(browser.get("/?tag=executive"))
+    assert set(titles(page)) == set(chosen)
+    assert '<option value="executive" selected>Executive</option>' in page
+    assert "Tag: executive" in page
+    assert only_there.title in titles(text(browser.get("/?ref=stage&tag=executive")))
+    found = api(author).get("/api/v1/sync-states/?ref=dev&env=prod&tag=Executive").json()
+    assert {item["title"] for item in found["results"]} == set(chosen)
 
 
 def test_the_page_of_an_environment_says_how_it_stands_to_the_others(browser: Client) -> None:
