@@ -94,6 +94,7 @@ INSTALLED_APPS = [
     "sstools.roles",
     "sstools.signin",
     "sstools.notices",
+    "sstools.state",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",

@@ -1,0 +1,70 @@
+"""Environments and the store in the state."""
+
+from django.db.models import QuerySet
+
+from sstools.state.tables import leave_out, table
+
+from .models import (
+    Asset,
+    AssetReference,
+    Document,
+    Environment,
+    GoneAsset,
+    Pace,
+    Reading,
+    Slot,
+    Snapshot,
+    SnapshotCompanion,
+    SnapshotEntry,
+)
+from .search.models import Entry
+from .store import latest_complete
+
+READ_AGAIN = "is there again after the next reading"
+
+
+def _snapshots() -> QuerySet[Snapshot]:
+    """Backups, and of each environment what its next reading goes on from."""
+    newest = [latest_complete(environment) for environment in Environment.objects.all()]
+    numbers = [found.pk for found in newest if found is not None]
+    return Snapshot.objects.filter(pk__in=numbers) | Snapshot.objects.filter(
+        backup__state__in=("good", "corrupt")
+    )
+
+
+table(
+    Environment,
+    ("uuid",),
+    "environments",
+    leaves=(
+        "version",
+        "capabilities",
+        "check_state",
+        "check_report",
+        "last_checked_at",
+        "last_reached_at",
+        "latency_ms",
+        "asset_counts",
+        "asset_tags",
+        "inventory_at",
+        "inventory_error",
+    ),
+)
+table(Document, ("sha256",), "documents", is_collected=True)
+table(Snapshot, ("uuid",), "snapshots", rows=_snapshots, of=("environment",), numbers=True)
+table(
+    SnapshotEntry,
+    ("snapshot", "uuid"),
+    "assets in snapshots",
+    rows=lambda: SnapshotEntry.objects.filter(snapshot__in=_snapshots()),
+    of=("snapshot",),
+)
+table(
+    SnapshotCompanion,
+    ("snapshot", "uuid"),
+    "companions in snapshots",
+    rows=lambda: SnapshotCompanion.objects.filter(snapshot__in=_snapshots()),
+    of=("snapshot",),
+)
+leave_out(READ_AGAIN, Asset, AssetReference, GoneAsset, Reading, Entry)
+leave_out("of the traffic of this moment", Pace, Slot)

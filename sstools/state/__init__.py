@@ -1,0 +1,1 @@
+"""What ss-tools itself knows, in a file: to be lost and brought back."""

@@ -1,0 +1,5 @@
+from sstools.state.tables import table
+
+from .models import Preference
+
+table(Preference, ("user",), "preferences of people", of=("user",), may_be_there=True)
