@@ -37,6 +37,7 @@ from .engine.plan import Action, Plan, PlanInput
 from .models import Mapping as PairMapping
 from .models import Migration, PlanCompanion, Run
 from .models import Plan as PlanRow
+from .restoring.source import companions_in, takes_everything
 from .side_by_side import side_by_side
 
 #: Whose names are needed on the target before anything is decided.
@@ -83,7 +84,9 @@ def carrying_of(migration: Migration) -> Carrying:
     """What a migration carries: nothing where it comes from a file or from what was applied last, which hold no more
     than assets.
     """
-    has_companions = migration.source is not None or migration.rolls_back is not None
+    has_companions = (
+        migration.source is not None or migration.rolls_back is not None or migration.is_of_backup
+    )
     return Carrying(migration.carrying if has_companions else {option.name: OFF for option in OPTIONS})
 
 
@@ -138,10 +141,13 @@ def carry_along(
     """
     if migration.rolls_back is not None:
         return _restored(migration.rolls_back, plan, clients[0], ids[0])
-    if migration.source is None:
+    if migration.source is None and not migration.is_of_backup:
         return plan
     carrying = carrying_of(migration)
     kinds = frozenset(kinds_to_read(carrying, plan.items, given.source))
+    whole = takes_everything(migration, given.source)
+    if whole:
+        kinds = frozenset(kind for kind in CompanionKind if carrying.asks(kind))
     if not kinds:
         return plan
     taken = [item for item in plan.items if item.action in TAKEN]
@@ -152,10 +158,12 @@ def carry_along(
     lenient = {CompanionKind.RLS} if carrying["rls"] == WARN else set()
     if (kinds, here, there) not in known:
         calls: list[Callable[[], Read]] = [
-            lambda: read_side(clients[0], kinds, ids[0], there, whole=True, lenient=lenient),
-            lambda: read_side(clients[1], kinds, ids[1], here, whole=False, lenient=lenient),
+            lambda: read_side(clients[0], kinds, ids[0], there, whole=True, lenient=lenient)
         ]
-        known[kinds, here, there] = side_by_side(calls)
+        if migration.source is not None:
+            calls.append(lambda: read_side(clients[1], kinds, ids[1], here, whole=False, lenient=lenient))
+        read = side_by_side(calls)
+        known[kinds, here, there] = read if len(read) > 1 else [*read, Read(companions_in(migration, kinds))]
     target, source = known[kinds, here, there]
     exists = {*given.target, *given.unreadable_target} | {
         item.target_uuid for item in taken if item.action == Action.CREATE
@@ -169,6 +177,7 @@ def carry_along(
             target=target.side,
             people=_people(migration, clients[0], source.side, target.side, carrying),
             exists=exists,
+            everything=whole,
         )
     )
 
@@ -183,8 +192,7 @@ def _connections(plan: Plan, kinds: Collection[CompanionKind]) -> dict[str, str]
 def _people(
     migration: Migration, client: SupersetClient, source: Side, target: Side, carrying: Carrying
 ) -> People:
-    assert migration.source is not None
-    pair = PairMapping.objects.between(migration.source, migration.target)
+    pair = PairMapping.objects.between(migration.terms, migration.target)
     carried = {one.kind for one in source.companions.values() if carrying.carries(one.kind)}
     users = tuple(user.person for user in list_people(client).users) if carried & _OF_PEOPLE else ()
     numbers = list_roles(client) if carried & _OF_ROLES else {}

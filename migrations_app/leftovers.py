@@ -25,6 +25,7 @@ from .models import (
     Run,
     RunState,
 )
+from .restoring.services import create_rest
 
 LOOK = "migrations_app.settle_run"
 #: So many looks follow each other where all workers of one died; then somebody has to find out what kills them.
@@ -71,20 +72,9 @@ def retry_rest(run: Run, *, actor: Any) -> Migration:
     uuids = set(rest.values_list("uuid", flat=True)) | _beside(run)
     if run.looked_at is None:
         raise NotReady(f"What run {run.number} wrote is not known yet.", remedy="Look again first.")
-    if not uuids or first.source is None:
+    if not uuids or (first.source is None and not first.is_of_backup):
         raise NotReady(f"Everything that run {run.number} was to write is there.")
-    migration = services.create_migration(
-        first.source,
-        first.target,
-        selection=uuids,
-        actor=actor,
-        title=f"Rest of run {run.number}: {first.title}",
-        with_dependencies=False,
-        verify=first.verify,
-        roll_back_when_red=first.roll_back_when_red,
-        copy_terms=first.copy_terms,
-        carrying=first.carrying,
-    )
+    migration = _rest(run, uuids, actor)
     migration.continues = run
     migration.answers = {uuid: answer for uuid, answer in first.answers.items() if uuid in uuids}
     migration.save(update_fields=["continues", "answers", "updated_at"])
@@ -121,6 +111,24 @@ def accept(run: Run, *, actor: Any, comment: str = "") -> Run:
         },
     )
     return run
+
+
+def _rest(run: Run, uuids: set[str], actor: Any) -> Migration:
+    first = run.migration
+    if first.source is None:
+        return create_rest(run, uuids, actor=actor)
+    return services.create_migration(
+        first.source,
+        first.target,
+        selection=uuids,
+        actor=actor,
+        title=f"Rest of run {run.number}: {first.title}",
+        with_dependencies=False,
+        verify=first.verify,
+        roll_back_when_red=first.roll_back_when_red,
+        copy_terms=first.copy_terms,
+        carrying=first.carrying,
+    )
 
 
 def _beside(run: Run) -> set[str]:

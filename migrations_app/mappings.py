@@ -239,6 +239,16 @@ def asset_mapping(
     return mapping if copy is None else copy_mapping(mapping, members or {}, copy, made)
 
 
+def identity_mapping(documents: Documents) -> AssetMapping:
+    """Nothing is mapped: the documents are in the target's terms already. Every connection stands for itself."""
+    used = {
+        str(item.body["database_uuid"])
+        for item in documents.values()
+        if item.kind == Kind.DATASET and item.body.get("database_uuid")
+    }
+    return AssetMapping(databases={uuid: DatabaseTarget(uuid) for uuid in used})
+
+
 def database_target(uuid: str, entry: Mapping[str, Any], target_documents: Documents) -> DatabaseTarget:
     database = target_documents[uuid]
     has_catalogs = backend_of(database) in CATALOG_BACKENDS

@@ -11,6 +11,7 @@ from django.db import models
 from django.urls import reverse
 from django.utils import timezone
 
+from environments.backups.models import Backup
 from environments.canonical.companions import CompanionKind
 from environments.models import KIND_CHOICES, TITLE_LENGTH, UUID_LENGTH, Document, Environment, Snapshot
 from sstools.jobs.models import Job
@@ -153,8 +154,9 @@ class Migration(models.Model):
           +---- edit -----+  +-- run failed --+   +--> needs attention --accept--> accepted
         (draft, planned) --discard--> discarded
 
-    `source_place` says where the assets come from: `env:<slug>`, `run:<number>:before` for a roll back,
-    `applied:<slug>` for what was last applied to the target, or `repair:<slug>` for the target's own without damage.
+    `source_place` says where the assets come from: `env:<slug>`, `backup:<number>`, `file:<uuid>`,
+    `run:<number>:before` for a roll back, `applied:<slug>` for what was last applied to the target, or `repair:<slug>`
+    for the target's own without damage.
     `selection` and `left_out` are uuids of the source. `answers`: uuid -> {"answer", "value"}. `carrying`: what comes
     along beside the assets, where it is not the default (`engine.companions.OPTIONS`). `continues`: the run whose rest
     it writes. `copy_terms`: how it differs from the source, where it makes a copy (`engine.copies.Copy`, in JSON).
@@ -247,14 +249,45 @@ class Migration(models.Model):
         return UploadedBundle.objects.select_related("origin").filter(uuid=uuid).first()
 
     @property
+    def is_of_backup(self) -> bool:
+        """It restores: its assets come from a backup, `backup:<number>`."""
+        return self.source_place.startswith("backup:")
+
+    @cached_property
+    def backup(self) -> Backup | None:
+        """The backup that its assets come from, None if it was removed, or if they come from elsewhere."""
+        if not self.is_of_backup:
+            return None
+        number = int(self.source_place.removeprefix("backup:"))
+        return Backup.objects.select_related("environment", "snapshot").filter(pk=number).first()
+
+    @property
+    def is_put_back(self) -> bool:
+        """It restores an environment's own backup over what is there: nothing has to be mapped."""
+        from .places import address_of  # which needs the models
+
+        backup = self.backup
+        is_own = backup is not None and address_of(backup.environment) == address_of(self.target)
+        return is_own and not self.copy_terms
+
+    @property
     def terms(self) -> Environment | None:
-        """In whose terms its source is: the environment that it is, or that its file was exported from."""
+        """In whose terms its source is: the environment that it is, that its file was exported from, or that its
+        backup is of.
+        """
+        if self.backup is not None:
+            return self.backup.environment
         return self.source or (self.file.origin if self.file is not None else None)
+
+    @property
+    def has_live_source(self) -> bool:
+        """There is an environment to compare with now; else its charts are asked on the target alone."""
+        return self.source_id is not None
 
     @property
     def maps_nothing(self) -> bool:
         """What it takes is the target's own of before: in its terms already, and with no source to verify against."""
-        return self.source_id is None and not self.is_of_file
+        return self.source_id is None and not self.is_of_file and not self.is_of_backup
 
     @property
     def source_name(self) -> str:
@@ -265,6 +298,8 @@ class Migration(models.Model):
             return "repair"
         if self.is_of_file:
             return self.file.name if self.file is not None else "a file"
+        if self.is_of_backup:
+            return self.source_place.replace(":", " ")
         return self.source.name if self.source is not None else "last applied"
 
 

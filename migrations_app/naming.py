@@ -7,8 +7,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from environments.backups.models import Backup
 from environments.canonical.documents import Kind
 from environments.models import Asset, Environment
+from environments.store import entries_of
 from environments.words import fold
 from sstools.errors import Conflict, Invalid
 
@@ -135,6 +137,8 @@ def name_databases_of(migration: Migration, entries: Mapping[str, Any]) -> dict[
     """The same for what a migration takes: of a file by the names of the connections in it."""
     if migration.source is not None:
         return name_databases(migration.source, migration.target, entries)
+    if migration.backup is not None:
+        return name_databases_in(connections_in(migration.backup), migration.target, entries)
     return name_databases_of_file(migration.file, migration.target, entries)
 
 
@@ -143,9 +147,22 @@ def name_databases_of_file(
 ) -> dict[str, Any]:
     rows = file.assets.filter(kind=Kind.DATABASE.value) if file is not None else UploadedAsset.objects.none()
     names = {title: uuid for uuid, title in rows.values_list("uuid", "document__title")}
+    return name_databases_in(names, target, entries, "The file")
+
+
+def connections_in(backup: Backup) -> dict[str, str]:
+    """name -> uuid of the connections that a backup holds."""
+    rows = entries_of(backup.snapshot).filter(kind=Kind.DATABASE.value, document__isnull=False)
+    return {title: uuid for uuid, title in rows.values_list("uuid", "document__title")}
+
+
+def name_databases_in(
+    names: Mapping[str, str], target: Environment, entries: Mapping[str, Any], whose: str = "The backup"
+) -> dict[str, Any]:
+    """The same by the connections of something that is kept: name -> uuid."""
     unknown = [key for key in entries if key not in names and not looks_like_uuid(str(key).strip())]
     if unknown:
-        text = f"The file has no connection “{unknown[0]}”."
+        text = f"{whose} has no connection “{unknown[0]}”."
         raise Invalid(text, code="wrong_mapping", errors={f"databases.{key}": [text] for key in unknown})
     return name_databases(target, target, {names.get(key, key): entry for key, entry in entries.items()})
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from environments.canonical.companions import CompanionKind
 from environments.canonical.comparison import comparison_fingerprint
-from environments.canonical.documents import Document, Documents, Kind
+from environments.canonical.documents import Document, Documents
 from environments.canonical.ids import IdTable
 from environments.canonical.references import closure
 from environments.connections import connect
@@ -31,10 +31,9 @@ from .engine import plan as engine
 from .engine.checks import Problem, needed_tables, warehouse_problems
 from .engine.conflicts import ConflictCode
 from .engine.copies import Copy, copy_uuid, placeholder_notes
-from .engine.mapping import AssetMapping, DatabaseTarget
 from .engine.sentences import sentence
 from .errors import NotReady
-from .mappings import asset_mapping, mapping_to_json
+from .mappings import asset_mapping, identity_mapping, mapping_to_json
 from .models import Baseline, Migration, MigrationState, Plan, PlanItem
 from .models import Mapping as PairMapping
 from .places import (
@@ -49,6 +48,7 @@ from .places import (
 from .pruning import TOO_MUCH, Pruning
 from .pruning import find as find_what_to_prune
 from .repairing import mend
+from .restoring.source import find_later, restore_input, source_of_backup
 from .side_by_side import Meanwhile, side_by_side
 from .warehouses import Warehouses, database_rows, expected_tables, learn_database_ids
 
@@ -86,6 +86,9 @@ def make_plan(migration: Migration, ctx: JobContext) -> Plan:
         elif migration.is_of_file:
             ctx.step(f"Reading {migration.source_name} and {migration.target.name}")
             source = source_of_file(migration)
+        elif migration.is_of_backup:
+            ctx.step(f"Reading {migration.source_name} and {migration.target.name}")
+            source = source_of_backup(migration)
         elif migration.is_repair:
             ctx.step(f"Reading {migration.target.name}")
             source = SourceReading({}, IdTable(), (), None)
@@ -119,7 +122,12 @@ def make_plan(migration: Migration, ctx: JobContext) -> Plan:
                 given = replace(given, target_edits={**given.target_edits, **edits})
                 plan = engine.make_plan(given)
             pruned = Pruning()
-            if migration.prune and migration.source is not None and not migration.copy_terms:
+            if migration.prune and migration.is_put_back:
+                ctx.step(f"Looking for what came after {migration.source_name}")
+                pruned = find_later(migration, plan, source, target.reading, client)
+                given = replace(given, removals=pruned.removals)
+                plan = engine.make_plan(given)
+            elif migration.prune and migration.source is not None and not migration.copy_terms:
                 ctx.step("Looking for what the source no longer has")
                 pruned = find_what_to_prune(migration, plan, readings[1], target.reading, client, clients[1])
                 given = replace(given, removals=pruned.removals)
@@ -164,14 +172,14 @@ def _asked(migration: Migration) -> list[Any]:
 
 def plan_input(migration: Migration, source: SourceReading, target: TargetReading) -> engine.PlanInput:
     """What the engine plans from: for a rollback the restore point in the target's own terms, or what was last
-    applied, else the mapped source.
+    applied, else the mapped source, or what a backup holds.
     """
     documents = target.reading.documents
     answers = {
         uuid: engine.Given(engine.Answer(entry["answer"]), entry.get("value", ""))
         for uuid, entry in migration.answers.items()
     }
-    puts_back = migration.maps_nothing
+    puts_back = migration.maps_nothing or migration.is_put_back
     common: dict[str, Any] = {
         "target": documents,
         "left_out": migration.left_out,
@@ -211,6 +219,8 @@ def plan_input(migration: Migration, source: SourceReading, target: TargetReadin
             with_dependencies=False,
             **common,
         )
+    if migration.is_of_backup:
+        return restore_input(migration, source, documents, common)
     if migration.copy_terms:
         return _copy_input(migration, source, documents, common)
     return engine.PlanInput(
@@ -266,16 +276,6 @@ def _copy_input(
         with_dependencies=migration.with_dependencies,
         **common,
     )
-
-
-def identity_mapping(documents: Documents) -> AssetMapping:
-    """Nothing is mapped: the documents are in the target's terms already. Every connection stands for itself."""
-    used = {
-        str(item.body["database_uuid"])
-        for item in documents.values()
-        if item.kind == Kind.DATASET and item.body.get("database_uuid")
-    }
-    return AssetMapping(databases={uuid: DatabaseTarget(uuid) for uuid in used})
 
 
 def baselines_of(target: Environment, documents: Documents) -> dict[str, engine.Baseline]:

@@ -38,8 +38,8 @@ STANDING = (RunState.APPLIED, RunState.ACCEPTED, RunState.NEEDS_ATTENTION)
 
 @dataclass(frozen=True)
 class Candidate:
-    """An asset that a run created on the target and that the source no longer has. `run`: which; `removes`: whether
-    the plan removes it; `reason`: the proof, or why it stays.
+    """An asset that a run created on the target and that the source no longer has, or that came after a backup. `run`:
+    which, 0 of a backup; `removes`: whether the plan removes it; `reason`: the proof, or why it stays.
     """
 
     kind: str
@@ -206,11 +206,15 @@ def _known_reasons(
 
 
 def _brought_by_others(migration: Migration, gone: Mapping[str, _Origin]) -> dict[str, int]:
-    """uuid -> the last run that brought it, or left it, from another environment or from a file."""
+    """uuid -> the last run that brought it, or left it, from another environment, a file or a backup."""
     first = min(origin.run for origin in gone.values())
     runs = (
         Run.objects.filter(migration__target=migration.target, state__in=STANDING, number__gt=first)
-        .filter(Q(migration__source__isnull=False) | Q(migration__source_place__startswith="file:"))
+        .filter(
+            Q(migration__source__isnull=False)
+            | Q(migration__source_place__startswith="file:")
+            | Q(migration__source_place__startswith="backup:")
+        )
         .filter(Q(migration__source__isnull=True) | ~Q(migration__source_id=migration.source_id))
     )
     found: dict[str, int] = {}

@@ -14,6 +14,7 @@ from uuid import UUID, uuid4
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
+from environments.backups.models import Backup
 from environments.canonical.documents import Kind
 from environments.models import Asset, Environment
 from sstools.audit import services as audit
@@ -147,11 +148,12 @@ def update_migration(
         _must_see_source(migration, actor)
     if selection is not None and migration.source is not None:
         changed["selection"] = sorted(known_selection(migration.source, selection))
-    if selection is not None and migration.is_of_file:
+    if selection is not None and (migration.is_of_file or migration.is_of_backup):
+        what = "backup" if migration.is_of_backup else "file"
         raise Invalid(
-            "What a migration takes of a file is chosen when it is made.",
+            f"What a migration takes of a {what} is chosen when it is made.",
             code="selection_fixed",
-            remedy="Leave assets out, or make another migration of the file.",
+            remedy=f"Leave assets out, or make another migration of the {what}.",
             errors={"selection": ["Cannot be changed."]},
         )
     if left_out is not None:
@@ -249,14 +251,21 @@ def save_mapping(
             data={"source": source.slug if source is not None else "", "before": before, "after": after},
         )
         promotions.wake(_mapped_by(source, target).filter(state__in=OPEN_STATES))
-        if source is not None:
+        if source is not None and source.pk != target.pk:
             request_comparison(source, target, actor=actor)
     return mapping
 
 
 def _mapped_by(source: Environment | None, target: Environment) -> QuerySet[Migration]:
-    """The migrations that a mapping is for: from the environment, and of files that were exported from it."""
+    """The migrations that a mapping is for: from the environment, of files that were exported from it, and of those of
+    its backups that open migrations stand on.
+    """
     places = [bundle.place for bundle in UploadedBundle.objects.filter(origin=source)]
+    restoring = Migration.objects.filter(
+        source_place__startswith="backup:", target=target, state__in=OPEN_STATES
+    ).values_list("source_place", flat=True)
+    numbers = {int(place.removeprefix("backup:")) for place in restoring}
+    places += [backup.place for backup in Backup.objects.filter(pk__in=numbers, environment=source)]
     of_files = Q(source=None, source_place__in=places)
     return Migration.objects.filter(
         of_files if source is None else of_files | Q(source=source), target=target
@@ -549,6 +558,8 @@ def _must_see_source(migration: Migration, actor: Any) -> None:
     """What a migration reads anew of its source is for people who may look there. Raises NotAllowed."""
     if migration.source is not None:
         policy.require(actor, Permission.ENVIRONMENT_VIEW, migration.source)
+    if migration.backup is not None:
+        policy.require(actor, Permission.BACKUP_VIEW, migration.backup.environment)
 
 
 def _must_be_open(migration: Migration) -> None:
@@ -593,7 +604,11 @@ def _must_be_bypassed(migration: Migration, found: list[gates.Obstacle], reason:
 def _must_be_prunable(migration: Migration, actor: Any) -> None:
     """Raises NotAllowed; NotReady for a migration that has no source to miss anything on."""
     policy.require(actor, Permission.MIGRATION_PRUNE, migration.target)
-    if migration.source is None or migration.copy_terms:
+    if migration.is_of_backup and not (migration.is_put_back and migration.backup and migration.backup.whole):
+        raise NotReady(
+            "What came later can only be removed where a backup of a whole environment is put back over it."
+        )
+    if not migration.is_of_backup and (migration.source is None or migration.copy_terms):
         raise NotReady("Only a migration from another environment can remove what its source no longer has.")
 
 

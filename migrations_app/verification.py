@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from django.db.models import QuerySet
@@ -19,13 +20,17 @@ from environments.superset.client import SupersetClient
 from environments.superset.errors import SupersetError
 from environments.superset.rows import QueryResult
 from sstools.jobs.runner import JobContext
+from sstools.texts import counted
 
 from . import bystanders
 from .asking_charts import PARALLEL, Side, build, side_of
 from .engine import queries
 from .engine.plan import Action
 from .errors import NotReady
-from .models import PlanItem, Run, Verdict
+from .models import PlanItem, Run, RunState, Verdict
+
+#: Of the last runs on a target, those whose answers a restored chart is held beside.
+RUNS_BEFORE = 20
 
 
 def is_red(status: str) -> bool:
@@ -35,12 +40,15 @@ def is_red(status: str) -> bool:
 
 @dataclass(frozen=True)
 class Check:
-    """One chart to be checked; `problem` says why it cannot be, before any question is asked."""
+    """One chart to be checked; `problem` says why it cannot be, before any question is asked. `rows_before`: of one
+    that is asked alone, how many rows it gave when an earlier run asked it there, and which run.
+    """
 
     item: PlanItem
     source: Side | None
     target: Side | None
     problem: str = ""
+    rows_before: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -74,13 +82,29 @@ def verify_run(
 def verify_alone(
     run: Run, ctx: JobContext, target: SupersetClient, target_reading: EnvironmentReading
 ) -> dict[str, int]:
-    """The same where there is no source to ask, as of files: whether each chart answers on the target."""
+    """The same where there is no source to ask, as of files and backups: whether each chart answers on the target."""
     checks = []
+    before = _rows_before(run) if run.migration.is_put_back else {}
     for item in _items(run):
         side = side_of(run.migration.target.name, target, target_reading, item.target_uuid)
         found = side if isinstance(side, Side) else None
-        checks.append(Check(item, None, found, side if isinstance(side, str) else ""))
-    return _ask_all(run, ctx, checks, _checked_alone)
+        problem = side if isinstance(side, str) else ""
+        checks.append(Check(item, None, found, problem, before.get(item.target_uuid)))
+    whence = run.migration.source_name if run.migration.is_of_backup else "a file"
+    return _ask_all(run, ctx, checks, partial(_checked_alone, whence=whence))
+
+
+def _rows_before(run: Run) -> dict[str, tuple[int, int]]:
+    """Chart on the target -> (rows, run) when one of the last runs there asked it and it answered."""
+    runs = Run.objects.filter(migration__target=run.migration.target, state=RunState.APPLIED)
+    last = list(runs.exclude(pk=run.pk).values_list("pk", flat=True)[:RUNS_BEFORE])
+    found: dict[str, tuple[int, int]] = {}
+    rows = Verdict.objects.filter(run__in=last, status__in=("ok", "differs")).order_by("run")
+    for uuid, number, details in rows.values_list("uuid", "run", "details").iterator(chunk_size=500):
+        counts = [query.get("rows", {}).get("target") for query in details.get("queries", ())]
+        if counts and all(isinstance(count, int) for count in counts):
+            found[uuid] = (sum(counts), number)
+    return found
 
 
 def _ask_all(
@@ -116,7 +140,7 @@ def verify_again(run: Run, ctx: JobContext) -> dict[str, Any]:
     from .applying import fresh_reading, inventory_ids
 
     migration = run.migration
-    if migration.is_of_file:
+    if migration.is_of_file or migration.is_of_backup:
         return _verify_alone_again(run, ctx)
     if migration.source is None:
         raise NotReady("A roll back has no source to compare with.")
@@ -224,7 +248,7 @@ def _checked(check: Check, now: datetime) -> Outcome:
     )
 
 
-def _checked_alone(check: Check, now: datetime) -> Outcome:
+def _checked_alone(check: Check, now: datetime, *, whence: str) -> Outcome:
     """Ask the target. Runs in a thread: no database in here."""
     if check.target is None:
         return Outcome(check, "not_checkable", check.problem, {}, None, None)
@@ -246,7 +270,15 @@ def _checked_alone(check: Check, now: datetime) -> Outcome:
     if failed is not None:
         reason = f"{check.target.name}: {queries.explain(failed.error or failed.status)}"
         return Outcome(check, "failed", reason, details, None, seconds)
-    reason = "It answers. There is no source to compare with: its assets came from a file."
+    if dropped := _dropped_filters([], results):
+        columns = ", ".join(dropped)
+        reason = f"It answers without its filter on {columns}: the dataset has no such column."
+        return Outcome(check, "differs", reason, details, None, seconds)
+    reason = f"It answers. There is no source to compare with: its assets came from {whence}."
+    if check.rows_before is not None:
+        number, run = check.rows_before
+        now_there = sum(result.rowcount for result in results)
+        reason += f" {counted(now_there, 'row')} now, {number} when run {run} asked it."
     return Outcome(check, "ok", reason, details, None, seconds)
 
 

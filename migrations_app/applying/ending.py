@@ -170,7 +170,7 @@ def _is_ours(attempt: Attempt, after: EnvironmentReading, uuid: str, base: str |
 def _keep_answers(attempt: Attempt) -> None:
     """Adopted and renamed assets stay so for the next plan of the same pair."""
     migration = attempt.migration
-    if migration.maps_nothing or migration.is_rollback or migration.copy_terms:
+    if migration.maps_nothing or migration.is_rollback or migration.copy_terms or migration.is_put_back:
         return  # what was answered for a copy is the copy's, and not of all between the two
     terms = migration.terms
     # A file of nobody knows where belongs to no pair: what was adopted is asked for again with the next one.

@@ -137,7 +137,7 @@ def _verify(attempt: Attempt) -> tuple[int, int] | None:
     attempt.enter(RunState.VERIFYING, MigrationState.VERIFYING)
     ctx = attempt.ctx.without_cancel() if _wanted(attempt) == FINISH else attempt.ctx
     ctx.checkpoint(look=True)
-    alone = attempt.migration.is_of_file
+    alone = not attempt.migration.has_live_source
     where = "of what was mended" if mends else "on the target" if alone else "on source and target"
     with attempt.step("verify", f"Verify each chart {where}", asks=False) as step:
         if alone:

@@ -149,7 +149,9 @@ class CompanionItem:
 
 @dataclass(frozen=True)
 class CompanionInput:
-    """`exists`: target uuids of assets that are there, or will be."""
+    """`exists`: target uuids of assets that are there, or will be. `everything`: also what goes with no asset of the
+    plan, as a layer that no chart shows.
+    """
 
     plan: Plan
     carrying: Carrying
@@ -157,6 +159,7 @@ class CompanionInput:
     target: Side
     people: People = field(default_factory=People)
     exists: Collection[str] = ()
+    everything: bool = False
 
     @property
     def scope(self) -> dict[str, PlanItem]:
@@ -277,6 +280,8 @@ class _Builder:
             for companion in found:
                 if kind in FACETS:
                     is_meant = self._is_whose(companion)
+                elif self.given.everything:
+                    is_meant = True
                 elif kind in (CompanionKind.ANNOTATION_LAYER, CompanionKind.THEME):
                     is_meant = companion.uuid in uses
                 elif kind == CompanionKind.TAG:

@@ -63,14 +63,15 @@ def protection_of(environment: Environment) -> Protection:
 
 def routes_of(migration: Migration) -> list[Route]:
     """The route that it takes; without one every route that leads the same way, so that nobody walks beside it: of a
-    file every route to its target, as anybody may have made it anywhere.
+    file every route to its target, as anybody may have made it anywhere, and of the target's own backup, as it may be
+    older than what was approved since.
     """
     chosen = list(Route.objects.filter(uses__migration=migration))
-    if migration.is_of_file:
+    if migration.is_of_file or (migration.is_of_backup and migration.terms in (None, migration.target)):
         return list(Route.objects.filter(target=migration.target_id, is_enabled=True))
-    if chosen or migration.source_id is None:
+    if chosen or (migration.source_id is None and not migration.is_of_backup):
         return chosen
-    return list(Route.objects.filter(source=migration.source_id, target=migration.target_id, is_enabled=True))
+    return list(Route.objects.filter(source=migration.terms, target=migration.target_id, is_enabled=True))
 
 
 def approval_of(migration: Migration, plan: Plan, now: datetime | None = None) -> Approval:

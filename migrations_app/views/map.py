@@ -141,6 +141,7 @@ def _page(
         row.link = links.get(row.uuid, "")
     context = {
         **page_context(request, migration, "map"),
+        "whose": migration.terms or migration.source_name,
         "rows": rows,
         "open_count": sum(not row.target for row in rows),
         "substitutions": substitutions,
@@ -212,7 +213,7 @@ def _rows(migration: Migration, mapping: Mapping) -> list[DatabaseRow]:
     for row in found:
         entry = mapping.databases.get(row.uuid)
         row.is_remembered = entry is not None
-        row.target = entry["target"] if entry else ""
+        row.target = entry["target"] if entry else row.target if migration.is_put_back else ""
         row.is_gone = bool(row.target) and all(choice["uuid"] != row.target for choice in row.choices)
         for names, kind in ((row.schemas, "schemas"), (row.catalogs, "catalogs")):
             for name in names:
@@ -229,6 +230,7 @@ def _of_plan(entry: dict[str, Any]) -> DatabaseRow:
         datasets=entry["datasets"],
         choices=entry["choices"],
         suggestions=entry["suggestions"],
+        target=entry["target"],
         default_catalog=entry.get("default_catalog") or "",
         schemas=[Name(name, "") for name in entry["schemas"] if name],
         catalogs=[Name(name, "") for name in entry["catalogs"] if name],

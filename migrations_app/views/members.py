@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from environments.models import Asset, Environment
 from migrations_app.models import Migration
+from migrations_app.restoring.services import assets_in
 
 
 @dataclass
@@ -72,6 +73,15 @@ def closure_of(source: Environment, selection: Iterable[str]) -> list[Member]:
 _ORDER = {"dashboard": 0, "chart": 1, "dataset": 2}
 
 
+def _of_backup(migration: Migration, chosen: set[str]) -> list[Member]:
+    """What is selected of a backup; the plan finds out what that stands on."""
+    if migration.backup is None:
+        return []
+    rows = assets_in(migration.backup).values_list("kind", "uuid", "document__title")
+    members = [Member(kind, uuid, title, True) for kind, uuid, title in rows if uuid in chosen]
+    return sorted(members, key=lambda member: (_ORDER.get(member.kind, 9), member.title.casefold()))
+
+
 def members_of(migration: Migration) -> list[Member]:
     """Everything that a migration takes or could take, with what is left out; of the plan if there is one."""
     chosen, out = set(migration.selection), set(migration.left_out)
@@ -96,6 +106,8 @@ def members_of(migration: Migration) -> list[Member]:
         named = held.values_list("kind", "uuid", "document__title") if held is not None else ()
         members = [Member(kind, uuid, title, True) for kind, uuid, title in named]
         members.sort(key=lambda member: (_ORDER.get(member.kind, 9), member.title.casefold()))
+    elif migration.is_of_backup:
+        members = _of_backup(migration, chosen)
     elif migration.with_dependencies and migration.source is not None:
         members = closure_of(migration.source, chosen)
     else:
