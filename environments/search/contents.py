@@ -12,7 +12,7 @@ from typing import Any
 
 from environments.canonical.documents import Kind
 
-VERSION = 1  # of these rules: what was indexed by older ones is indexed anew after the next reading
+VERSION = 2  # of these rules: what was indexed by older ones is indexed anew after the next reading
 MOST_TEXT = 100_000  # characters of one asset; what comes after them cannot be found
 MOST_VALUE = 20_000  # of one setting of a chart
 
@@ -54,7 +54,8 @@ _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", re.IGNORECASE)
 def texts_of(row: Mapping[str, Any], body: Mapping[str, Any] | None) -> list[Text]:
     """The texts of an asset, the best first.
 
-    `row`: kind, title, slug, uuid, schema, catalog, viz_type, backend, owners ([{"name", "email"}]) of the inventory.
+    `row`: kind, title, slug, uuid, schema, catalog, viz_type, backend, owners ([{"name", "email"}]), tags of the
+    inventory.
     `body`: of its canonical document, None where it was not read. At most MOST_TEXT characters.
     """
     found: list[Text] = []
@@ -79,6 +80,8 @@ def _texts(row: Mapping[str, Any], body: Mapping[str, Any] | None) -> Iterator[T
         yield Text("chart type", str(row["viz_type"]), Rank.NAME)
     for owner in row.get("owners") or ():
         yield Text("owner", " ".join(filter(None, (owner.get("name"), owner.get("email")))), Rank.NAME)
+    for tag in row.get("tags") or ():
+        yield Text("tag", str(tag), Rank.NAME)
     if body is not None and kind != Kind.DATABASE:
         of_kind = {Kind.DATASET: _dataset, Kind.CHART: _chart, Kind.DASHBOARD: _dashboard}[kind]
         for one in (*of_kind(body), *_described(body)):

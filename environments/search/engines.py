@@ -53,6 +53,7 @@ class Scope:
 
 
 Row = tuple[int, str, str, str]  # asset, kind, uuid, title_key
+Either = Sequence[Term]  # one of these is enough
 
 
 class Engine(Protocol):
@@ -62,7 +63,7 @@ class Engine(Protocol):
     def tidy(self) -> None:
         """After much was written: leave nothing to those who search."""
 
-    def with_words(self, terms: Sequence[Term], rank: Rank, scope: Scope, limit: int) -> list[Row]:
+    def with_words(self, terms: Sequence[Either], rank: Rank, scope: Scope, limit: int) -> list[Row]:
         """Assets with all of `terms` in texts of this rank or a better one: some `limit` of them."""
 
     def with_title(self, start: str, scope: Scope, limit: int) -> list[Row]:
@@ -101,8 +102,8 @@ class Postgres:
             for column in COLUMNS:
                 cursor.execute("SELECT gin_clean_pending_list(%s::regclass)", [f"search_entry_{column}"])
 
-    def with_words(self, terms: Sequence[Term], rank: Rank, scope: Scope, limit: int) -> list[Row]:
-        query = " & ".join(f"({_phrase(term)})" for term in terms)
+    def with_words(self, terms: Sequence[Either], rank: Rank, scope: Scope, limit: int) -> list[Row]:
+        query = " & ".join(f"({' | '.join(f'({_phrase(term)})' for term in either)})" for either in terms)
         where, values = scope.where()
         sql = f"{_SELECT} search_entry entry WHERE entry.{COLUMNS[rank]} @@ %s::tsquery{where} LIMIT %s"
         with transaction.atomic(), connection.cursor() as cursor:
@@ -155,8 +156,8 @@ class Sqlite:
     def tidy(self) -> None:
         """FTS5 merges what it has as it goes."""
 
-    def with_words(self, terms: Sequence[Term], rank: Rank, scope: Scope, limit: int) -> list[Row]:
-        quoted = " AND ".join(f'"{" ".join(term.indexed)}"{" *" if term.is_prefix else ""}' for term in terms)
+    def with_words(self, terms: Sequence[Either], rank: Rank, scope: Scope, limit: int) -> list[Row]:
+        quoted = " AND ".join(f"({' OR '.join(map(_quoted, either))})" for either in terms)
         query = f"{{{' '.join(COLUMNS[: rank + 1])}}} : ({quoted})"
         where, values = scope.where()
         # CROSS JOIN keeps the order: first the words, then the rows.
@@ -173,6 +174,10 @@ class Sqlite:
             " ORDER BY entry.title_key LIMIT %s"
         )
         return _rows(sql, [start, start + "\U0010ffff", *values, limit])
+
+
+def _quoted(term: Term) -> str:
+    return f'"{" ".join(term.indexed)}"{" *" if term.is_prefix else ""}'
 
 
 def engine() -> Engine:

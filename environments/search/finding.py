@@ -1,7 +1,7 @@
 """Searching: what fits, in which order, and why."""
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from environments.models import Asset, Environment
@@ -9,9 +9,10 @@ from environments.words import fold
 from sstools.roles import policy
 from sstools.roles.permissions import Permission
 
-from .contents import Rank, texts_of
+from .contents import Rank, Text, texts_of
 from .engines import Row, Scope, engine
 from .indexing import bodies_of, row_of
+from .vocabulary import SHORTEST, inside
 from .words import Excerpt, Term, excerpt, terms_of
 
 LOOKED_AT = 1_000  # rows that one search looks at; with more that fit, the count says "more than"
@@ -72,12 +73,13 @@ def search(
     limit: int = 50,
     looked_at: int = LOOKED_AT,
 ) -> Found:
-    """Assets that `user` may see with every word of `text`: as the beginning of a word in any of their texts.
+    """Assets that `user` may see with every word of `text`: as the beginning of a word in any of their texts, or,
+    from three characters on, inside of one.
 
     "In quotes" words must stand side by side; joined by anything but spaces (dwh.sales_fact), they must be so there.
     `kinds`: none for all. `environment`: a slug. `start`, `limit`: which of the hits get their details. Order: titles
-    that begin with the text, then titles, then names (columns, metrics, owners, slugs, uuids), then other texts; by
-    title within each.
+    that begin with the text, then titles, then names (columns, metrics, owners, slugs, uuids), then other texts, then
+    what stands inside of words only; by title within each.
     """
     terms = terms_of(text)
     found = Found(terms)
@@ -124,9 +126,15 @@ def _candidates(
         if len(rows) >= limit:
             more = True
             break
-        batch = db.with_words(terms, rank, scope, limit)
+        batch = db.with_words([[term] for term in terms], rank, scope, limit)
         more = len(batch) >= limit
         take(batch)
+    else:
+        wider = [(term, *inside(term)) for term in terms] if len(rows) < limit else []
+        if any(others for _, others, _ in wider):
+            batch = db.with_words([[term, *others] for term, others, _ in wider], Rank.TEXT, scope, limit)
+            more = len(batch) >= limit or any(is_cut for *_, is_cut in wider)
+            take(batch)
     return list(order), more
 
 
@@ -167,10 +175,9 @@ def _explain(hit: Hit, bodies: dict[str, Any], terms: Sequence[Term], environmen
 
 def why(row: Asset, body: dict[str, Any] | None, terms: Sequence[Term]) -> tuple[Excerpt, ...]:
     """The texts that `terms` stand in, marked, the fewest that show all of them; none if they do not all fit."""
-    texts = [
-        (text, {term for term in terms if term.pattern.search(text.text)})
-        for text in texts_of(row_of(row), body)
-    ]
+    found = texts_of(row_of(row), body)
+    terms = [_as_it_stands(term, found) for term in terms]
+    texts = [(text, {term for term in terms if term.pattern.search(text.text)}) for text in found]
     missing = set(terms)
     chosen: list[Excerpt] = []
     while missing:
@@ -183,3 +190,10 @@ def why(row: Asset, body: dict[str, Any] | None, terms: Sequence[Term]) -> tuple
             chosen.append(excerpt(text.label, text.text, fitting))
         missing -= fitting
     return tuple(chosen)
+
+
+def _as_it_stands(term: Term, texts: Sequence[Text]) -> Term:
+    """A term that begins no word of these texts is looked for inside of them."""
+    if len(term.words[0]) < SHORTEST or any(term.pattern.search(text.text) for text in texts):
+        return term
+    return replace(term, is_inside=True)

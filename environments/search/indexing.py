@@ -15,10 +15,12 @@ from environments.models import Asset, Document, Environment
 from .contents import VERSION, Rank, texts_of
 from .engines import Indexed, engine
 from .models import Entry
+from .vocabulary import Vocabulary
 from .words import indexed_words_of
 
 CHUNK = 200  # assets at a time: what memory holds of them, and how long a transaction lasts
-ROW = ("kind", "title", "slug", "uuid", "schema", "catalog", "viz_type", "backend", "owners")
+ROW = ("kind", "title", "slug", "uuid", "schema", "catalog", "viz_type", "backend", "owners", "tags")
+NO_WORDS = frozenset({"uuid"})  # nobody looks for what stands inside of these
 
 
 def refresh(environment: Environment, changed: Changed) -> None:
@@ -42,9 +44,9 @@ def update(environment: Environment, changed: Changed) -> int:
     return _index(sorted(by_uuid))
 
 
-def index(assets: QuerySet[Asset]) -> int:
-    """Index these assets, whatever is known of them. Returns how many."""
-    return _index(list(assets.order_by("pk").values_list("pk", flat=True)))
+def index(assets: QuerySet[Asset], vocabulary: Vocabulary | None = None) -> int:
+    """Index these assets, whatever is known of them. Returns how many. `vocabulary`: of a run over several of these."""
+    return _index(list(assets.order_by("pk").values_list("pk", flat=True)), vocabulary)
 
 
 def stale(assets: QuerySet[Asset]) -> QuerySet[Asset]:
@@ -58,28 +60,34 @@ def stale(assets: QuerySet[Asset]) -> QuerySet[Asset]:
     return assets.filter(~Exists(same))
 
 
-def _index(pks: list[int]) -> int:
+def _index(pks: list[int], vocabulary: Vocabulary | None = None) -> int:
     count = 0
+    vocabulary = vocabulary or Vocabulary()
     for chunk in _chunks(pks):
         with transaction.atomic():
-            count += _index_chunk(chunk)
+            count += _index_chunk(chunk, vocabulary)
     if count:
         engine().tidy()
     return count
 
 
-def _index_chunk(pks: Collection[int]) -> int:
+def _index_chunk(pks: Collection[int], vocabulary: Vocabulary) -> int:
     # Locked: what a reading that ends just now takes away must not come back as an entry of nothing.
     rows = list(Asset.objects.select_for_update().filter(pk__in=pks).defer("search_text"))
     bodies = bodies_of(row.document_id for row in rows)
-    engine().write([_indexed(row, bodies.get(row.document_id or "")) for row in rows])
+    seen: set[str] = set()
+    engine().write([_indexed(row, bodies.get(row.document_id or ""), seen) for row in rows])
+    vocabulary.learn(seen)
     return len(rows)
 
 
-def _indexed(row: Asset, body: dict[str, Any] | None) -> Indexed:
+def _indexed(row: Asset, body: dict[str, Any] | None, seen: set[str]) -> Indexed:
     words: dict[Rank, list[str]] = {rank: [] for rank in Rank}
     for text in texts_of(row_of(row), body):
-        words[text.rank] += indexed_words_of(text.text)
+        found = indexed_words_of(text.text)
+        words[text.rank] += found
+        if text.label not in NO_WORDS:
+            seen.update(found)
     entry = Entry(
         asset_id=row.pk,
         environment_id=row.environment_id,
@@ -105,11 +113,11 @@ def bodies_of(fingerprints: Iterable[str | None]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     wanted = sorted({one for one in fingerprints if one})
     for chunk in _chunks(wanted):
-        for sha, packed in Document.objects.filter(pk__in=chunk).values_list("pk", "body"):
+        for sha, packed in Document.objects.filter(pk__in=chunk).exclude(body=None).values_list("pk", "body"):
             try:
-                found[sha] = json.loads(zlib.decompress(bytes(packed)).decode("utf-8", "surrogatepass"))[
-                    "body"
-                ]
+                found[sha] = json.loads(
+                    zlib.decompress(bytes(packed or b"")).decode("utf-8", "surrogatepass")
+                )["body"]
             except (zlib.error, ValueError, KeyError):
                 continue
     return found

@@ -4,6 +4,8 @@ from django.db import models
 
 from environments.models import UUID_LENGTH, Asset, Environment
 
+from .words import MAX_WORD
+
 
 class Entry(models.Model):
     """An asset that can be found, and what it was indexed from.
@@ -22,3 +24,12 @@ class Entry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.title_key}"
+
+
+class Word(models.Model):
+    """A word that some asset has, or once had: `manage.py reindex --all` forgets those that none has any more."""
+
+    word = models.CharField(primary_key=True, max_length=MAX_WORD)
+
+    def __str__(self) -> str:
+        return self.word

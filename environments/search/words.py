@@ -45,17 +45,19 @@ def joined_word(words: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class Term:
-    """Words that stand side by side; the last one may go on, unless it is a single character.
+    """Words that stand side by side; the last one may go on, unless it is a single character, or `is_whole`.
 
-    `is_joined`: with something between them that is no space.
+    `is_joined`: with something between them that is no space. `is_inside`: the first one may be the rest of a word.
     """
 
     words: tuple[str, ...]
     is_joined: bool = False
+    is_whole: bool = False
+    is_inside: bool = False
 
     @property
     def is_prefix(self) -> bool:
-        return len(self.words[-1]) > 1
+        return len(self.words[-1]) > 1 and not self.is_whole
 
     @property
     def indexed(self) -> tuple[str, ...]:
@@ -68,7 +70,8 @@ class Term:
         spelled = (re.escape(word).replace("е", "[её]") for word in self.words)
         between = r"(?:_|[^\w\s])+" if self.is_joined else r"[\W_]+"
         end = "" if self.is_prefix else r"(?![^\W_])"
-        return re.compile(r"(?<![^\W_])" + between.join(spelled) + end, re.IGNORECASE)
+        start = "" if self.is_inside else r"(?<![^\W_])"
+        return re.compile(start + between.join(spelled) + end, re.IGNORECASE)
 
 
 def terms_of(text: str) -> list[Term]:

@@ -30,7 +30,8 @@ budget forecast plan actual region country city store channel campaign segment c
 ASKED = """
 r|re|rev|reve|revenue|o|or|ord|orders|revenue by region|выручка|выр|заказы магазин|chart|select|sum|dwh.fact_17
 fact_17 net|column_42|col|number 4711|4711|ivan petrov|petrov@corp.example|no-such-thing|revenue nowhere|net_amount_3
-"group by region"|echarts|customers churn cohort|dataset|dashboard 12
+"group by region"|echarts|customers churn cohort|dataset|dashboard 12|venue|ustom|ручк|olumn_4|ock return|egion bud|
+qxz|zqxzq
 """
 
 
@@ -96,6 +97,10 @@ def _assets(environment: Any, count: int, dice: random.Random) -> Iterator[tuple
     def words(number: int) -> str:
         return " ".join(dice.choice(WORDS) for _ in range(number))
 
+    def rare() -> str:
+        """Names that stand in one asset only: all estates together then have tens of thousands of words."""
+        return " ".join("".join(dice.choices("abcdefghijklmnopqrstuvwxyz", k=9)) for _ in range(4))
+
     kinds = [Kind.DASHBOARD] + [Kind.CHART] * 10 + [Kind.DATASET] * 5
     bodies: dict[Kind, Callable[[str], dict[str, Any]]] = {
         Kind.DASHBOARD: lambda title: {
@@ -105,7 +110,7 @@ def _assets(environment: Any, count: int, dice: random.Random) -> Iterator[tuple
         },
         Kind.CHART: lambda title: {
             "slice_name": title,
-            "description": words(8),
+            "description": f"{words(8)} {rare()}",
             "params": {
                 "metrics": [
                     f"net_amount_{dice.randrange(60)}",
@@ -125,7 +130,7 @@ def _assets(environment: Any, count: int, dice: random.Random) -> Iterator[tuple
             "metrics": [
                 {"metric_name": f"net_amount_{n}", "expression": f"SUM({words(1)}_{n})"} for n in range(10)
             ],
-            "description": words(15),
+            "description": f"{words(15)} {rare()}",
         },
     }
     for number in range(count):

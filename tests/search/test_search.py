@@ -17,9 +17,10 @@ from environments.models import Asset, Environment
 from environments.search import indexing
 from environments.search.finding import Found, search
 from environments.search.models import Entry
+from environments.search.vocabulary import Vocabulary
 from environments.store import put_documents
 from sstools.resources import resource_name
-from tests.factories import make_asset, make_environment, uuid_for
+from tests.factories import make_asset, make_environment, tag_asset, uuid_for
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
@@ -134,10 +135,59 @@ def test_an_asset_is_found_by_what_is_in_it(
 
 
 @pytest.mark.parametrize(
+    ("text", "title", "field", "marked"),
+    [
+        ("verview", "Sales overview", "title", "verview"),
+        ("EGION", "Sales overview", "tab or header", "egion"),
+        ("зврат", "Отчёт по возвратам", "title", "зврат"),
+        ("тчет зврат", "Отчёт по возвратам", "title", "тчёт"),
+        ("ment_code", "sales_fact", "expression of column customer_segment", "ment_code"),
+        ("ales-over", "Sales overview", "slug", "ales-over"),
+        ("llif", "Отчёт по возвратам", "SQL", "llif"),
+        ('"rder by nothing"', "", "", ""),
+        ('"gmo by hand"', "", "", ""),
+        ("sales verview", "Sales overview", "title", "Sales"),
+        ("utive", "Sales overview", "tag", "utive"),
+        ("etrova@corp", "Отчёт по возвратам", "owner", "etrova@corp"),
+    ],
+)
+def test_what_stands_inside_of_words_is_found_after_what_begins_them(
+    estate: dict[str, Environment], viewer: Any, text: str, title: str, field: str, marked: str
+) -> None:
+    tag_asset(estate["dev"], "Sales overview", "Executive")
+    events.was_read(estate["dev"], frozenset({("dashboard", uuid_for("Sales overview"))}))
+    found = search(viewer, text)
+    assert titles(found)[:1] == ([title] if title else [])
+    assert not found.more
+    if title:
+        excerpt = found.hits[0].excerpts[0]
+        assert excerpt.label == field
+        assert next(part for part, is_match in excerpt.parts if is_match).casefold() == marked.casefold()
+    put(estate["dev"], Kind.CHART, "Verview first", {"params": {}})
+    events.was_read(estate["dev"], frozenset())
+    assert titles(search(viewer, "verview")) == ["Verview first", "Sales overview"]
+
+
+def test_words_that_no_asset_has_any_more_are_forgotten(estate: dict[str, Environment], viewer: Any) -> None:
+    known = Vocabulary.all_words()
+    assert {"overview", "возвратам", "executive"} - known == {"executive"}
+    assert not [word for word in known if len(word) <= 3 or word.isdecimal() or "\ue001" in word]
+    estate["dev"].assets.filter(kind="dashboard").delete()
+    call_command("reindex", all=True)
+    assert known - Vocabulary.all_words() >= {"overview", "fiscal"}
+    assert search(viewer, "llif").total == 1
+
+
+@pytest.mark.parametrize(
     "text",
     [
-        "verview",
+        "ew",
+        "verview nowhere",
         "sales nowhere",
+        "t_amount",
+        "ales_nothing",
+        "elect_code_x",
+        uuid_for("Sales overview")[1:8],
         '"overview sales"',
         "orders.dwh",
         "paid_select",

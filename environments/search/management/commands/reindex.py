@@ -6,6 +6,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from environments.models import Environment
 from environments.search import indexing
+from environments.search.vocabulary import Vocabulary
 
 
 class Command(BaseCommand):
@@ -24,10 +25,14 @@ class Command(BaseCommand):
             rows = rows.filter(slug=environment)
             if not rows.exists():
                 raise CommandError(f"There is no environment {environment}.")
+        vocabulary = Vocabulary()
+        before = vocabulary.all_words()
         for row in rows:
             started = time.monotonic()
             assets = row.assets.all()
-            count = indexing.index(assets if options["all"] else indexing.stale(assets))
+            count = indexing.index(assets if options["all"] else indexing.stale(assets), vocabulary)
             self.stdout.write(
                 f"{row.slug}: {count} of {assets.count()} assets, {time.monotonic() - started:.1f} s"
             )
+        if options["all"] and not environment:
+            vocabulary.forget(before)
