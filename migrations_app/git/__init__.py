@@ -1,0 +1,1 @@
+"""Git, a place that assets are written to and brought from."""
