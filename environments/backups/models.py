@@ -5,8 +5,10 @@ from typing import Any, Self
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
+from django.urls import reverse
 from django.utils import timezone
 
+from environments.canonical.documents import Kind
 from environments.models import UUID_LENGTH, Document, Environment, Snapshot, within
 from sstools.roles import policy
 from sstools.roles.permissions import Permission
@@ -107,6 +109,9 @@ class Backup(models.Model):
     def __str__(self) -> str:
         return f"Backup {self.pk} of {self.environment}"
 
+    def get_absolute_url(self) -> str:
+        return reverse("backups:detail", args=[self.pk])
+
     @property
     def number(self) -> int:
         return int(self.pk)
@@ -123,6 +128,19 @@ class Backup(models.Model):
     @property
     def is_good(self) -> bool:
         return self.state == BackupState.GOOD
+
+    @property
+    def asset_count(self) -> int:
+        return sum(int(self.counts.get(kind.value, 0)) for kind in Kind)
+
+    @property
+    def companion_count(self) -> int:
+        return sum(int(number) for number in self.counts.values()) - self.asset_count
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took."""
+        return (self.ended_at - self.started_at).total_seconds() if self.ended_at else None
 
 
 class Span(models.Model):
