@@ -126,6 +126,15 @@ def put_documents(documents: Iterable[Document | Companion]) -> int:
     return added
 
 
+def missing_documents(fingerprints: Iterable[str]) -> list[str]:
+    """Those of these that are not there, in their order."""
+    missing: list[str] = []
+    for chunk in _chunks(dict.fromkeys(fingerprints), READ_CHUNK):
+        known = set(models.Document.objects.filter(pk__in=chunk).values_list("pk", flat=True))
+        missing += [sha for sha in chunk if sha not in known]
+    return missing
+
+
 def get_documents(fingerprints: Iterable[str]) -> dict[str, Document]:
     """Documents by fingerprint. Raises StoreDamaged if one is missing or its content does not match."""
     return _get(fingerprints, _document)
@@ -201,8 +210,7 @@ def take_snapshot(
                 notes=[_clean_note(note) for note in reading.notes],
                 created_by=actor if getattr(actor, "pk", None) else None,
             )
-            SnapshotEntry.objects.bulk_create(_entries(snapshot, reading), batch_size=1000)
-            _keep_companions(snapshot, reading)
+            fill_snapshot(snapshot, reading)
         if reading.complete:
             changed |= contents.link(environment, reading, get_documents)
     if reading.complete and (changed or reason == Reason.READING):
@@ -210,7 +218,9 @@ def take_snapshot(
     return snapshot
 
 
-def _keep_companions(snapshot: Snapshot, reading: EnvironmentReading) -> None:
+def fill_snapshot(snapshot: Snapshot, reading: EnvironmentReading) -> None:
+    """Write what a reading found into a snapshot that was made empty; the documents are kept already."""
+    SnapshotEntry.objects.bulk_create(_entries(snapshot, reading), batch_size=1000)
     put_documents(reading.companions.values())
     SnapshotCompanion.objects.bulk_create(
         SnapshotCompanion(

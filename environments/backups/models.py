@@ -117,6 +117,10 @@ class Backup(models.Model):
         return int(self.pk)
 
     @property
+    def concerns(self) -> list[Environment]:
+        return [self.environment]
+
+    @property
     def place(self) -> str:
         """How commands, the API and migrations name it."""
         return f"backup:{self.pk}"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from environments.backups.services import keep_restore_point
 from environments.canonical.documents import Document, Kind
 from environments.models import Environment, Reason
 from environments.services import keep_capabilities
@@ -200,5 +201,6 @@ def take_restore_point(attempt: Attempt) -> None:
                 Reason.RESTORE_POINT,
                 attempt.ctx.job.actor,
             )
+            keep_restore_point(snapshot, actor=attempt.ctx.job.actor)
             attempt.put(restore_point=snapshot)
         step.result |= {"snapshot": snapshot.number, "assets": len(attempt.before.documents)}

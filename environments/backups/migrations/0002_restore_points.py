@@ -2,11 +2,12 @@
 
 import hashlib
 from collections import Counter
+from typing import Any
 
 from django.db import migrations
 
 
-def make_backups(apps, schema_editor):
+def make_backups(apps: Any, schema_editor: Any) -> None:
     Snapshot = apps.get_model("environments", "Snapshot")
     Backup = apps.get_model("backups", "Backup")
     rows = Snapshot.objects.filter(reason="restore_point", backup=None).order_by("pk")
