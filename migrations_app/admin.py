@@ -11,6 +11,7 @@ from .comparing.models import UploadedAsset, UploadedBundle, Viewed
 from .models import (
     Baseline,
     Bystander,
+    CompanionBaseline,
     Mapping,
     Migration,
     Pairing,
@@ -178,6 +179,15 @@ class BaselineAdmin(ReadOnly, admin.ModelAdmin):
     list_filter = ["target"]
     list_select_related = ["target", "run"]
     search_fields = ["uuid"]
+
+
+@admin.register(CompanionBaseline)
+class CompanionBaselineAdmin(ReadOnly, admin.ModelAdmin):
+    list_display = ["target", "kind", "title", "run", "updated_at"]
+    list_filter = ["target", "kind"]
+    list_select_related = ["target", "run"]
+    search_fields = ["uuid", "asset_uuid", "title"]
+    raw_id_fields = ["wanted", "present"]
 
 
 @admin.register(UploadedBundle)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from environments.canonical.companions import FACETS, Companion, CompanionKind, Person, person_key
@@ -33,9 +33,10 @@ from .engine.companions import (
     with_companions,
     with_restored,
 )
+from .engine.edited import CompanionBase
 from .engine.plan import Action, Plan, PlanInput
+from .models import ASKED, CompanionBaseline, Migration, PlanCompanion, Run
 from .models import Mapping as PairMapping
-from .models import Migration, PlanCompanion, Run
 from .models import Plan as PlanRow
 from .restoring.source import companions_in, takes_everything
 from .side_by_side import side_by_side
@@ -178,7 +179,31 @@ def carry_along(
             people=_people(migration, clients[0], source.side, target.side, carrying),
             exists=exists,
             everything=whole,
+            # Who puts back what was there before wants no edit of since.
+            bases={} if migration.is_put_back else bases_of(migration.target, kinds),
+            answers=given.answers,
         )
+    )
+
+
+def bases_of(target: Environment, kinds: Collection[CompanionKind]) -> dict[str, CompanionBase]:
+    """What the last run left on a target of what goes with its assets, by uuid there. Raises StoreDamaged."""
+    rows = list(
+        CompanionBaseline.objects.filter(target=target, kind__in=[kind.value for kind in kinds]).values_list(
+            "uuid", "wanted_id", "present_id", "accepted"
+        )
+    )
+    found = get_companions({sha for _, *hashes, _ in rows for sha in hashes if sha})
+    return {
+        uuid: CompanionBase(found.get(wanted), found.get(present), accepted_in_words(accepted))
+        for uuid, wanted, present, accepted in rows
+    }
+
+
+def accepted_in_words(accepted: Mapping[str, str] | None) -> str:
+    """ "accepted by Ann on 2026-11-23: “reason”"."""
+    return (
+        f"accepted by {accepted['by']} on {accepted['at'][:10]}: “{accepted['reason']}”" if accepted else ""
     )
 
 
@@ -225,15 +250,17 @@ def _restored(run: Run, plan: Plan, client: SupersetClient, ids: IdTable) -> Pla
 
 def touched_by(run: Run) -> list[Touched]:
     """The companions that a run wrote or may have written, in its target's terms."""
-    rows = [row for row in run.plan.companions.all() if Action(row.action) in (*TAKEN, Action.REMOVE)]
+    actions = (*TAKEN, Action.REMOVE, Action.KEEP)
+    rows = [row for row in run.plan.companions.all() if Action(row.action) in actions]
     written = set(run.plan.items.filter(action__in=("create", "update")).values_list("uuid", flat=True))
     rows = [
         row
         for row in rows
-        if Action(row.action) != Action.UNCHANGED
+        if Action(row.action) not in (Action.UNCHANGED, Action.KEEP)
         or (row.asset_uuid in written and CompanionKind(row.kind) in TOUCHED_BY_IMPORT)
     ]
-    wanted = get_companions({row.wanted_id for row in rows if row.wanted_id})
+    left = {row.pk: row.present_id if row.action == Action.KEEP else row.wanted_id for row in rows}
+    found = get_companions({sha for sha in left.values() if sha})
     targets = dict(run.plan.items.values_list("uuid", "target_uuid"))
     return [
         Touched(
@@ -241,7 +268,7 @@ def touched_by(run: Run) -> list[Touched]:
             row.target_uuid,
             row.title,
             targets.get(row.asset_uuid, row.asset_uuid),
-            wanted[row.wanted_id] if row.wanted_id else None,
+            found.get(left[row.pk] or ""),
         )
         for row in rows
     ]
@@ -252,7 +279,7 @@ def touched_by(run: Run) -> list[Touched]:
 
 def names_in(plan: PlanRow) -> tuple[list[Person], list[str]]:
     """The people and the roles of the source that companions of a plan name, each once, in their order."""
-    hashes = set(plan.companions.exclude(source_sha256="").values_list("source_sha256", flat=True))
+    hashes = set(plan.companions.exclude(source=None).values_list("source_id", flat=True))
     found = get_companions(hashes).values()
     people = {person_key(person): person for one in found for person in one.people}
     roles = {role for one in found for role in one.roles}
@@ -264,8 +291,10 @@ def losses_beside(migration: Migration) -> list[tuple[str, str]]:
     return general_losses(carrying_of(migration))
 
 
-def counts_of(items: Iterable[CompanionItem]) -> dict[str, int]:
-    return dict(Counter(item.action.value for item in items))
+def counts_of(items: Collection[CompanionItem]) -> dict[str, int]:
+    counts = Counter(item.action.value for item in items)
+    asked = sum(item.is_asked for item in items)
+    return {**counts, **({ASKED: asked} if asked else {})}
 
 
 def keep_companions(row: PlanRow, items: tuple[CompanionItem, ...]) -> None:
@@ -287,7 +316,9 @@ def keep_companions(row: PlanRow, items: tuple[CompanionItem, ...]) -> None:
                 changes=cleaned(list(item.changes)),
                 wanted_id=item.wanted.fingerprint if item.wanted else None,
                 present_id=item.present.fingerprint if item.present else None,
-                source_sha256=item.source.fingerprint if item.source else "",
+                source_id=item.source.fingerprint if item.source else None,
+                conflict=cleaned(asdict(item.conflict)) if item.conflict else None,
+                answer={"answer": item.answer.answer.value, "value": ""} if item.answer else None,
             )
             for position, item in enumerate(items)
         ),

@@ -17,6 +17,7 @@ from environments.models import KIND_CHOICES, TITLE_LENGTH, UUID_LENGTH, Documen
 from sstools.jobs.models import Job
 from sstools.roles import policy
 from sstools.roles.permissions import Permission
+from sstools.texts import counted
 
 from .engine.companions import companion_words
 
@@ -116,6 +117,35 @@ class Baseline(models.Model):
 
     def __str__(self) -> str:
         return f"{self.uuid} on {self.target}"
+
+
+class CompanionBaseline(models.Model):
+    """What the last run left of what goes with assets, as `Baseline` does of assets. `uuid`: of the companion on the
+    target; `asset_uuid`: whose facet it is there, "" for an object. `wanted`, `present`: what the source wanted and
+    what was read back; null: nothing. `accepted`: as of assets.
+    """
+
+    target = models.ForeignKey(Environment, on_delete=models.CASCADE, related_name="companion_baselines")
+    kind = models.CharField(max_length=20)  # canonical.companions.CompanionKind
+    uuid = models.CharField(max_length=UUID_LENGTH)
+    asset_uuid = models.CharField(max_length=UUID_LENGTH, blank=True)
+    title = models.CharField(max_length=TITLE_LENGTH)
+    wanted = models.ForeignKey(Document, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    present = models.ForeignKey(Document, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    accepted = models.JSONField(null=True, blank=True)
+    run = models.ForeignKey("Run", null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["target", "uuid"], name="one_baseline_per_companion")]
+
+    def __str__(self) -> str:
+        return f"{self.words} on {self.target}"
+
+    @property
+    def words(self) -> str:
+        """What it is: "owners of “Sales”", "annotation layer “Holidays”"."""
+        return companion_words(CompanionKind(self.kind), self.title)
 
 
 class MigrationState(models.TextChoices):
@@ -305,6 +335,7 @@ class Migration(models.Model):
 
 #: Actions of a plan that change the target.
 WRITES = ("create", "update", "remove")
+ASKED = "asked"
 
 
 class Plan(models.Model):
@@ -312,7 +343,8 @@ class Plan(models.Model):
 
     `problems`, `losses`, `affected`: as the engine's dataclasses, in JSON. `databases`: for each source
     database the datasets that need it, its target, and suggestions. `mapping`: what was mapped how, as used.
-    `hash` binds an apply to this plan. `companion_counts`: action -> number of `companions`.
+    `hash` binds an apply to this plan. `companion_counts`: action -> number of `companions`, and under `ASKED` how many
+    of them wait for an answer.
     """
 
     uuid = models.UUIDField(unique=True, default=uuid_module.uuid4, editable=False)
@@ -347,7 +379,21 @@ class Plan(models.Model):
 
     @property
     def blocked_count(self) -> int:
-        return int(self.counts.get("blocked", 0))
+        """Number of assets, and of what comes along with them, that wait for an answer."""
+        return int(self.counts.get("blocked", 0)) + int(self.companion_counts.get(ASKED, 0))
+
+    @property
+    def blocked_words(self) -> str:
+        """ "2 assets and 1 of what comes along are blocked"."""
+        assets, others = int(self.counts.get("blocked", 0)), int(self.companion_counts.get(ASKED, 0))
+        named = [counted(assets, "asset")] if assets or not others else []
+        named += [f"{others:,} of what comes along"] if others else []
+        return f"{' and '.join(named)} {'is' if assets + others == 1 else 'are'} blocked"
+
+    @property
+    def kept_count(self) -> int:
+        """Number of edits on the target that somebody answered to keep."""
+        return sum(int(found.get("keep", 0)) for found in (self.counts, self.companion_counts))
 
     @property
     def asset_write_count(self) -> int:
@@ -398,7 +444,8 @@ class PlanItem(models.Model):
 class PlanCompanion(models.Model):
     """What goes with the assets of a plan and is in no export: `uuid` of the source's, `target_uuid` of the target's
     (made of its kind and natural key). `asset_uuid`: the item of the plan whose facet it is, "" for an object of its
-    own. `reason`: why it is left out or blocked. `changes`: sentences.
+    own. `reason`: why it is left out or blocked. `changes`: sentences. `conflict`, `answer`: as of items. `wanted`:
+    what the source wants there, also where the answer is to keep the target's.
     """
 
     plan = models.ForeignKey(Plan, on_delete=models.CASCADE, related_name="companions")
@@ -413,7 +460,9 @@ class PlanCompanion(models.Model):
     changes = models.JSONField(default=list)
     wanted = models.ForeignKey(Document, null=True, on_delete=models.PROTECT, related_name="+")
     present = models.ForeignKey(Document, null=True, on_delete=models.PROTECT, related_name="+")
-    source_sha256 = models.CharField(max_length=64, blank=True)
+    source = models.ForeignKey(Document, null=True, on_delete=models.PROTECT, related_name="+")
+    conflict = models.JSONField(null=True)  # engine.conflicts.Conflict
+    answer = models.JSONField(null=True)
 
     class Meta:
         ordering = ["position"]

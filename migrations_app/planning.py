@@ -26,7 +26,7 @@ from environments.superset.viz_types import needing_a_flag, undrawable
 from environments.words import clean, cleaned
 from sstools.jobs.runner import JobContext
 
-from .carrying import carry_along, carrying_of, counts_of, keep_companions, losses_beside
+from .carrying import accepted_in_words, carry_along, carrying_of, counts_of, keep_companions, losses_beside
 from .engine import plan as engine
 from .engine.checks import Problem, needed_tables, warehouse_problems
 from .engine.conflicts import ConflictCode
@@ -281,16 +281,9 @@ def _copy_input(
 def baselines_of(target: Environment, documents: Documents) -> dict[str, engine.Baseline]:
     rows = Baseline.objects.filter(target=target).values_list("uuid", "wanted", "present", "accepted")
     return {
-        uuid: engine.Baseline(wanted, present, _accepted_in_words(accepted))
+        uuid: engine.Baseline(wanted, present, accepted_in_words(accepted))
         for uuid, wanted, present, accepted in rows
     }
-
-
-def _accepted_in_words(accepted: dict[str, str] | None) -> str:
-    """ "accepted by Ann on 2026-11-23: “reason”"."""
-    return (
-        f"accepted by {accepted['by']} on {accepted['at'][:10]}: “{accepted['reason']}”" if accepted else ""
-    )
 
 
 def _edits_of(reading: EnvironmentReading) -> dict[str, engine.Edit]:

@@ -26,7 +26,7 @@ from sstools.texts import counted
 
 from . import gates, naming, planning, promotions, services
 from .errors import NotReady, PlanChanged, WrongConfirmation
-from .models import Migration, MigrationState, Plan
+from .models import Migration, MigrationState, Plan, PlanCompanion
 
 #: How often a plan is made again because somebody changed the migration while it was made.
 TRIES = 3
@@ -173,7 +173,7 @@ def _actor_now(job: Job) -> Any:
 
 
 def nothing_to_do(plan: Plan) -> bool:
-    return not (plan.write_count or plan.blocked_count or plan.counts.get("keep"))
+    return not (plan.write_count or plan.blocked_count or plan.kept_count)
 
 
 def _handed_over(migration: Migration, applying: Job) -> dict[str, Any]:
@@ -225,17 +225,22 @@ def question_about(migration: Migration, plan: Plan) -> dict[str, Any] | None:
         )
     url = reverse("migrations_app:plan", args=[migration.number])
     if plan.blocked_count:
-        blocked = list(plan.items.filter(action="blocked").order_by("position")[:NAMED])
+        blocked: list[Any] = list(plan.items.filter(action="blocked").order_by("position")[:NAMED])
+        asked = plan.companions.filter(action="blocked", conflict__isnull=False)
+        blocked += asked[: NAMED - len(blocked)]
         number = plan.blocked_count
         return _question(
             plan,
             code="conflicts",
             title="Both sides have something to say",
-            text=f"{number} {'asset is' if number == 1 else 'assets are'} blocked until somebody decides.",
+            text=f"{plan.blocked_words} until somebody decides.",
             url=f"{url}#conflicts",
             action="Answer on the plan",
             missing={"conflicts": [_conflict(item) for item in blocked]},
-            lines=[f"{item.kind} “{item.title}”: {_why(item)}" for item in blocked],
+            lines=[
+                _why(item) if _is_beside(item) else f"{item.kind} “{item.title}”: {_why(item)}"
+                for item in blocked
+            ],
             total=number,
         )
     if plan.errors and not migration.override_reason:
@@ -311,6 +316,10 @@ def _database(row: Mapping[str, Any]) -> dict[str, Any]:
         "datasets": row["dataset_count"],
         "suggestions": suggestions,
     }
+
+
+def _is_beside(item: Any) -> bool:
+    return isinstance(item, PlanCompanion)  # its text names it already
 
 
 def _conflict(item: Any) -> dict[str, Any]:

@@ -23,7 +23,6 @@ from sstools.jobs import services as jobs
 from sstools.jobs.models import Job, Source
 from sstools.roles import policy
 from sstools.roles.permissions import Permission
-from sstools.texts import counted
 
 from . import gates, promotions
 from .carrying import clean_carrying, defaults_between
@@ -32,7 +31,7 @@ from .engine.plan import Answer
 from .errors import NotReady, PlanChanged, WrongConfirmation
 from .estate.services import request_comparison
 from .mappings import clean_databases, clean_substitutions, merged_names
-from .models import OPEN_STATES, Migration, MigrationState, Plan, PlanItem, Run, RunState
+from .models import OPEN_STATES, Migration, MigrationState, Plan, PlanCompanion, PlanItem, Run, RunState
 from .models import Mapping as PairMapping
 from .places import address_of
 
@@ -290,7 +289,9 @@ def answer_conflicts(
     shown = (
         migration.plan or migration.plans.first()
     )  # the first of several answers voids the plan that shows them all
-    items = {item.uuid: item for item in shown.items.all()} if shown else {}
+    items: dict[str, PlanItem | PlanCompanion] = {}
+    if shown is not None:
+        items = {one.uuid: one for rows in (shown.companions.all(), shown.items.all()) for one in rows}
     merged = dict(migration.answers)
     errors: dict[str, list[str]] = {}
     for uuid, given in answers.items():
@@ -324,13 +325,14 @@ def answer_conflicts(
     return migration
 
 
-def _wrong_answer(answer: str, item: PlanItem | None) -> str:
+def _wrong_answer(answer: str, item: PlanItem | PlanCompanion | None) -> str:
     if answer not in {member.value for member in Answer}:
         return f"“{answer}” is no answer. Possible: {', '.join(member.value for member in Answer)}."
     if item is None:
         return "The plan has no such asset."
     options = list(item.conflict["options"]) if item.conflict else []
-    if answer != Answer.LEAVE_OUT and answer not in options:
+    can_stay_away = isinstance(item, PlanItem) and answer == Answer.LEAVE_OUT
+    if not can_stay_away and answer not in options:
         return f"“{answer}” does not settle this. Possible: {', '.join(options) or 'leave_out'}."
     return ""
 
@@ -582,7 +584,7 @@ def _must_be_applicable(migration: Migration, plan: Plan) -> None:
         raise NotReady(f"The plan is stale: {plan.stale_reason}", remedy="Plan again.")
     if plan.blocked_count:
         raise NotReady(
-            f"{counted(plan.blocked_count, 'asset is', 'assets are')} blocked.",
+            f"{plan.blocked_words}.",
             remedy="Answer them on the plan, or leave them out.",
         )
     if plan.errors and not migration.override_reason:
@@ -590,7 +592,7 @@ def _must_be_applicable(migration: Migration, plan: Plan) -> None:
             f"{len(plan.errors)} checks failed.",
             remedy="Mend what they say and plan again, or override them with a reason.",
         )
-    if not plan.write_count and not plan.counts.get("keep"):
+    if not plan.write_count and not plan.kept_count:
         raise NotReady("There is nothing to do: the target holds what it should.")
 
 

@@ -63,7 +63,9 @@ class Item:
 
 @dataclass(frozen=True)
 class Carried:
-    """A companion of the plan that is carried. `is_touched`: the import of its asset changes it by itself."""
+    """A companion of the plan that is carried. `wanted`: what is to be there, so of one that is kept what was there;
+    `brought`: what the source wants. `is_touched`: the import of its asset changes it by itself.
+    """
 
     row: PlanCompanion
     kind: CompanionKind
@@ -71,6 +73,7 @@ class Carried:
     wanted: Companion | None
     present: Companion | None
     source: Companion | None
+    brought: Companion | None
     is_touched: bool
 
     @property
@@ -439,12 +442,12 @@ def is_unsettled(step: RunStep) -> bool:
 
 
 def _companions(run: Run) -> list[Carried]:
-    actions = [action.value for action in (*TAKEN, Action.REMOVE)]
+    actions = [action.value for action in (*TAKEN, Action.REMOVE, Action.KEEP)]
     rows = list(run.plan.companions.filter(action__in=actions))
     if not rows:
         return []
     found = get_companions(
-        {sha for row in rows for sha in (row.wanted_id, row.present_id, row.source_sha256) if sha}
+        {sha for row in rows for sha in (row.wanted_id, row.present_id, row.source_id) if sha}
     )
     written = set(run.plan.items.filter(action__in=("create", "update")).values_list("uuid", flat=True))
     return [
@@ -452,9 +455,10 @@ def _companions(run: Run) -> list[Carried]:
             row,
             CompanionKind(row.kind),
             Action(row.action),
-            found[row.wanted_id] if row.wanted_id else None,
-            found[row.present_id] if row.present_id else None,
-            found[row.source_sha256] if row.source_sha256 else None,
+            found.get(row.present_id if row.action == Action.KEEP else row.wanted_id),
+            found.get(row.present_id),
+            found.get(row.source_id),
+            found.get(row.wanted_id),
             row.asset_uuid in written and CompanionKind(row.kind) in TOUCHED_BY_IMPORT,
         )
         for row in rows

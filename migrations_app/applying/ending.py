@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 from django.utils import timezone
 
+from environments.canonical.companions import Companion
 from environments.canonical.comparison import comparison_fingerprint
 from environments.canonical.damage import unmarked
 from environments.canonical.documents import Document, Documents
@@ -14,10 +15,18 @@ from environments.models import Reason
 from environments.services import read_after_change
 from environments.store import EnvironmentReading, put_documents, take_snapshot
 from environments.superset.errors import SupersetError, SupersetUnreachable
-from migrations_app.engine.companions import beside
+from migrations_app.engine.companions import TOUCHED_BY_IMPORT, beside, same
 from migrations_app.engine.plan import Action
 from migrations_app.errors import RunFailed, StalePlan
-from migrations_app.models import Baseline, Migration, MigrationState, Pairing, Run, RunState
+from migrations_app.models import (
+    Baseline,
+    CompanionBaseline,
+    Migration,
+    MigrationState,
+    Pairing,
+    Run,
+    RunState,
+)
 from migrations_app.models import Mapping as PairMapping
 from migrations_app.repairing import without_marks
 from sstools.audit import services as audit
@@ -158,6 +167,63 @@ def keep_baselines(attempt: Attempt, after: EnvironmentReading, only: Collection
         batch_size=500,
     )
     Baseline.objects.filter(target=attempt.migration.target, uuid__in=gone).delete()
+    _keep_companion_baselines(attempt, after, only)
+
+
+def _keep_companion_baselines(
+    attempt: Attempt, after: EnvironmentReading, only: Collection[str] | None
+) -> None:
+    target = attempt.migration.target
+    meant = [one for one in attempt.companions if only is None or one.uuid in only]
+    rows: list[CompanionBaseline] = []
+    left: list[Companion] = []
+    for one in meant:
+        now = after.companions.get(one.uuid)
+        if attempt.was_read_back and (one.action.writes or one.is_touched) and not same(one.wanted, now):
+            now = one.wanted  # it was read back as planned: somebody edited it since
+        left += [document for document in (one.brought, now) if document is not None]
+        rows.append(
+            CompanionBaseline(
+                target=target,
+                kind=one.kind.value,
+                uuid=one.uuid,
+                asset_uuid=_whose(one.brought or now),
+                title=one.row.title,
+                wanted_id=one.brought.fingerprint if one.brought else None,
+                present_id=now.fingerprint if now else None,
+                run=attempt.row,
+                updated_at=timezone.now(),
+            )
+        )
+    put_documents(left)
+    CompanionBaseline.objects.bulk_create(
+        [row for row in rows if row.wanted_id or row.present_id],
+        update_conflicts=True,
+        unique_fields=["target", "uuid"],
+        update_fields=["asset_uuid", "title", "wanted", "present", "accepted", "run", "updated_at"],
+        batch_size=500,
+    )
+    nothing = {row.uuid for row in rows if not (row.wanted_id or row.present_id)}
+    carried = {one.uuid for one in attempt.companions}
+    items = [item for item in attempt.items if only is None or item.uuid in only]
+    written = {item.uuid for item in items if item.action in (Action.CREATE, Action.UPDATE)}
+    removed = {item.uuid for item in items if item.action == Action.REMOVE}
+    known = CompanionBaseline.objects.filter(target=target)
+    gone = [
+        pk
+        for pk, uuid, asset, kind in known.values_list("pk", "uuid", "asset_uuid", "kind")
+        # What an import changes by itself, and no run looked at, is nobody's edit; nor is what went with its asset.
+        if uuid in nothing
+        or asset in removed
+        or (asset in written and kind in TOUCHED_BY_IMPORT and uuid not in carried)
+    ]
+    for start in range(0, len(gone), 500):
+        known.filter(pk__in=gone[start : start + 500]).delete()
+
+
+def _whose(companion: Companion | None) -> str:
+    asset = companion.asset if companion is not None else None
+    return asset[1] if asset is not None else ""
 
 
 def _is_ours(attempt: Attempt, after: EnvironmentReading, uuid: str, base: str | None) -> bool:

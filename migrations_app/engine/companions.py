@@ -26,8 +26,10 @@ from environments.canonical.documents import Document, Kind, canonical_json
 
 from .carrying import ACTIVE, NOBODY, OPTION_OF, OPTIONS, RECIPIENTS, WARN, Carrying
 from .checks import Loss, Problem, Severity
+from .conflicts import Conflict
+from .edited import CompanionBase, edit_conflict
 from .mapping import AssetMapping
-from .plan import Action, Plan, PlanItem
+from .plan import Action, Answer, Given, Plan, PlanItem
 from .sentences import shown
 
 #: Items of a plan with these are what companions go with.
@@ -127,7 +129,8 @@ def _full_name(user: Person) -> str:
 @dataclass(frozen=True)
 class CompanionItem:
     """One companion in a plan. `uuid` is that of the source's, `target_uuid` of the target's; `asset_uuid` the source
-    uuid of the item whose facet it is, "" for an object; `reason`: why it is left out or blocked.
+    uuid of the item whose facet it is, "" for an object; `reason`: why it is left out or blocked. `wanted` is what the
+    source wants there, also where somebody answered that the target's is kept.
     """
 
     kind: CompanionKind
@@ -141,10 +144,17 @@ class CompanionItem:
     source: Companion | None = None
     wanted: Companion | None = None
     present: Companion | None = None
+    conflict: Conflict | None = None
+    answer: Given | None = None
 
     @property
     def is_carried(self) -> bool:
-        return self.action in (Action.CREATE, Action.UPDATE, Action.UNCHANGED, Action.REMOVE)
+        return self.action in (Action.CREATE, Action.UPDATE, Action.UNCHANGED, Action.REMOVE, Action.KEEP)
+
+    @property
+    def is_asked(self) -> bool:
+        """A conflict that nobody answered yet."""
+        return self.conflict is not None and self.action == Action.BLOCKED
 
 
 @dataclass(frozen=True)
@@ -159,6 +169,9 @@ class CompanionInput:
     target: Side
     people: People = field(default_factory=People)
     exists: Collection[str] = ()
+    #: What the last run left, by uuid of the target's; and answers by uuid of the source's.
+    bases: Mapping[str, CompanionBase] = field(default_factory=dict)
+    answers: Mapping[str, Given] = field(default_factory=dict)
     everything: bool = False
 
     @property
@@ -301,7 +314,33 @@ class _Builder:
     def _put(self, item: CompanionItem) -> None:
         """Two of the source may be one on the target, as where their assets were paired: the first counts."""
         if item.target_uuid not in self.done:
-            self.done[item.target_uuid] = item
+            self.done[item.target_uuid] = self._asked(item)
+
+    def _asked(self, item: CompanionItem) -> CompanionItem:
+        """What was edited on the target since the last run is written over only where somebody says so."""
+        if not item.action.writes or self._is_of_a_new_asset(item):
+            return item
+        base = self.given.bases.get(item.target_uuid)
+        words = companion_words(item.kind, item.title)
+        conflict, is_settled = edit_conflict(base, item.wanted, item.present, words, item.title)
+        if conflict is None:
+            return item
+        answer = self.given.answers.get(item.uuid)
+        item = replace(item, conflict=conflict, answer=answer)
+        if answer is not None and answer.answer == Answer.TAKE:
+            return item
+        if is_settled or (answer is not None and answer.answer == Answer.KEEP):
+            changes_for_others = ("rls_shared", item.target_uuid)  # not written, so it does not
+            self.problems = [one for one in self.problems if (one.code, one.uuid) != changes_for_others]
+            return replace(item, action=Action.KEEP)
+        return replace(item, action=Action.BLOCKED, reason=conflict.text)
+
+    def _is_of_a_new_asset(self, item: CompanionItem) -> bool:
+        """What went with an asset that somebody deleted comes again with it."""
+        if item.present is not None or item.wanted is None:
+            return False
+        made = {one.target_uuid for one in self.scope.values() if one.action == Action.CREATE}
+        return any(uuid in made for kind, uuid in item.wanted.assets if kind != Kind.DATABASE)
 
     def _of(self, *kinds: CompanionKind) -> Iterator[Companion]:
         return (one for one in self.given.source.companions.values() if one.kind in kinds)
@@ -599,7 +638,11 @@ class _Builder:
 
     def _is_there(self, uuid: str) -> bool:
         item = self.done.get(uuid)
-        return uuid in self.given.target.companions or (item is not None and item.is_carried)
+        if uuid in self.given.target.companions:
+            return True
+        return (
+            item is not None and item.is_carried and item.action != Action.KEEP
+        )  # removed there, and kept so
 
 
 def decided(item: CompanionItem) -> CompanionItem:

@@ -25,6 +25,8 @@ class ConflictCode(StrEnum):
     ACCEPTED = "accepted"
     IN_USE = "in_use"
     TWO_TRUTHS = "two_truths"
+    BESIDE_DRIFTED = "beside_drifted"  # of what goes with an asset
+    BESIDE_DIVERGED = "beside_diverged"
 
 
 @dataclass(frozen=True)

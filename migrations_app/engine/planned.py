@@ -158,7 +158,9 @@ class Plan:
 
     @property
     def is_blocked(self) -> bool:
-        return any(item.action == Action.BLOCKED for item in self.items)
+        return any(item.action == Action.BLOCKED for item in self.items) or any(
+            item.is_asked for item in self.companions
+        )
 
     @property
     def has_changes(self) -> bool:

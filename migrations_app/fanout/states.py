@@ -160,7 +160,7 @@ def _before_applying(entry: FanOutEntry, migration: Migration) -> Standing:
         job = migration.job
         error = (job.error or {}).get("message", "") if job is not None else ""
         return Standing(entry, "failed", error or "Its plan counts no more: plan again.")
-    if not (plan.write_count or plan.blocked_count or plan.counts.get("keep")):
+    if not (plan.write_count or plan.blocked_count or plan.kept_count):
         return Standing(entry, "same")
     why_not = why_not_applicable(migration, with_gates=False)
     return Standing(entry, "blocked", why_not) if why_not else Standing(entry, "planned")

@@ -74,6 +74,8 @@ def _plan_lines(migration: Migration, plan: Plan) -> Iterator[str]:
             yield f"  database {row['name']} is not mapped: {hint}"
     for one in plan.companions.exclude(action="unchanged")[:LINES_SHOWN] if plan.companion_counts else ():
         yield f"  {one.action}: {one.words}{f': {one.reason}' if one.reason else ''}"
+        if one.conflict and one.action == "blocked":
+            yield f"      answers: {', '.join(one.conflict['options'])}  [{one.uuid}]"
     for problem in plan.problems:
         yield f"  {problem['severity']}: {problem['text']}"
     for entry in plan.affected:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from migrations_app.engine.carrying import Carrying
-from migrations_app.models import WRITES, Migration, Plan, Run
+from migrations_app.models import ASKED, WRITES, Migration, Plan, Run
 
 MOST = 100
 
@@ -15,10 +15,12 @@ def listed(migration: Migration, plan: Plan) -> dict[str, Any]:
     query.
     """
     counts = plan.companion_counts
-    total, same = sum(counts.values()), int(counts.get("unchanged", 0))
+    total = sum(number for action, number in counts.items() if action != ASKED)
+    same = int(counts.get("unchanged", 0))
     shown = list(plan.companions.exclude(action="unchanged")[: MOST + 1]) if total > same else []
     order = {
-        action: place for place, action in enumerate(("blocked", "leave_out", "remove", "update", "create"))
+        action: place
+        for place, action in enumerate(("blocked", "leave_out", "keep", "remove", "update", "create"))
     }
     shown.sort(key=lambda one: order.get(one.action, len(order)))
     return {

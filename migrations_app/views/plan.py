@@ -16,7 +16,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from migrations_app import services
 from migrations_app.forms import OverrideForm
-from migrations_app.models import Migration, Plan, PlanItem
+from migrations_app.models import Migration, Plan, PlanCompanion, PlanItem
 from sstools.errors import Conflict, Invalid
 from sstools.web.htmx import go_to, render_page
 
@@ -53,9 +53,11 @@ class Choice:
 
 @dataclass
 class Question:
-    """A conflict as it is asked."""
+    """A conflict as it is asked: of an asset, or of what goes with one. `name`: what it is, for people."""
 
-    item: PlanItem
+    item: PlanItem | PlanCompanion
+    name: str
+    what: str
     code: str
     word: str
     text: str
@@ -76,6 +78,10 @@ class Question:
         return self.item.action == "blocked"
 
     @property
+    def is_beside(self) -> bool:
+        return isinstance(self.item, PlanCompanion)
+
+    @property
     def takes_name(self) -> bool:
         return any(choice.value == "rename" for choice in self.choices)
 
@@ -89,6 +95,8 @@ WORDS = {
     "doubled": "same table twice",
     "in_use": "still used",
     "two_truths": "two truths",
+    "beside_drifted": "edited on the target",
+    "beside_diverged": "both edited",
 }
 ANSWERED = {
     "take": "taken from the source",
@@ -172,7 +180,8 @@ def migration_answer(request: HttpRequest, number: int) -> HttpResponse:
 
 def _answer_all(plan: Plan, code: str, answer: str) -> dict[str, Any]:
     """The same answer for all of one kind of conflict; `blocked` stands for what has no conflict of its own."""
-    rows = plan.items.filter(action="blocked").values_list("uuid", "conflict")
+    beside = plan.companions if code.startswith("beside_") else plan.items
+    rows = beside.filter(action="blocked").values_list("uuid", "conflict")
     if code == "blocked":
         return {uuid: {"answer": answer} for uuid, conflict in rows if not conflict}
     return {
@@ -224,7 +233,11 @@ def _plan_context(
         for uuid, kind, title, action in plan.items.values_list("uuid", "kind", "title", "action")
     }
     by_kind = Counter((kind, action) for kind, _, action in index.values())
-    asked = [item for item in plan.items.filter(conflict__isnull=False).order_by("position")]
+    asked: list[PlanItem | PlanCompanion] = list(
+        plan.items.filter(conflict__isnull=False).order_by("position")
+    )
+    if plan.companion_counts:
+        asked += plan.companions.filter(conflict__isnull=False)
     blocked = list(plan.items.filter(action="blocked", conflict__isnull=True).order_by("position"))
     unanswered = sum(item.action == "blocked" for item in asked)
     errors = plan.errors
@@ -267,7 +280,9 @@ def _plan_context(
 
 
 # --- Conflicts ------------------------------------------------------------------------------------------------------
-def _questions(migration: Migration, asked: list[PlanItem], context: dict[str, Any]) -> list[Question]:
+def _questions(
+    migration: Migration, asked: list[PlanItem | PlanCompanion], context: dict[str, Any]
+) -> list[Question]:
     target = migration.target
     theirs = superset_links(target, [item.conflict["other_uuid"] for item in asked if item.conflict])
     ours = superset_links(migration.source, [item.uuid for item in asked])
@@ -276,10 +291,17 @@ def _questions(migration: Migration, asked: list[PlanItem], context: dict[str, A
     for item in asked:
         conflict = item.conflict or {}
         answer = given.get(item.uuid) or item.answer or {}
-        sentences = [change["sentence"] for change in item.changes]
+        if isinstance(item, PlanItem):
+            sentences = [change["sentence"] for change in item.changes]
+            name, what = f"{item.kind.capitalize()} {item.title}", f"{item.kind.capitalize()} “{item.title}”"
+        else:
+            sentences = list(item.changes)
+            name = what = f"{item.words[:1].upper()}{item.words[1:]}"
         questions.append(
             Question(
                 item=item,
+                name=name,
+                what=what,
                 code=conflict["code"],
                 word=WORDS.get(conflict["code"], conflict["code"].replace("_", " ")),
                 text=conflict["text"],
@@ -299,7 +321,9 @@ def _questions(migration: Migration, asked: list[PlanItem], context: dict[str, A
     return questions
 
 
-def _choice(option: str, item: PlanItem, conflict: dict[str, Any], migration: Migration) -> Choice:
+def _choice(
+    option: str, item: PlanItem | PlanCompanion, conflict: dict[str, Any], migration: Migration
+) -> Choice:
     """What an answer does here, said before it is given."""
     source, target = migration.source_name, migration.target.name
     other = conflict.get("other_title") or "the other one"
@@ -329,7 +353,7 @@ def _choice(option: str, item: PlanItem, conflict: dict[str, Any], migration: Mi
     if option == "take":
         lost = (
             f"The edit{by} on {target} is lost"
-            if code in ("drifted", "diverged", "accepted")
+            if code in ("drifted", "diverged", "accepted", "beside_drifted", "beside_diverged")
             else f"{target}'s is overwritten"
         )
         label = f"Put back what was {source}" if migration.maps_nothing else f"Take what is in {source}"
@@ -351,7 +375,7 @@ def _choice(option: str, item: PlanItem, conflict: dict[str, Any], migration: Mi
     )
 
 
-def _codes(asked: Iterable[PlanItem]) -> list[dict[str, Any]]:
+def _codes(asked: Iterable[PlanItem | PlanCompanion]) -> list[dict[str, Any]]:
     """Kinds of conflict that are open more than once, with the answers that suit all of them at once."""
     rows = [item.conflict for item in asked if item.conflict and item.action == "blocked"]
     found = []
@@ -366,7 +390,7 @@ def _codes(asked: Iterable[PlanItem]) -> list[dict[str, Any]]:
             }
             found.append(
                 {
-                    "word": WORDS.get(code, code),
+                    "word": f"{WORDS.get(code, code)}{', of what comes along' if code.startswith('beside_') else ''}",
                     "count": count,
                     "answers": [
                         (f"{code}:{name}", label) for name, label in labels.items() if name in options

@@ -21,8 +21,9 @@ from migrations_app.engine.companions import (
     with_companions,
     with_restored,
 )
+from migrations_app.engine.edited import CompanionBase
 from migrations_app.engine.mapping import AssetMapping, DatabaseTarget
-from migrations_app.engine.plan import Action, Plan, PlanInput, PlanItem, make_plan
+from migrations_app.engine.plan import Action, Answer, Given, Plan, PlanInput, PlanItem, make_plan
 from tests.canonical.builders import (
     chart_node,
     layout,
@@ -318,6 +319,68 @@ def test_a_roll_back_opens_nothing_that_somebody_protected_since() -> None:
     found = with_restored(back, touched, {}, side(closed))
     assert (found.companions, [problem.code for problem in found.problems]) == ((), ["companion_edited"])
     assert only(with_restored(back, touched, {}, side(roles))).action == Action.REMOVE
+
+
+@pytest.mark.parametrize("answer", [None, Answer.KEEP, Answer.TAKE])
+def test_what_was_edited_on_the_target_since_the_last_run_is_a_question(
+    plan: Plan, answer: Answer | None
+) -> None:
+    mine, brought = rule("Sales", clause="region = 'new'"), rule("Sales")
+    theirs = rule("Sales", clause="region = 'theirs'")
+    more: Any = {"bases": {brought.uuid: CompanionBase(brought, brought)}}
+    more["answers"] = {mine.uuid: Given(answer)} if answer else {}
+    plan = replace(
+        plan, items=tuple(replace(item, action=Action.UPDATE) for item in plan.items)
+    )  # rules of new assets are none of somebody's edits
+    found = carried(plan, side(mine), side(theirs), {"rls": "carry"}, **more)
+    item = only(found)
+    assert item.conflict is not None
+    assert (item.conflict.code, item.conflict.options) == ("beside_diverged", ("keep", "take"))
+    expected = {None: Action.BLOCKED, Answer.KEEP: Action.KEEP, Answer.TAKE: Action.UPDATE}
+    assert (item.action, found.is_blocked) == (expected[answer], answer is None)
+
+
+def test_what_was_kept_stays_until_a_side_moves(plan: Plan) -> None:
+    plan = replace(plan, items=tuple(replace(item, action=Action.UPDATE) for item in plan.items))
+    brought, theirs = rule("Sales"), rule("Sales", clause="region = 'theirs'")
+    bases = {brought.uuid: CompanionBase(brought, theirs)}  # as a run leaves it that was told to keep it
+    chosen = {"rls": "carry"}
+    still = carried(plan, side(brought), side(theirs), chosen, bases=bases)
+    assert (only(still).action, still.is_blocked) == (Action.KEEP, False)
+    taken = carried(
+        plan, side(brought), side(theirs), chosen, bases=bases, answers={brought.uuid: Given(Answer.TAKE)}
+    )
+    assert only(taken).action == Action.UPDATE
+    newer = rule("Sales", clause="region = 'newer'")
+    for mine, now in ((newer, theirs), (brought, newer)):
+        assert carried(plan, side(mine), side(now), chosen, bases=bases).is_blocked
+
+
+def test_an_edit_that_the_run_does_not_touch_is_no_question(plan: Plan) -> None:
+    """A dataset put under a rule stays there, and an alert that was switched on stays on."""
+    plan = replace(plan, items=tuple(replace(item, action=Action.UPDATE) for item in plan.items))
+    brought, dormant = rule("Sales"), report(active=False, owners=[ADA_THERE])
+    bases = {one.uuid: CompanionBase(one, one) for one in (brought, dormant)}
+    theirs = (rule("Sales", tables=(E1, uid("e", 9))), dormant.replace(active=True))
+    mine = (rule("Sales", clause="region = 'new'"), report(crontab="5 4 * * *"))
+    found = carried(plan, side(*mine), side(*theirs), bases=bases)
+    assert {item.kind.value: item.action for item in found.companions} == {
+        "rls": Action.UPDATE,
+        "report": Action.UPDATE,
+    }
+    assert not any(item.conflict for item in found.companions)
+
+
+def test_what_somebody_took_away_is_asked_for_unless_its_asset_is_new_again(plan: Plan) -> None:
+    tags = Companion.facet(CompanionKind.TAGS, Kind.DASHBOARD, D1, tags=["gold"])
+    bases = {tags.uuid: CompanionBase(tags, tags)}
+    chosen = {"tags": "on"}
+    again = carried(plan, side(tags), side(), chosen, bases=bases)
+    assert only(again).action == Action.CREATE
+    plan = replace(plan, items=tuple(replace(item, action=Action.UNCHANGED) for item in plan.items))
+    asked = only(carried(plan, side(tags), side(), chosen, bases=bases))
+    assert (asked.action, "removed on the target" in asked.reason) == (Action.BLOCKED, True)
+    assert only(carried(plan, side(tags), side(), chosen)).action == Action.CREATE  # nobody knows of a run
 
 
 def test_a_facet_of_an_asset_that_is_removed_is_left_to_it() -> None:

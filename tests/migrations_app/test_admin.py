@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from environments.models import Document
 from migrations_app.comparing.models import UploadedAsset, UploadedBundle, Viewed
-from migrations_app.models import Baseline, Bystander, Mapping, Pairing, PlanCompanion
+from migrations_app.models import Baseline, Bystander, CompanionBaseline, Mapping, Pairing, PlanCompanion
 from sstools.audit.models import AuditEvent
 from tests.factories import make_migration, make_run, make_verdict, uuid_for
 
@@ -40,6 +40,7 @@ def rows(root: Client) -> None:
     uuids = {"source_uuid": uuid_for("a"), "target_uuid": uuid_for("b")}
     Pairing.objects.create(source=source, target=target, kind="chart", **uuids)
     Baseline.objects.create(target=target, uuid=uuid_for("b"), wanted="0" * 64, present="0" * 64, run=run)
+    CompanionBaseline.objects.create(target=target, kind="rls", uuid=uuid_for("r"), title="Own", run=run)
     bundle = UploadedBundle.objects.create(
         name="x",
         sha256="0" * 64,

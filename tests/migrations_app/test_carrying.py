@@ -15,7 +15,8 @@ from environments.models import SnapshotCompanion
 from migrations_app import services
 from migrations_app.applying import beside as applying_beside
 from migrations_app.errors import NotReady
-from migrations_app.models import Migration, PlanCompanion, Run, RunState
+from migrations_app.management.texts import plan_text
+from migrations_app.models import CompanionBaseline, Migration, PlanCompanion, Run, RunState
 from tests.factories import uuid_for
 from tests.fakes.superset import FakeSuperset
 from tests.superset.companion_scene import FLAGS, Side, furnish, furnish_theme
@@ -242,6 +243,7 @@ def test_whatever_goes_wrong_while_they_are_written_the_run_ends_as_the_target_s
 
     def reset() -> None:
         prod.objects, prod.grants, prod.assets = copy.deepcopy(begin)
+        CompanionBaseline.objects.all().delete()  # nobody took away what a run had brought
 
     furnished.plan()
     reset()
@@ -281,12 +283,84 @@ def test_access_by_role_is_a_write_like_any_other(furnished: Scene, fault: str) 
         n for n, path in enumerate(furnished.gate.seen) if path.startswith("POST /api/v1/security/roles")
     )
     prod.objects, prod.grants, prod.assets = copy.deepcopy(begin)
+    CompanionBaseline.objects.all().delete()
     migration = furnished.plan()
     prod.objects, prod.grants, prod.assets = copy.deepcopy(begin)
     job = furnished.apply(migration, point, fault)
     run = Run.objects.get(migration=migration)
     assert run.state == RunState.APPLIED, told(job)
     assert prod.grants["Nord"] == {f"[fake].[orders](id:{prod.id_of('dataset', uuid_for('orders'))})"}
+
+
+def test_an_edit_of_the_target_is_asked_about_kept_and_taken(furnished: Scene, client: Client) -> None:
+    client.force_login(furnished.product.admin)
+    pair, product = furnished.pair, furnished.product
+    product.apply(migration_of(furnished))
+    (rule,) = pair.prod.objects["rowlevelsecurity"].values()
+    rule["clause"] = "1 = 0"
+    dashboard = pair.prod.record("dashboard", uuid_for("Sales"))
+    dashboard["owners"] = [1]
+    migration = migration_of(furnished)
+    plan = migration.plan
+    assert plan is not None
+    asked = {one.words: one for one in plan.companions.filter(action="blocked")}
+    assert set(asked) == {"row-level security rule “Own lines”", "owners of “Sales”"}
+    assert plan.blocked_words == "2 of what comes along are blocked"
+    with pytest.raises(NotReady, match="2 of what comes along are blocked"):
+        product.apply(migration)
+    page = client.get(f"/migrations/{migration.number}/plan/").content.decode()
+    assert "2 conflicts to answer" in page
+    assert "Row-level security rule “Own lines”: edited on the target after the last run" in page
+    rls, owners = asked["row-level security rule “Own lines”"], asked["owners of “Sales”"]
+    assert "answers: keep, take" in plan_text(migration, plan)
+    wrong = client.post(
+        f"/api/v1/migrations/{migration.uuid}/answers/",
+        {"answers": {rls.uuid: "leave_out"}},
+        content_type="application/json",
+    )
+    assert wrong.status_code == 422
+    answers = {f"answer:{rls.uuid}": "keep", f"answer:{owners.uuid}": "take"}
+    sent = client.post(f"/migrations/{migration.number}/plan/answer/", {"plan": plan.hash, **answers})
+    assert sent.status_code == 302
+    product.plan(migration)
+    assert actions(migration)["row-level security rule “Own lines”"] == "keep"
+    run = product.apply(migration)
+    assert run.state == RunState.APPLIED, run.error
+    assert rule["clause"] == "1 = 0"
+    assert dashboard["owners"] != [1]
+    base = CompanionBaseline.objects.get(target=pair.target, uuid=rls.target_uuid)
+    assert base.wanted_id != base.present_id
+    assert base.run == run
+
+    # What an import does by itself while nobody carries owners is nobody's edit.
+    chart = pair.dev.record("chart", uuid_for("Revenue"))
+    chart["data"]["description"], chart["changed_on"] = "edited", timezone.now()
+    product.apply(migration_of(furnished, rls="off", owners="off"))
+    again = migration_of(furnished)
+    assert not again.plan or not again.plan.companions.filter(kind="owners", action="blocked").exists()
+
+
+def test_a_kept_edit_survives_the_import_that_would_undo_it(furnished: Scene) -> None:
+    """Owners go with an import: what is kept is written again after it, and a roll back leaves it."""
+    pair, product = furnished.pair, furnished.product
+    nora = next(number for number, user in pair.dev.accounts.items() if user["username"] == "nora")
+    pair.dev.record("chart", uuid_for("Revenue"))["owners"] = [nora]
+    product.apply(migration_of(furnished))
+    theirs = pair.prod.record("chart", uuid_for("Revenue"))
+    theirs["owners"] = [1, *theirs["owners"]]
+    kept = list(theirs["owners"])
+    chart = pair.dev.record("chart", uuid_for("Revenue"))
+    chart["data"]["description"], chart["changed_on"] = "edited", timezone.now()
+    migration = migration_of(furnished)
+    assert migration.plan is not None
+    (asked,) = migration.plan.companions.filter(action="blocked")
+    services.answer_conflicts(migration, {asked.uuid: "keep"}, actor=product.admin)
+    product.plan(migration)
+    run = product.apply(migration)
+    assert run.state == RunState.APPLIED, run.error
+    assert sorted(pair.prod.record("chart", uuid_for("Revenue"))["owners"]) == sorted(kept)
+    product.apply(product.roll_back(run))
+    assert sorted(pair.prod.record("chart", uuid_for("Revenue"))["owners"]) == sorted(kept)
 
 
 def test_pages_and_the_api_choose_show_and_prove_what_comes_along(furnished: Scene, client: Client) -> None:

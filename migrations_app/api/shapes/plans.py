@@ -193,10 +193,23 @@ class PlanCompanionSerializer(serializers.ModelSerializer[PlanCompanion]):
     )
     reason = serializers.CharField(read_only=True, help_text="why it is left out or blocked")
     changes = shaped(serializers.ListField(child=serializers.CharField()), help_text="in sentences")
+    conflict = shaped(ConflictShape(allow_null=True), allow_null=True)
+    answer = shaped(GivenAnswerShape(allow_null=True), allow_null=True)
 
     class Meta:
         model = PlanCompanion
-        fields = ["kind", "uuid", "target_uuid", "asset_uuid", "title", "action", "reason", "changes"]
+        fields = [
+            "kind",
+            "uuid",
+            "target_uuid",
+            "asset_uuid",
+            "title",
+            "action",
+            "reason",
+            "changes",
+            "conflict",
+            "answer",
+        ]
         read_only_fields = fields
 
 

@@ -91,7 +91,8 @@ class AnswersRequestSerializer(StrictSerializer):
     answers = serializers.DictField(
         child=AnswerField(allow_null=True),
         allow_empty=False,
-        help_text="uuid of an item -> one of the options of its conflict, or leave_out; null takes an answer back",
+        help_text="uuid of an item or a companion -> one of the options of its conflict, of an item also leave_out; "
+        "null takes an answer back",
     )
     plan = serializers.BooleanField(
         required=False, default=False, help_text="also ask for a new plan: 202 with its job"

@@ -90,11 +90,7 @@ def nothing_to_do(migration: Migration) -> Outcome | None:
     if migration.state == MigrationState.DONE:
         return Outcome(DONE, "nothing_to_do", f"{migration} is done already.", data)
     in_plan = plan is not None and migration.state == MigrationState.PLANNED
-    if (
-        in_plan
-        and plan is not None
-        and not (plan.write_count or plan.blocked_count or plan.counts.get("keep"))
-    ):
+    if in_plan and plan is not None and not (plan.write_count or plan.blocked_count or plan.kept_count):
         return Outcome(DONE, "nothing_to_do", "Nothing to do: the target holds what it should.", data)
     return None
 

@@ -245,7 +245,7 @@ def outcome_of(migration: Migration, plan: Plan) -> Outcome:
     data = {"migration": MigrationSerializer(migration).data, "plan": PlanSerializer(plan).data}
     reason = services.why_not_applicable(migration)
     text = plan_text(migration, plan)
-    is_to_write = bool(plan.write_count or plan.counts.get("keep"))
+    is_to_write = bool(plan.write_count or plan.kept_count)
     if not is_to_write and not plan.blocked_count:
         return Outcome(
             DONE, "nothing_to_do", f"{text}\nNothing to do: the target holds what it should.", data
