@@ -108,14 +108,27 @@ def target(url: httpx.URL) -> IPAddress | None:
         )
     if url.userinfo:
         raise AddressRefused("The address must not hold a user name or a password.")
-    found = _resolve(url.host, url.port or (443 if url.scheme == "https" else 80))
+    found = _allowed(url.host, url.port or (443 if url.scheme == "https" else 80))
+    return None if settings.OUTBOUND_PROXY else found[0]
+
+
+def check_host(host: str, port: int) -> IPAddress:
+    """The address to connect to for what is not HTTP: the same rules, no proxy. Raises AddressRefused; NoAnswer."""
+    return _allowed(host, port)[0]
+
+
+def _allowed(host: str, port: int) -> list[IPAddress]:
+    """The addresses of a host, if all of them may be called. Raises AddressRefused; NoAnswer."""
+    allowed = settings.OUTBOUND_ALLOW
+    is_named = host.casefold() in {entry.casefold() for entry in allowed}
+    found = _resolve(host, port)
     for address in found:
         if _is_forbidden(address) or not (is_named or _is_public(address) or _is_within(address, allowed)):
             raise AddressRefused(
-                f"{url.host} is an address inside of a network ({address}), and ss-tools does not call those.",
+                f"{host} is an address inside of a network ({address}), and ss-tools does not call those.",
                 remedy="An administrator of the machine can allow the host or its network in SSTOOLS_OUTBOUND_ALLOW.",
             )
-    return None if settings.OUTBOUND_PROXY else found[0]
+    return found
 
 
 def _resolve(host: str, port: int) -> list[IPAddress]:

@@ -315,6 +315,34 @@ Q_CLUSTER = {
 CREDENTIAL_VARIABLES = env_list("SSTOOLS_CREDENTIAL_VARIABLES", ["SUPERSET_*", "SSTOOLS_CREDENTIAL_*"])
 CREDENTIAL_FOLDERS = env_list("SSTOOLS_CREDENTIAL_FOLDERS", ["/run/secrets", str(DATA_DIR / "credentials")])
 
+# Folders of this machine below which git repositories may be registered by file:// address; none: not at all.
+GIT_FOLDERS = env_list("SSTOOLS_GIT_FOLDERS", [])
+
+# --- Backups ------------------------------------------------------------------------------------------------------
+# Where the documents of backups are kept. Each storage that is set up can be chosen; this one is where nobody does.
+BACKUP_STORAGE = env_str("SSTOOLS_BACKUP_STORAGE", "database", choices=("database", "folder", "s3"))
+BACKUP_FOLDER = env_str("SSTOOLS_BACKUP_FOLDER", "")
+BACKUP_S3 = {
+    "bucket": env_str("SSTOOLS_BACKUP_S3_BUCKET", ""),
+    "prefix": env_str("SSTOOLS_BACKUP_S3_PREFIX", ""),
+    "endpoint": env_str("SSTOOLS_BACKUP_S3_ENDPOINT", ""),
+    "region": env_str("SSTOOLS_BACKUP_S3_REGION", ""),
+    "access_key": env_secret("SSTOOLS_BACKUP_S3_ACCESS_KEY", ""),
+    "secret_key": env_secret("SSTOOLS_BACKUP_S3_SECRET_KEY", ""),
+    "addressing": env_str("SSTOOLS_BACKUP_S3_ADDRESSING", "auto", choices=("auto", "path", "virtual")),
+    "ca_bundle": env_str("SSTOOLS_BACKUP_S3_CA_BUNDLE", ""),
+}
+if BACKUP_STORAGE == "folder" and not BACKUP_FOLDER:
+    raise SettingError("SSTOOLS_BACKUP_FOLDER must be set when SSTOOLS_BACKUP_STORAGE is folder.")
+if BACKUP_FOLDER and not Path(BACKUP_FOLDER).is_absolute():
+    raise SettingError("SSTOOLS_BACKUP_FOLDER must be an absolute path.")
+if BACKUP_STORAGE == "s3" and not BACKUP_S3["bucket"]:
+    raise SettingError("SSTOOLS_BACKUP_S3_BUCKET must be set when SSTOOLS_BACKUP_STORAGE is s3.")
+_backup_keys = env_secret("SSTOOLS_BACKUP_ENCRYPTION_KEYS", "")
+BACKUP_ENCRYPTION_KEYS = (
+    checked_field_keys(_backup_keys, "SSTOOLS_BACKUP_ENCRYPTION_KEYS") if _backup_keys else []
+)
+BACKUP_STORAGE_TIMEOUT_SECONDS = env_int("SSTOOLS_BACKUP_STORAGE_TIMEOUT_SECONDS", 60, at_least=1)
 # --- REST API -----------------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
