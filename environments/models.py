@@ -202,13 +202,16 @@ class Environment(models.Model):
 
 
 class Document(models.Model):
-    """One canonical document, once for all environments and times: the content-addressed store. Never changed."""
+    """One canonical document, once for all environments and times: the content-addressed store. Never changed.
+
+    Without a body it is in a storage of backups only; `store.get_documents` reads it wherever it is.
+    """
 
     sha256 = models.CharField(max_length=64, primary_key=True)  # content fingerprint
     kind = models.CharField(max_length=20, choices=KIND_CHOICES)
     uuid = models.CharField(max_length=UUID_LENGTH)
     title = models.CharField(max_length=TITLE_LENGTH)
-    body = models.BinaryField()  # canonical JSON of the whole document, zlib
+    body = models.BinaryField(null=True)  # canonical JSON of the whole document, zlib
     size = models.PositiveIntegerField()  # bytes of that JSON, not packed
     created_at = models.DateTimeField(default=timezone.now)
     # When somebody last asked to keep it: what nothing refers to is forgotten, but not while it is being written.

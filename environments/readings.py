@@ -225,8 +225,8 @@ def forget_documents() -> int:
 
 
 def _unreferred(rows: QuerySet[Any], model: Any) -> QuerySet[Any]:
-    """Those that no row refers to. A snapshot's own entries, and the reading that took it, do not count."""
-    own = {"SnapshotEntry", "SnapshotCompanion", "Reading"} if model is Snapshot else set()
+    """Those that no row refers to. A snapshot's own entries, the reading that took it, and copies do not count."""
+    own = {"SnapshotEntry", "SnapshotCompanion", "Reading"} if model is Snapshot else {"DocumentCopy"}
     for relation in model._meta.get_fields(include_hidden=True):
         if isinstance(relation, ForeignObjectRel) and relation.related_model.__name__ not in own:
             others = relation.related_model._base_manager.filter(**{relation.field.name: OuterRef("pk")})

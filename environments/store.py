@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
 from django.utils import timezone
 
 from sstools.errors import SSToolsError
@@ -34,6 +34,18 @@ READ_CHUNK = 500  # keys per query: SQLite takes 32,766 values in one statement,
 WRITE_CHUNK = 500  # documents packed and inserted at a time, so that memory holds one chunk
 KEPT_AGAIN = timedelta(hours=12)  # how old `kept_at` may be before keeping a known document renews it
 PACKING = 6  # zlib's own default; 9 takes twice as long for 1 % less
+
+
+IS_ELSEWHERE = ExpressionWrapper(Q(body=None), output_field=BooleanField())
+#: Fingerprints -> packed bodies, of documents that are not in the database.
+Elsewhere = Callable[[list[str]], dict[str, bytes]]
+_elsewhere: Elsewhere | None = None
+
+
+def register_elsewhere(read: Elsewhere) -> None:
+    """Who reads documents whose body is not in the database; in `ready()`. It raises where one cannot be read."""
+    global _elsewhere
+    _elsewhere = read
 
 
 class StoreDamaged(SSToolsError):
@@ -113,11 +125,19 @@ def put_documents(documents: Iterable[Document | Companion]) -> int:
     added = 0
     for chunk in _chunks(documents, WRITE_CHUNK):
         by_hash = {document.fingerprint: document for document in chunk}
-        known = dict(models.Document.objects.filter(pk__in=by_hash).values_list("pk", "kept_at"))
+        rows_there = models.Document.objects.filter(pk__in=by_hash).annotate(is_elsewhere=IS_ELSEWHERE)
+        there = {
+            sha: (kept_at, gone)
+            for sha, kept_at, gone in rows_there.values_list("pk", "kept_at", "is_elsewhere")
+        }
+        known = {sha: kept_at for sha, (kept_at, _) in there.items()}
         now = timezone.now()
         if aged := [sha for sha, kept_at in known.items() if kept_at < now - KEPT_AGAIN]:
             # Whoever keeps it is about to refer to it: it is not to be forgotten in between.
             models.Document.objects.filter(pk__in=aged).update(kept_at=now)
+        for sha in (sha for sha, (_, is_elsewhere) in there.items() if is_elsewhere):
+            # Of today again, so it belongs here; and whatever becomes of the storage, this content is saved.
+            models.Document.objects.filter(pk=sha, body=None).update(body=_row(by_hash[sha]).body)
         rows = [_row(document) for sha, document in by_hash.items() if sha not in known]
         models.Document.objects.bulk_create(
             rows, ignore_conflicts=True
@@ -149,8 +169,14 @@ def _get(fingerprints: Iterable[str], read: Callable[[str, bytes], T]) -> dict[s
     wanted = list(dict.fromkeys(fingerprints))
     found: dict[str, T] = {}
     for chunk in _chunks(wanted, READ_CHUNK):
+        elsewhere = []
         for sha, body in models.Document.objects.filter(pk__in=chunk).values_list("pk", "body"):
-            found[sha] = read(sha, bytes(body))
+            if body is None:
+                elsewhere.append(sha)
+            else:
+                found[sha] = read(sha, bytes(body))
+        if elsewhere and _elsewhere is not None:
+            found |= {sha: read(sha, body) for sha, body in _elsewhere(elsewhere).items()}
     if missing := [sha for sha in wanted if sha not in found]:
         raise StoreDamaged(f"{len(missing)} stored documents are missing.", detail={"missing": missing[:20]})
     return found
@@ -175,13 +201,18 @@ def _document(sha: str, body: bytes) -> Document:
 
 
 def _stored(sha: str, body: bytes) -> Any:
+    return json.loads(unpacked(sha, body).decode("utf-8", "surrogatepass"))
+
+
+def unpacked(sha: str, body: bytes) -> bytes:
+    """The text of a packed body: canonical JSON, proven by its fingerprint. Raises StoreDamaged."""
     try:
         text = zlib.decompress(body)
     except zlib.error as exc:
         raise StoreDamaged(f"The stored document {sha} cannot be unpacked.") from exc
     if hashlib.sha256(text).hexdigest() != sha:
         raise StoreDamaged(f"The stored document {sha} was changed.")
-    return json.loads(text.decode("utf-8", "surrogatepass"))
+    return text
 
 
 # --- Snapshots ------------------------------------------------------------------------------------------------

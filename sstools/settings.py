@@ -86,6 +86,7 @@ INSTALLED_APPS = [
     "environments",
     "environments.search",
     "environments.backups",
+    "environments.backups.storages",
     "sstools.web",
     "sstools.api",
     "sstools.jobs",
@@ -314,10 +315,6 @@ Q_CLUSTER = {
 # variable or file of this machine sent to an address of their own.
 CREDENTIAL_VARIABLES = env_list("SSTOOLS_CREDENTIAL_VARIABLES", ["SUPERSET_*", "SSTOOLS_CREDENTIAL_*"])
 CREDENTIAL_FOLDERS = env_list("SSTOOLS_CREDENTIAL_FOLDERS", ["/run/secrets", str(DATA_DIR / "credentials")])
-
-# Folders of this machine below which git repositories may be registered by file:// address; none: not at all.
-GIT_FOLDERS = env_list("SSTOOLS_GIT_FOLDERS", [])
-
 # --- Backups ------------------------------------------------------------------------------------------------------
 # Where the documents of backups are kept. Each storage that is set up can be chosen; this one is where nobody does.
 BACKUP_STORAGE = env_str("SSTOOLS_BACKUP_STORAGE", "database", choices=("database", "folder", "s3"))
@@ -343,6 +340,7 @@ BACKUP_ENCRYPTION_KEYS = (
     checked_field_keys(_backup_keys, "SSTOOLS_BACKUP_ENCRYPTION_KEYS") if _backup_keys else []
 )
 BACKUP_STORAGE_TIMEOUT_SECONDS = env_int("SSTOOLS_BACKUP_STORAGE_TIMEOUT_SECONDS", 60, at_least=1)
+
 # --- REST API -----------------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
@@ -421,6 +419,10 @@ LOGGING = {
         "django_auth_adfs": {"level": "WARNING"},  # it writes tokens and codes at DEBUG
         "httpx": {"level": "WARNING"},  # the Superset client keeps its own log, without query strings
         "httpcore": {"level": "WARNING"},
+        # At DEBUG they write the headers of requests, with their signatures.
+        "boto3": {"level": "WARNING"},
+        "botocore": {"level": "WARNING"},
+        "urllib3": {"level": "WARNING"},
         "django.db.backends": {"level": "INFO"},  # at DEBUG it writes values, and so sessions
         "django.template": {"level": "INFO"},  # at DEBUG it writes requests with their query strings
     },

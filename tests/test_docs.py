@@ -63,7 +63,7 @@ def test_every_setting_is_in_the_readme_and_the_readme_names_no_other() -> None:
 @pytest.mark.parametrize("name", [*TEXT, "compose.yaml", "Dockerfile"])
 def test_no_variable_is_named_that_nothing_reads(name: str) -> None:
     text = TEXT.get(name) or (ROOT / name).read_text()
-    named = {found.removesuffix("_FILE") for found in re.findall(r"SSTOOLS_[A-Z]+(?:_[A-Z]+)*", text)}
+    named = {found.removesuffix("_FILE") for found in re.findall(r"SSTOOLS_[A-Z]+(?:_[A-Z0-9]+)*", text)}
     unknown = {found for found in named - variables_of_settings() if not OTHER_VARIABLES.match(found)}
     assert unknown <= {"SSTOOLS"}
 

@@ -16,7 +16,9 @@ from django.contrib.auth import get_user_model
 from django.http import HttpResponseBase
 from django.test import Client
 
-from environments.models import Environment
+from environments.backups.storages import copies
+from environments.backups.storages.errors import StorageError
+from environments.models import Document, Environment
 from migrations_app.models import Migration, Run
 from migrations_app.release.models import FreezePeriod
 from migrations_app.release.models import Route as Way
@@ -35,6 +37,18 @@ def prepare() -> None:
     User.objects.filter(username="admin").update(username="first", email="first@corp.example")
     build_world()
     User.objects.filter(username="root").update(email="root@corp.example")
+
+
+def store_away() -> None:
+    """Documents go to a bucket that takes nothing and repeats what it was told."""
+    documents = Document.objects.values_list("pk", flat=True)[:3]
+    assert documents
+    try:
+        copies.keep_copies(documents, "s3")
+    except StorageError as exc:
+        print(exc.as_dict())  # noqa: T201
+    else:
+        raise AssertionError("the bucket took them")
 
 
 def crawl(out: str) -> None:

@@ -156,7 +156,8 @@ def around() -> Iterator[Around]:
 
 def test_no_credential_is_anywhere_in_clear(tmp_path: Path, server: OwnPostgres, around: Around) -> None:
     birds = Aviary()
-    birds.birds["field_key"] = Fernet.generate_key().decode()
+    for name in ("field_key", "backup_key"):
+        birds.birds[name] = Fernet.generate_key().decode()
     installation = Installation(tmp_path)
     database = server.new_database().replace("//postgres@", f"//postgres:{birds['database']}@")
     credentials = tmp_path / "credentials"
@@ -169,10 +170,15 @@ def test_no_credential_is_anywhere_in_clear(tmp_path: Path, server: OwnPostgres,
         "SSTOOLS_ADMIN_PASSWORD": birds["first_password"],
         "SSTOOLS_MAIL_URL": f"smtp+plain://svc:{birds['mail']}@127.0.0.1:{around.mail_port}",
         "SSTOOLS_SSO_CLIENT_SECRET": birds["sso"],
+        "SSTOOLS_BACKUP_S3_ACCESS_KEY": birds["s3_access_key"],
+        "SSTOOLS_BACKUP_S3_SECRET_KEY": birds["s3_secret_key"],
+        "SSTOOLS_BACKUP_ENCRYPTION_KEYS": birds["backup_key"],
     }
     assert planted.keys() == settings_with_secrets(), "a new secret among the settings: plant a canary in it"
     installation.env |= planted | {
         "SUPERSET_CANARY": birds["variable"],
+        "SSTOOLS_BACKUP_S3_BUCKET": "canaries",
+        "SSTOOLS_BACKUP_S3_ENDPOINT": around.hook.removesuffix("/hook"),
         "SSTOOLS_DEBUG": "true",
         "SSTOOLS_LOG_LEVEL": "DEBUG",
         "SSTOOLS_OUTBOUND_ALLOW": "127.0.0.1",
@@ -253,6 +259,7 @@ class Scenario:
         self.environments()
         self.webhooks_and_people()
         self.work()
+        self.shell("inside.store_away()")
         self.look_around()
 
     # -- the parts

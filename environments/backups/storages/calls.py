@@ -74,7 +74,7 @@ def each(
             waiting -= 1
             if isinstance(answer, BaseException) and not isinstance(answer, StorageError):
                 raise answer
-            yield item, answer  # type: ignore[misc]  # an R, or a StorageError
+            yield item, answer
     finally:
         for _ in range(threads):
             todo.put(_End())

@@ -1,5 +1,6 @@
 """What goes wrong with a storage, or with an object in it. The words name the storage, never a key of it."""
 
+from environments.store import StoreDamaged
 from sstools.errors import SSToolsError
 
 
@@ -43,7 +44,7 @@ class StorageNotSetUp(StorageError):
     remedy = "Set its SSTOOLS_BACKUP_… settings for all processes of ss-tools and restart them."
 
 
-class ObjectError(StorageError):
+class ObjectError(StorageError, StoreDamaged):
     """One object cannot be read; others can."""
 
     code, status = "object_unreadable", 500

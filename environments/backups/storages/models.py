@@ -22,6 +22,8 @@ class DocumentCopy(models.Model):
     size = models.PositiveIntegerField()
     sha256 = models.CharField(max_length=64)
     stored_at = models.DateTimeField(default=timezone.now)
+    # When somebody last asked to keep it: what nothing needs is removed, but not while it is about to be needed.
+    kept_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
         verbose_name_plural = "document copies"
