@@ -315,6 +315,9 @@ Q_CLUSTER = {
 # variable or file of this machine sent to an address of their own.
 CREDENTIAL_VARIABLES = env_list("SSTOOLS_CREDENTIAL_VARIABLES", ["SUPERSET_*", "SSTOOLS_CREDENTIAL_*"])
 CREDENTIAL_FOLDERS = env_list("SSTOOLS_CREDENTIAL_FOLDERS", ["/run/secrets", str(DATA_DIR / "credentials")])
+# Folders of this machine below which git repositories may be registered by file:// address; none: not at all.
+GIT_FOLDERS = env_list("SSTOOLS_GIT_FOLDERS", [])
+
 # --- Backups ------------------------------------------------------------------------------------------------------
 # Where the documents of backups are kept. Each storage that is set up can be chosen; this one is where nobody does.
 BACKUP_STORAGE = env_str("SSTOOLS_BACKUP_STORAGE", "database", choices=("database", "folder", "s3"))
