@@ -17,7 +17,7 @@ from .models import (
     SnapshotCompanion,
     SnapshotEntry,
 )
-from .search.models import Entry
+from .search.models import Entry, Word
 from .store import latest_complete
 
 READ_AGAIN = "is there again after the next reading"
@@ -66,5 +66,5 @@ table(
     rows=lambda: SnapshotCompanion.objects.filter(snapshot__in=_snapshots()),
     of=("snapshot",),
 )
-leave_out(READ_AGAIN, Asset, AssetReference, GoneAsset, Reading, Entry)
+leave_out(READ_AGAIN, Asset, AssetReference, GoneAsset, Reading, Entry, Word)
 leave_out("of the traffic of this moment", Pace, Slot)

@@ -6,6 +6,7 @@ from .comparing.models import UploadedAsset, UploadedBundle, Viewed
 from .models import (
     Baseline,
     Bystander,
+    CompanionBaseline,
     Mapping,
     Migration,
     Pairing,
@@ -20,6 +21,13 @@ from .models import (
 table(Mapping, ("target", "source"), "mappings")
 table(Pairing, ("target", "source", "source_uuid"), "pairings")
 table(Baseline, ("target", "uuid"), "contents that runs left", leaves=("run",), of=("target",))
+table(
+    CompanionBaseline,
+    ("target", "uuid"),
+    "companions that runs left",
+    leaves=("run",),
+    of=("target",),
+)
 leave_out(
     "migrations are over, or are planned again; what their runs left, and their restore points, are in it",
     Migration,

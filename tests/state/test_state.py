@@ -26,7 +26,7 @@ from environments.reading import read_everything
 from environments.store import latest_complete, load_snapshot, put_documents, take_snapshot
 from migrations_app.drift.models import Watch
 from migrations_app.estate.models import SavedView
-from migrations_app.models import Baseline, Mapping
+from migrations_app.models import Baseline, CompanionBaseline, Mapping
 from migrations_app.release.models import Protection, Route
 from sstools.audit.models import AuditEvent
 from sstools.notices.models import Webhook, Wish
@@ -110,6 +110,9 @@ def fill(admin: Any, things: dict[str, Any]) -> None:
         approvers.users.add(admin)
         approvers.groups.add(things["group"])
     things["route"].webhooks.add(things["webhook"])
+    CompanionBaseline.objects.create(
+        target=things["zebra"], kind="owners", uuid=uuid_for("owners"), title="owners of “Zebra sales”"
+    )
     layer = Companion.of(CompanionKind.ANNOTATION_LAYER, {"name": "Holidays"})
     put_documents([layer])
     SnapshotCompanion.objects.create(
