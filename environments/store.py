@@ -251,14 +251,17 @@ def take_snapshot(
 
 def fill_snapshot(snapshot: Snapshot, reading: EnvironmentReading) -> None:
     """Write what a reading found into a snapshot that was made empty; the documents are kept already."""
-    SnapshotEntry.objects.bulk_create(_entries(snapshot, reading), batch_size=1000)
+    SnapshotEntry.objects.bulk_create(entries_from(snapshot, reading), batch_size=1000)
     put_documents(reading.companions.values())
-    SnapshotCompanion.objects.bulk_create(
-        SnapshotCompanion(
+    SnapshotCompanion.objects.bulk_create(companion_entries_from(snapshot, reading))
+
+
+def companion_entries_from(snapshot: Snapshot, reading: EnvironmentReading) -> Iterator[SnapshotCompanion]:
+    """The rows of its companions, not saved."""
+    for found in reading.companions.values():
+        yield SnapshotCompanion(
             snapshot=snapshot, kind=found.kind.value, uuid=found.uuid, document_id=found.fingerprint
         )
-        for found in reading.companions.values()
-    )
 
 
 def latest_complete(environment: Environment) -> Snapshot | None:
@@ -331,7 +334,8 @@ def notes_of(snapshot: Snapshot) -> tuple[Note, ...]:
     return tuple(Note(**note) for note in snapshot.notes)
 
 
-def _entries(snapshot: Snapshot, reading: EnvironmentReading) -> Iterator[SnapshotEntry]:
+def entries_from(snapshot: Snapshot, reading: EnvironmentReading) -> Iterator[SnapshotEntry]:
+    """The rows of a snapshot that holds this reading, not saved."""
     for kind, uuid, sha in reading.fingerprints():
         yield SnapshotEntry(
             snapshot=snapshot,

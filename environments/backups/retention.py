@@ -19,6 +19,7 @@ from sstools.texts import counted
 
 from . import hooks, spans
 from .models import Backup, BackupReason, BackupState, Policy, QuotaAction, Span
+from .storages.models import DocumentCopy
 
 FAILED_DAYS = 30  # a failed one holds nothing, and its reason is read by then
 CHUNK = 500
@@ -302,7 +303,7 @@ def _free(hashes: list[str], lost: set[int], removed: set[int]) -> int:
     }
     for relation in Document._meta.related_objects:
         model: Any = relation.related_model
-        if model is Span:
+        if model in (Span, DocumentCopy):
             continue
         others = model._base_manager.filter(**{f"{relation.field.name}__in": hashes})
         if model in (SnapshotEntry, SnapshotCompanion):

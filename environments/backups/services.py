@@ -24,6 +24,7 @@ from sstools.roles.permissions import Permission
 from . import hooks, retention
 from .models import Backup, BackupReason, BackupState, Policy
 from .retention import policy_of
+from .storages import named
 from .taking import describe
 
 TAKE, VERIFY = "backups.take", "backups.verify"
@@ -59,7 +60,7 @@ def request_backup(
     what they stand on. The job's result has its number: {"backup": 318, "state": "good"}.
 
     `storage`: the name of one, None for the default. Asking for the same while it runs gives the same job.
-    Raises NotAllowed; Invalid for a selection that names nothing here; Conflict("quota") where the environment's
+    Raises NotAllowed; Invalid for a selection that names nothing here; StorageNotSetUp; Conflict("quota") where the environment's
     backups take more than they may.
     """
     policy.require(actor, Permission.BACKUP_CREATE, environment)
@@ -67,7 +68,9 @@ def request_backup(
     title, notes = clean(title, TITLE_LENGTH), clean(notes, 2000)
     retention.refuse_over_quota(environment)
     params: dict[str, Any] = {"environment": str(environment.uuid)}
-    given = {"title": title, "selection": chosen, "storage": storage, "notes": notes}
+    storage = named.require(storage or named.default())
+    elsewhere = storage if storage != named.default() else None
+    given = {"title": title, "selection": chosen, "storage": elsewhere, "notes": notes}
     params |= {name: value for name, value in given.items() if value}
     return jobs.enqueue(
         TAKE,

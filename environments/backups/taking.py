@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -39,6 +39,7 @@ from sstools.errors import SSToolsError, as_expected
 
 from . import retention, spans
 from .models import Backup, BackupReason, BackupState, Span
+from .storages import copies, manifests, named
 
 MOST_PROBLEMS = 500
 CHUNK = 500
@@ -49,11 +50,13 @@ Fenced = Callable[[], AbstractContextManager[Any]]
 
 @dataclass(frozen=True)
 class Asked:
-    """What somebody, or a schedule, asked for. `selection`: None for the whole environment."""
+    """What somebody, or a schedule, asked for. `selection`: None for the whole environment. `storage`: "" for the
+    default.
+    """
 
     title: str = ""
     selection: tuple[str, ...] | None = None
-    storage: str = "database"
+    storage: str = ""
     notes: str = ""
     reason: str = BackupReason.MANUAL
     actor: Any = None
@@ -106,7 +109,7 @@ def _begin(environment: Environment, asked: Asked) -> Backup:
         reason=asked.reason,
         whole=asked.selection is None,
         selection=list(asked.selection or ()),
-        storage=asked.storage,
+        storage=named.require(asked.storage or named.default()),
         notes=asked.notes,
         job=asked.job,
         schedule=asked.schedule,
@@ -162,7 +165,8 @@ def _take_whole(
     found = _companions(backup, ids, None, progress, before_request)
     for uuid, companion in found.documents.items():
         held[companion.kind.value, uuid] = (None, companion.fingerprint)
-    keep(backup, {sha for _, sha in held.values() if sha is not None}, progress)
+    backup.snapshot.exported_at, backup.snapshot.notes = source.exported_at, source.notes
+    keep(backup, [(*key, *content) for key, content in held.items()], progress)
     with fenced():
         retention.lock(environment)
         changed = spans.write(environment, backup.pk, held)
@@ -246,22 +250,22 @@ def _take_selection(
         for kind, uuid in gone
     ]
     store.put_documents(read.documents.values())
-    hashes = {document.fingerprint for document in read.documents.values()}
-    hashes |= {companion.fingerprint for companion in read.companions.values()}
-    keep(backup, hashes, progress)
+    rows = [*store.entries_from(backup.snapshot, read), *store.companion_entries_from(backup.snapshot, read)]
+    entries = [(row.kind, row.uuid, getattr(row, "superset_id", None), row.document_id) for row in rows]
+    keep(backup, entries, progress)
     with fenced():
         store.fill_snapshot(backup.snapshot, read)
-        _finish(backup, hashes)
+        _finish(backup, [sha for *_, sha in entries if sha is not None])
 
 
 # --- Common ---------------------------------------------------------------------------------------------------
 
 
-def keep(backup: Backup, hashes: Iterable[str], progress: Progress) -> None:
-    """Have the backup's storage hold these documents, before anybody is told that they are safe.
-    Raises StoreDamaged.
+def keep(backup: Backup, entries: Sequence[manifests.Entry], progress: Progress) -> None:
+    """Have the backup's storage hold these documents, and the list of them, before anybody is told that they are safe.
+    Raises StoreDamaged, StorageUnreachable, StorageFull, StorageRefused, StorageError.
     """
-    wanted = sorted(set(hashes))
+    wanted = sorted({sha for *_, sha in entries if sha is not None})
     progress("Keeping the documents", 0, len(wanted))
     missing = store.missing_documents(wanted)
     if missing:
@@ -270,6 +274,10 @@ def keep(backup: Backup, hashes: Iterable[str], progress: Progress) -> None:
             remedy="Read the environment anew, and take another one.",
             detail={"missing": missing[:20]},
         )
+    copies.keep_copies(
+        wanted, backup.storage, lambda done, total: progress("Keeping the documents", done, total)
+    )
+    manifests.write(backup, entries)
 
 
 def _finish(backup: Backup, changed: Iterable[str]) -> None:

@@ -56,7 +56,7 @@ def take(
         actor=ctx.job.actor,
         job=ctx.job.uuid,
         schedule=firing.schedule.uuid if firing else None,
-        **({"storage": storage} if storage else {}),
+        storage=storage,
     )
 
     def still_mine(method: str, path: str) -> None:
