@@ -26,6 +26,7 @@ from environments.superset.viz_types import needing_a_flag, undrawable
 from environments.words import clean, cleaned
 from sstools.jobs.runner import JobContext
 
+from . import removing
 from .carrying import accepted_in_words, carry_along, carrying_of, counts_of, keep_companions, losses_beside
 from .engine import plan as engine
 from .engine.checks import Problem, needed_tables, warehouse_problems
@@ -131,6 +132,13 @@ def make_plan(migration: Migration, ctx: JobContext) -> Plan:
                 ctx.step("Looking for what the source no longer has")
                 pruned = find_what_to_prune(migration, plan, readings[1], target.reading, client, clients[1])
                 given = replace(given, removals=pruned.removals)
+                plan = engine.make_plan(given)
+            if wanted := removing.asked(migration):
+                ctx.step("Looking at what is to be removed")
+                named = removing.find(migration, wanted, readings[1], target.reading, client, clients[1])
+                pruned = replace(pruned, candidates=(*pruned.candidates, *named.candidates))
+                bases = {**given.baselines, **removing.bases_of(wanted)}
+                given = replace(given, removals=pruned.removals, baselines=bases)
                 plan = engine.make_plan(given)
             ctx.step("Asking the target's connections")
             needed = needed_tables(plan.items)

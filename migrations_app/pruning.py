@@ -87,7 +87,7 @@ def find(
     if not gone:
         return Pruning()
     documents = {uuid: target.documents[uuid] for uuid in gone}
-    reasons = _blind(migration, gone, source_client, client) or _known_reasons(
+    reasons = why_blind(migration, gone, source_client, client) or _known_reasons(
         migration, gone, source, target
     )
     free = {uuid: documents[uuid] for uuid in gone if uuid not in reasons}
@@ -148,7 +148,7 @@ def origins_of(migration: Migration) -> dict[str, str]:
     return {uuid: one.origin for uuid, one in _brought(migration).items()}
 
 
-def _blind(
+def why_blind(
     migration: Migration,
     gone: Collection[str],
     source_client: SupersetClient,

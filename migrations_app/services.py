@@ -403,7 +403,8 @@ def request_apply(
     if len(plan_hash) < 12 or not plan.hash.startswith(plan_hash):
         raise PlanChanged()
     _must_be_applicable(migration, plan)
-    if migration.prune and not migration.is_rollback and plan.counts.get("remove"):
+    removes = bool(plan.counts.get("remove")) and not migration.is_rollback
+    if removes and (migration.prune or migration.source_id is not None):
         policy.require(actor, Permission.MIGRATION_PRUNE, migration.target)
     in_the_way = gates.obstacles(migration, plan)
     if in_the_way:

@@ -7,7 +7,7 @@ from environments.reading import last_reading, read_everything
 from environments.store import EnvironmentReading
 from environments.superset.client import SupersetClient
 from environments.superset.connection import is_admin
-from migrations_app import pruning
+from migrations_app import pruning, removing
 from migrations_app.engine.plan import Action
 from migrations_app.models import PlanItem
 
@@ -15,12 +15,13 @@ from .attempt import Attempt
 
 
 def moved_removals(attempt: Attempt) -> list[tuple[str, bool, str]]:
-    """What was to go because the source no longer had it and nothing used it, and one of both is so no more: in words,
+    """What was to go because the source no longer had it and nothing used it, and one of both is so no more, in words,
     whether it is about the source, and the target's uuid. Asks the target. Raises SupersetError.
     """
     migration = attempt.migration
     removals = {item.uuid: item.row for item in attempt.items if item.action == Action.REMOVE}
-    if not migration.prune or migration.is_rollback or not removals:
+    named = {one.uuid: one.origin for one in removing.asked(migration)}
+    if not (migration.prune or named) or migration.is_rollback or not removals:
         return []
     assert attempt.before is not None
     if migration.is_of_backup:
@@ -34,7 +35,7 @@ def moved_removals(attempt: Attempt) -> list[tuple[str, bool, str]]:
     source = _whole(attempt.source, migration.source, attempt.source_reading)
     before = _whole(attempt.target, migration.target, attempt.before)
     has = {*source.documents, *source.unreadable}
-    origins = pruning.origins_of(migration)
+    origins = {**pruning.origins_of(migration), **named}
     paired = {
         target_uuid for uuid, target_uuid in attempt.row.plan.mapping.get("pairs", {}).items() if uuid in has
     }

@@ -11,14 +11,15 @@ from django.db import transaction
 from django.utils import timezone
 
 from environments.canonical.references import references
-from environments.models import Environment
+from environments.models import Asset, Environment
 from migrations_app import services as migrations
 from migrations_app.engine.drift import How
 from migrations_app.errors import NotReady
 from migrations_app.estate.services import request_comparison
-from migrations_app.models import Baseline, Migration, Run, RunState
+from migrations_app.models import Baseline, Migration, PlanItem, Run, RunState
 from migrations_app.models import Mapping as PairMapping
 from migrations_app.places import applied_documents
+from migrations_app.removing import Wanted
 from sstools.audit import services as audit
 from sstools.errors import Conflict, Invalid
 from sstools.jobs.models import Job, Source
@@ -41,11 +42,13 @@ class EditedAgain(Conflict):
 
 def why_not_take(finding: Finding) -> str:
     """Why a finding cannot be taken into the source, in words; "" if it can."""
-    if finding.how == How.DELETED:
-        where = finding.source or "the source"
-        return f"A migration removes nothing from {where}: delete it there in Superset, or accept that it is gone here."
     if finding.run is not None and finding.run.migration.copy_terms:
         return "It is a copy that a fan-out made: what is edited here belongs to no asset of the source."
+    if finding.how == How.DELETED:
+        if finding.source is None:
+            return "It is not known which environment it came from: accept that it is gone here."
+        if not Asset.objects.filter(environment=finding.source, uuid=_uuid_there(finding)).exists():
+            return f"{finding.source} does not have it either: accept that it is gone here."
     return ""
 
 
@@ -63,7 +66,8 @@ def why_not_revert(finding: Finding) -> str:
 def take(
     findings: Sequence[Finding], *, actor: Any, source: Environment | None = None, via: str = Source.PAGE
 ) -> Migration:
-    """A migration that brings exactly these assets from the target to the source, with a plan under way.
+    """A migration that brings exactly these assets from the target to the source, and removes there what was deleted on
+    the target (which needs `migration:prune` there), with a plan under way.
 
     source: where to, for what no run brought. Asking twice gives the same one while it is open. Raises NotAllowed,
     NotReady, Invalid("no_source"), Conflict("is_answered").
@@ -84,20 +88,58 @@ def take(
     for row in rows:
         if reason := why_not_take(row):
             raise NotReady(reason)
+    edited = [row for row in rows if row.how != How.DELETED]
+    if len(edited) < len(rows):
+        policy.require(actor, Permission.MIGRATION_PRUNE, where)
+        if any(row.source not in (where, None) for row in rows):
+            raise Invalid("A deletion is taken where it came from.", code="wrong_source")
     if (known := _known_answer(rows, Answer.TAKE, where)) is not None:
         return known
-    migration = migrations.create_migration(
-        target,
-        where,
-        selection=[row.asset_uuid for row in rows],
-        actor=actor,
-        title=f"Take into {where.tag}: {_names(rows)}",
-        with_dependencies=False,
-    )
-    _turn_the_mapping_round(where, target, actor)
+    title = f"Take into {where.tag}: {_names(rows)}"
+    if edited:
+        selection = [row.asset_uuid for row in edited]
+        migration = migrations.create_migration(
+            target, where, selection=selection, actor=actor, title=title, with_dependencies=False
+        )
+        _turn_the_mapping_round(where, target, actor)
+    else:
+        migration = _of_removals(target, where, title, actor)
     _answered(rows, Answer.TAKE, migration, actor, via)
     migration.job = migrations.request_plan(migration, actor=actor, source=via)
     return migration
+
+
+def _of_removals(target: Environment, where: Environment, title: str, actor: Any) -> Migration:
+    """It brings nothing: what it removes is told by the findings that it answers (`removals_of`)."""
+    migration = Migration.objects.create(
+        title=title[:200],
+        source_place=f"env:{target.slug}",
+        source=target,
+        target=where,
+        with_dependencies=False,
+        verify=False,
+        created_by=actor,
+    )
+    data = {"source": target.slug, "target": where.slug, "assets": 0}
+    audit.record("migration:create", migration, actor=actor, data=data)
+    return migration
+
+
+def removals_of(migration: Migration) -> list[Wanted]:
+    """What a migration is to remove from where it was once brought from: what the findings that it answers miss."""
+    rows = Finding.objects.filter(migration=migration, answer=Answer.TAKE, how=How.DELETED.value)
+    wanted = []
+    for row in rows.select_related("run").order_by("pk"):
+        item = PlanItem.objects.filter(plan=row.run.plan_id, target_uuid=row.asset_uuid) if row.run else None
+        brought = item.values_list("source_sha256", flat=True).first() if item is not None else ""
+        wanted.append(
+            Wanted(row.kind, _uuid_there(row), row.asset_uuid, row.title, row.run_id or 0, brought or "")
+        )
+    return wanted
+
+
+def _uuid_there(finding: Finding) -> str:
+    return finding.source_uuid or finding.asset_uuid
 
 
 @transaction.atomic

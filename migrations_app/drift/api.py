@@ -120,7 +120,9 @@ class FindingViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.
 
     @extend_schema(request=TakeSerializer, responses={201: MigrationDetailSerializer})
     def take(self, request: Request, uuid: UUID) -> Response:
-        """Start a migration of just this asset from the target into its source; its plan is being made."""
+        """Start a migration of just this asset from the target into its source; its plan is being made. What was
+        deleted on the target is removed from the source, which needs migration:prune there.
+        """
         asked = TakeSerializer(data=request.data)
         asked.is_valid(raise_exception=True)
         source = None

@@ -8,6 +8,7 @@ class DriftConfig(AppConfig):
 
     def ready(self) -> None:
         from environments.events import after_reading
+        from migrations_app import removing
         from sstools.jobs import hooks
         from sstools.web import home
 
@@ -16,4 +17,5 @@ class DriftConfig(AppConfig):
         notices.register()
         home.register(overview)
         after_reading(detecting.environment_was_read)
+        removing.provide(answers.removals_of)
         hooks.ended.append(answers.job_ended)

@@ -187,6 +187,8 @@ def rebase_taken(finding: Finding) -> bool:
     if migration is None or migration.state != MigrationState.DONE:
         return False
     run = migration.runs.filter(state=RunState.APPLIED).order_by("-number").first()
+    if finding.how == How.DELETED:
+        return run is not None and _rebase_deleted(finding, run)
     items = PlanItem.objects.filter(uuid=finding.asset_uuid).exclude(
         action__in=("leave_out", "keep", "blocked")
     )
@@ -199,6 +201,19 @@ def rebase_taken(finding: Finding) -> bool:
         target=finding.target,
         uuid=finding.asset_uuid,
         defaults={"wanted": content, "present": content, "document_id": taken.fingerprint, "accepted": None},
+    )
+    return True
+
+
+def _rebase_deleted(finding: Finding, run: Run) -> bool:
+    """It is gone on both sides: what was last applied is nothing."""
+    gone = finding.source_uuid or finding.asset_uuid
+    if not PlanItem.objects.filter(plan=run.plan_id, target_uuid=gone, action="remove").exists():
+        return False
+    Baseline.objects.update_or_create(
+        target=finding.target,
+        uuid=finding.asset_uuid,
+        defaults={"wanted": "", "present": "", "document_id": None, "accepted": None},
     )
     return True
 

@@ -14,6 +14,7 @@ from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_POST, require_safe
 
 from environments.models import Asset, Environment
+from migrations_app.engine.drift import How
 from migrations_app.release.models import Route
 from sstools.errors import Invalid, SSToolsError
 from sstools.roles import policy
@@ -130,7 +131,9 @@ def _detail(
         else "",
         "at_work": migration if migration is not None and (migration.is_open or migration.is_busy) else None,
         "migration": migration if is_seen else None,
-        "why_not_take": answers.why_not_take(finding) or _lacks(user, Permission.MIGRATION_PLAN, where),
+        "why_not_take": answers.why_not_take(finding)
+        or _lacks(user, Permission.MIGRATION_PLAN, where)
+        or (_lacks(user, Permission.MIGRATION_PRUNE, where) if finding.how == How.DELETED else ""),
         "why_not_revert": answers.why_not_revert(finding) or _lacks(user, Permission.MIGRATION_PLAN, target),
         "why_not_accept": _lacks(user, Permission.DRIFT_ACCEPT, target),
         "problem": problem,

@@ -315,7 +315,7 @@ class Builder:
             edit = self.given.target_edits.get(uuid)
             conflict = Conflict(
                 ConflictCode.DRIFTED,
-                "Edited on the target after the run that created it"
+                "Edited on the target since the last run"
                 + (f", by {edit.who}." if edit and edit.who else "."),
                 (Answer.KEEP.value, Answer.TAKE.value),
                 uuid,

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.test import Client
+from django.utils import timezone
 
 from migrations_app import services as migrations
 from migrations_app.drift import answers
 from migrations_app.drift.models import FindingState
-from migrations_app.errors import NotReady
 from migrations_app.models import Mapping
 from migrations_app.release import services as release
 from migrations_app.release.gate import approval_of
@@ -95,8 +96,6 @@ def test_what_was_deleted_comes_back_with_what_it_stands_on(scene: Scene) -> Non
         scene.delete(kind, name)
     scene.check()
     found = scene.found()
-    with pytest.raises(NotReady, match="removes nothing"):
-        answers.take([found["Regions"]], actor=scene.product.admin)
     migration = answers.revert([found["Sales"]], actor=scene.product.admin)
     assert set(migration.selection) == {uuid_for("Sales"), uuid_for("Regions")}
     scene.go(migration)
@@ -104,6 +103,94 @@ def test_what_was_deleted_comes_back_with_what_it_stands_on(scene: Scene) -> Non
     assert scene.check()["open"] == 0
     found["Regions"].refresh_from_db()
     assert found["Regions"].state == FindingState.REVERTED
+
+
+def without(position: dict[str, Any], uuid: str) -> dict[str, Any]:
+    """A layout without one chart."""
+    (node,) = [
+        key
+        for key, one in position.items()
+        if isinstance(one, dict) and one.get("meta", {}).get("uuid") == uuid
+    ]
+    left = {key: one for key, one in position.items() if key != node}
+    return {
+        key: {**one, "children": [child for child in one["children"] if child != node]}
+        if isinstance(one, dict) and "children" in one
+        else one
+        for key, one in left.items()
+    }
+
+
+def test_a_deletion_is_taken_into_the_source_with_the_edit_that_freed_it(
+    scene: Scene, make_user: Any
+) -> None:
+    lead, admin = make_user("lea", "release_lead"), scene.product.admin
+    scene.delete("chart", "Regions")
+    scene.check()
+    finding = scene.found()["Regions"]
+    with pytest.raises(NotAllowed):
+        answers.take([finding], actor=lead)
+    alone = answers.take([finding], actor=admin)
+    scene.product.do(alone.job)
+    alone.refresh_from_db()
+    (item,) = alone.plan.items.all()  # type: ignore[union-attr]
+    assert (item.action, item.conflict["code"]) == ("blocked", "in_use")  # type: ignore[index]
+    migrations.discard_migration(alone, actor=admin)
+
+    # Grace takes it off the dashboard, too; on dev somebody has edited it meanwhile.
+    sales = scene.pair.prod.record("dashboard", uuid_for("Sales"))
+    scene.edit("dashboard", "Sales", position=without(sales["data"]["position"], uuid_for("Regions")))
+    sales["charts"] = {uuid_for("Revenue")}
+    mine = scene.pair.dev.record("chart", uuid_for("Regions"))
+    mine["data"]["description"], mine["changed_on"] = "newer", timezone.now()
+    scene.product.refresh(scene.pair.source)
+    scene.check()
+    findings = list(scene.found().values())
+    assert {one.title for one in findings} == {"Regions", "Sales"}
+    migration = answers.take(findings, actor=admin)
+    scene.product.do(migration.job)
+    migration.refresh_from_db()
+    assert actions(migration.plan) == {"Sales": "update", "Regions": "blocked"}  # type: ignore[arg-type]
+    item = migration.plan.items.get(title="Regions")  # type: ignore[union-attr]
+    assert item.conflict["code"] == "drifted"  # type: ignore[index]
+    (shown,) = migration.plan.pruning  # type: ignore[union-attr]
+    assert (shown["removes"], shown["run"]) == (True, scene.run.number)
+    page = Client()
+    page.force_login(admin)
+    text = page.get(f"/migrations/{migration.number}/plan/").content.decode()
+    assert "Deleted on Prod by hand, and that is taken over" in text
+    scene.product.answer(migration, {uuid_for("Regions"): {"answer": "take"}})
+    scene.go(migration)
+    assert scene.pair.dev.find("chart", uuid_for("Regions")) is None
+    assert uuid_for("Regions") not in str(scene.pair.dev.record("dashboard", uuid_for("Sales")))
+    for one in findings:
+        one.refresh_from_db()
+        assert one.state == FindingState.TAKEN, one
+    assert scene.check()["open"] == 0
+    scene.product.apply(scene.product.roll_back(migration.runs.get()))
+    assert scene.pair.dev.record("chart", uuid_for("Regions"))["data"]["description"] == "newer"
+
+
+def test_a_deletion_that_is_none_any_more_removes_nothing(scene: Scene) -> None:
+    admin = scene.product.admin
+    kept = scene.pair.prod.record("dashboard", uuid_for("Sales"))
+    scene.delete("dashboard", "Sales")
+    scene.check()
+    migration = answers.take([scene.only()], actor=admin)
+    assert (migration.selection, migration.source, migration.target) == (
+        [],
+        scene.pair.target,
+        scene.pair.source,
+    )
+    scene.product.do(migration.job)
+    migration.refresh_from_db()
+    assert actions(migration.plan) == {"Sales": "remove"}  # type: ignore[arg-type]
+    scene.pair.prod.assets["dashboard"][kept["id"]] = kept  # somebody brought it back
+    run = scene.product.apply(migration, state="failed")
+    assert (run.state, scene.pair.dev.find("dashboard", uuid_for("Sales")) is None) == ("stopped", False)
+    plan = scene.product.plan(migration)
+    assert actions(plan) == {}
+    assert "again" in plan.pruning[0]["reason"]
 
 
 def test_accepting_needs_a_reason_and_makes_it_the_base(scene: Scene, make_user: Any) -> None:

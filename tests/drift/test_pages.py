@@ -59,7 +59,7 @@ def test_pages_show_it_everywhere_and_take_the_answers(scene: Scene, signed_in: 
     assert "by hand" in page
     for name in ("take", "revert", "accept"):
         assert reverse(f"drift:{name}", args=[found["Revenue"].uuid]) in page
-    assert "removes nothing" in text(client.get(found["Sales"].get_absolute_url()))
+    assert "migration:prune" in text(client.get(found["Sales"].get_absolute_url()))
     read_only = text(signed_in(viewer).get(url))
     assert reverse("drift:accept", args=[found["Revenue"].uuid]) not in read_only
     assert "drift:accept" in read_only  # the reason why not
