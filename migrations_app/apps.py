@@ -8,10 +8,12 @@ class MigrationsAppConfig(AppConfig):
 
     def ready(self) -> None:
         from environments import extras
+        from environments.backups import hooks as backup_hooks
+        from environments.backups import origins
         from sstools.jobs import hooks, pages, periodic, tidying
         from sstools.web import home, search
 
-        from . import applying, finding, leftovers, overview, promoting, promotions, run_page, telling
+        from . import applying, finding, leftovers, overview, promoting, promotions, restore_points, run_page, telling
         from .assets import inventory
         from .comparing import uploads
         from .services import APPLY
@@ -19,6 +21,8 @@ class MigrationsAppConfig(AppConfig):
         home.register(overview)
         extras.provide_states(inventory)
         search.register(finding)
+        origins.register(restore_points.origins)
+        backup_hooks.register(needs=restore_points.needs, lets_go=restore_points.lets_go)
         hooks.ended.append(telling.job_ended)
         tidying.register("uploaded exports", uploads.forget_uploads)
         tidying.register("marks of what was viewed", uploads.forget_viewed)

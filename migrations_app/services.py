@@ -24,7 +24,7 @@ from sstools.jobs.models import Job, Source
 from sstools.roles import policy
 from sstools.roles.permissions import Permission
 
-from . import gates, promotions
+from . import gates, promotions, restore_points
 from .carrying import clean_carrying, defaults_between
 from .comparing.models import UploadedBundle
 from .engine.plan import Answer
@@ -496,6 +496,13 @@ def create_rollback(run: Run, *, actor: Any) -> Migration:
         raise NotReady(f"Run {run.number} is still at work.", remedy="Wait for its end.")
     if run.state == RunState.ROLLED_BACK:
         raise NotReady(f"Run {run.number} was rolled back already.")
+    if (gone := restore_points.gone_of(run)) is not None:
+        raise NotReady(
+            f"The restore point of run {run.number}, backup {gone}, is gone: it was older than "
+            f"{migration.target.name} keeps them, or somebody deleted it. Nothing was changed.",
+            code="restore_point_gone",
+            remedy=f"Restore what is wrong from another backup of {migration.target.name}.",
+        )
     if run.restore_point_id is None or run.state == RunState.STOPPED:
         raise NotReady(f"Run {run.number} wrote nothing; there is nothing to roll back.")
     existing = run.rollbacks.filter(state__in=OPEN_STATES).first()

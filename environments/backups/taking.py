@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -168,13 +169,26 @@ def _take_whole(
     backup.snapshot.exported_at, backup.snapshot.notes = source.exported_at, source.notes
     keep(backup, [(*key, *content) for key, content in held.items()], progress)
     with fenced():
-        retention.lock(environment)
-        changed = spans.write(environment, backup.pk, held)
-        snapshot = backup.snapshot
-        snapshot.complete, snapshot.in_spans = True, True
-        snapshot.exported_at, snapshot.notes = source.exported_at, source.notes
-        snapshot.save(update_fields=["complete", "in_spans", "exported_at", "notes"])
-        _finish(backup, changed)
+        write_whole(backup, held, exported_at=source.exported_at, notes=source.notes)
+
+
+def write_whole(
+    backup: Backup,
+    held: Mapping[spans.Key, spans.Content],
+    *,
+    exported_at: datetime | None,
+    notes: list[dict[str, str]],
+) -> None:
+    """Have a running backup of a whole environment, the newest of it, hold exactly this, and be good. In the caller's
+    transaction; the documents are kept already.
+    """
+    retention.lock(backup.environment)
+    changed = spans.write(backup.environment, backup.pk, held)
+    snapshot = backup.snapshot
+    snapshot.complete, snapshot.in_spans = True, True
+    snapshot.exported_at, snapshot.notes = exported_at, notes
+    snapshot.save(update_fields=["complete", "in_spans", "exported_at", "notes"])
+    _finish(backup, changed)
 
 
 def _companions(

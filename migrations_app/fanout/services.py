@@ -6,11 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Q
 
 from environments.models import Environment
 from migrations_app.engine.copies import WHERE
 from migrations_app.errors import NotReady
 from migrations_app.mappings import clean_substitutions
+from migrations_app.models import Run, StepState
 from migrations_app.places import address_of
 from migrations_app.services import known_selection
 from sstools.audit import services as audit
@@ -310,4 +312,7 @@ def _remove(copy: FanOutCopy) -> None:
 
 
 def _was_applied(copy: FanOutCopy) -> bool:
-    return copy.entries.filter(migration__runs__restore_point__isnull=False).exists()
+    # A run that took one wrote, also where its restore point is kept no longer.
+    runs = Run.objects.filter(migration__in=copy.entries.values("migration"))
+    taken = Q(steps__name="restore_point", steps__state=StepState.DONE)
+    return runs.filter(Q(restore_point__isnull=False) | taken).exists()

@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_POST, require_safe
 
-from migrations_app import run_page
+from migrations_app import restore_points, run_page
 from migrations_app.models import Migration, Run
 from sstools.errors import Conflict
 from sstools.jobs import presenting
@@ -92,6 +92,7 @@ def run_context(request: HttpRequest, migration: Migration, run: Run) -> dict[st
         "run": run,
         "job": job,
         "run_steps": run_page.run_steps(run),
+        "restore_point_gone": restore_points.gone_of(run),
     }
 
 
