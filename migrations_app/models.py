@@ -288,8 +288,8 @@ class Migration(models.Model):
         """The backup that its assets come from, None if it was removed, or if they come from elsewhere."""
         if not self.is_of_backup:
             return None
-        number = int(self.source_place.removeprefix("backup:"))
-        return Backup.objects.select_related("environment", "snapshot").filter(pk=number).first()
+        rows = Backup.objects.select_related("environment", "snapshot")
+        return rows.filter(pk=self.backup_number).first()
 
     @property
     def is_put_back(self) -> bool:
@@ -308,6 +308,17 @@ class Migration(models.Model):
         if self.backup is not None:
             return self.backup.environment
         return self.source or (self.file.origin if self.file is not None else None)
+
+    @property
+    def backup_number(self) -> int | None:
+        return int(self.source_place.removeprefix("backup:")) if self.is_of_backup else None
+
+    @property
+    def can_prune(self) -> bool:
+        """Whether something can be missing on its source, and so be removed: see `services`."""
+        if self.is_of_backup:
+            return self.is_put_back and self.backup is not None and self.backup.whole
+        return self.source_id is not None and not self.copy_terms
 
     @property
     def has_live_source(self) -> bool:

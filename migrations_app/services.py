@@ -614,11 +614,11 @@ def _must_be_bypassed(migration: Migration, found: list[gates.Obstacle], reason:
 def _must_be_prunable(migration: Migration, actor: Any) -> None:
     """Raises NotAllowed; NotReady for a migration that has no source to miss anything on."""
     policy.require(actor, Permission.MIGRATION_PRUNE, migration.target)
-    if migration.is_of_backup and not (migration.is_put_back and migration.backup and migration.backup.whole):
+    if migration.is_of_backup and not migration.can_prune:
         raise NotReady(
             "What came later can only be removed where a backup of a whole environment is put back over it."
         )
-    if not migration.is_of_backup and (migration.source is None or migration.copy_terms):
+    if not migration.can_prune:
         raise NotReady("Only a migration from another environment can remove what its source no longer has.")
 
 

@@ -1,4 +1,4 @@
-"""What two sides of a comparison are: `env:dev`, `run:42:before`, `run:42:after`, `file:<uuid>`.
+"""What two sides of a comparison are: `env:dev`, `backup:318`, `run:42:before`, `run:42:after`, `file:<uuid>`.
 
 Everything comes from what is stored, whatever its age: no Superset is asked here.
 """
@@ -15,9 +15,10 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 
+from environments.backups.models import Backup, BackupReason
 from environments.canonical.documents import Document, Kind, canonical_json
 from environments.models import Asset, Environment, Reason, Snapshot
-from environments.store import READ_CHUNK, latest_complete
+from environments.store import READ_CHUNK, entries_of, latest_complete
 from migrations_app.models import Run
 from sstools.errors import Invalid, NotFoundError
 from sstools.roles import policy
@@ -27,7 +28,6 @@ from .models import UploadedBundle
 
 #: Places that other parts of ss-tools will bring; they are named the same in addresses already.
 _NOT_YET = {
-    "backup": "Backups cannot be compared yet: this ss-tools makes none. Restore points of runs can: run:42:before.",
     "git": "Git references cannot be compared yet: this ss-tools reads no repositories. Upload an export instead.",
 }
 _TITLE_FIELD = {
@@ -41,7 +41,7 @@ _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 class NoSuchPlace(NotFoundError):
     code = "no_such_place"
-    remedy = "Write env:<slug>, run:<number>:before, run:<number>:after or file:<uuid>."
+    remedy = "Write env:<slug>, backup:<number>, run:<number>:before, run:<number>:after or file:<uuid>."
 
 
 class PlaceAsset(NamedTuple):
@@ -80,6 +80,7 @@ class PlaceContents:
     absent: frozenset[str] = frozenset()
     problem: Mapping[str, Any] | None = None
     run: Run | None = None
+    backup: Backup | None = None
 
     @cached_property
     def assets(self) -> dict[str, PlaceAsset]:
@@ -114,13 +115,14 @@ def read_place(text: str, user: Any) -> PlaceContents:
     """A place by its name, for somebody who may see its assets.
 
     Raises NoSuchPlace for what is absent or hidden, NotAllowed for an environment whose assets somebody may not see,
-    Invalid("place_not_supported") for backups and git references.
+    Invalid("place_not_supported") for git references.
     """
     kind, _, name = text.strip().partition(":")
     if kind in _NOT_YET and name:
         raise Invalid(_NOT_YET[kind], code="place_not_supported")
     readers: dict[str, Callable[[str, Any], PlaceContents | None]] = {
         "env": _environment,
+        "backup": _backup,
         "run": _run,
         "file": _file,
     }
@@ -151,6 +153,32 @@ def _environment(slug: str, user: Any) -> PlaceContents | None:
     )
 
 
+def _backup(name: str, user: Any) -> PlaceContents | None:
+    if not (name.isascii() and name.isdigit()) or len(name) > 18:
+        return None
+    backups = Backup.objects.visible_to(user).select_related("environment", "snapshot")
+    backup = backups.filter(pk=int(name)).first()
+    if backup is None or not policy.can(user, Permission.ASSET_VIEW, backup.environment):
+        return None
+    if not backup.is_readable:
+        raise NoSuchPlace(
+            f"{backup} is {backup.get_state_display()}: it holds nothing.", remedy="Compare with another one."
+        )
+    snapshot = backup.snapshot
+    return PlaceContents(
+        place=backup.place,
+        label=f"{backup.environment.name} in backup {backup.number}",
+        environment=backup.environment,
+        is_live=False,
+        complete=snapshot.complete,
+        read_at=snapshot.exported_at or snapshot.created_at,
+        version=f"snapshot/{snapshot.number}",
+        rows=lambda: entries_of(snapshot),
+        columns=("kind", "uuid", "document__title", "document_id"),
+        backup=backup,
+    )
+
+
 def _run(name: str, user: Any) -> PlaceContents | None:
     number, _, moment = name.partition(":")
     if not (number.isascii() and number.isdigit()) or len(number) > 18 or moment not in ("before", "after"):
@@ -174,7 +202,7 @@ def _run(name: str, user: Any) -> PlaceContents | None:
         complete=snapshot.complete,
         read_at=snapshot.exported_at or snapshot.created_at,
         version=f"snapshot/{snapshot.number}",
-        rows=lambda: snapshot.entries.order_by(),
+        rows=lambda: entries_of(snapshot),
         columns=("kind", "uuid", "document__title", "document_id"),
         absent=frozenset(run.created) if moment == "before" else frozenset(),
         run=run,
@@ -213,12 +241,12 @@ def _file(name: str, user: Any) -> PlaceContents | None:
 
 
 # --- To choose from -------------------------------------------------------------------------------------------------
-RECENT_RUNS, RECENT_FILES = 20, 20
+RECENT_RUNS, RECENT_FILES, RECENT_BACKUPS = 20, 20, 20
 
 
 def choices(user: Any, *more: PlaceContents) -> list[tuple[str, list[tuple[str, str]]]]:
-    """(group, [(place, label)]) of what may be compared: environments, restore points of recent runs, uploads, and
-    whatever else is chosen already. Three queries.
+    """(group, [(place, label)]) of what may be compared: environments, recent backups, restore points of recent runs,
+    uploads, and whatever else is chosen already. Four queries.
     """
     environments = [
         (f"env:{environment.slug}", environment.name)
@@ -233,7 +261,21 @@ def choices(user: Any, *more: PlaceContents) -> list[tuple[str, list[tuple[str, 
     ]
     bundles = UploadedBundle.objects.visible_to(user)[:RECENT_FILES]
     files = [(bundle.place, bundle.name) for bundle in bundles]
-    groups = [("Environments", environments), ("Restore points", points), ("Uploads", files)]
+    kept = Backup.objects.visible_to(user).readable().exclude(reason=BackupReason.RESTORE_POINT)
+    backups = [
+        (
+            backup.place,
+            f"{backup.environment.name}, backup {backup.number} of {backup.started_at:%Y-%m-%d %H:%M}",
+        )
+        for backup in kept.select_related("environment")[:RECENT_BACKUPS]
+        if policy.can(user, Permission.ASSET_VIEW, backup.environment)
+    ]
+    groups = [
+        ("Environments", environments),
+        ("Backups", backups),
+        ("Restore points", points),
+        ("Uploads", files),
+    ]
     known = {place for _, group in groups for place, _ in group}
     others = list(dict.fromkeys((side.place, side.label) for side in more if side.place not in known))
     return [(name, group) for name, group in [*groups, ("Others", others)] if group]

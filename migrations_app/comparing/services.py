@@ -9,6 +9,7 @@ from environments.services import request_reading
 from migrations_app import services as migrations
 from migrations_app.estate.services import request_comparison
 from migrations_app.models import Migration
+from migrations_app.restoring.services import create_restore
 from sstools.errors import Conflict, Invalid
 from sstools.jobs.models import Job, Source
 from sstools.roles import policy
@@ -25,6 +26,10 @@ def why_no_plan(comparison: Comparison, user: Any) -> str:
     left, right = comparison.left, comparison.right
     if not right.is_live or right.environment is None:
         return f"A migration writes to an environment, and {right.label} is none: choose one on the right."
+    if left.backup is not None:
+        if not policy.can(user, Permission.MIGRATION_PLAN, right.environment):
+            return policy.explain(user, Permission.MIGRATION_PLAN, right.environment).sentence
+        return ""
     if not left.is_live or left.environment is None:
         if left.run is not None and left.environment == right.environment:
             return f"What was there before run {left.run.number} is brought back by rolling that run back."
@@ -55,6 +60,7 @@ def plan_migration(
             policy.require(actor, Permission.MIGRATION_PLAN, right)
         raise Invalid(reason, code="not_plannable")
     assert left is not None and right is not None  # noqa: PT018
+    backup = comparison.left.backup
     uuids = plannable(rows)
     if expected is not None and expected != len(uuids):
         raise Conflict(
@@ -62,6 +68,10 @@ def plan_migration(
             code="comparison_changed",
             remedy="Look at the list again, then plan.",
         )
+    if backup is not None:
+        if not uuids:
+            raise Invalid("Nothing is selected.", code="empty_selection")
+        return create_restore(backup, right, selection=uuids, actor=actor, with_dependencies=False)
     return migrations.create_migration(left, right, selection=uuids, actor=actor, with_dependencies=False)
 
 

@@ -11,6 +11,7 @@ from django.db.models import QuerySet
 from django.utils.text import slugify
 
 from environments.backups.models import Backup
+from environments.backups.services import find_backup
 from environments.canonical.documents import Kind
 from environments.models import Environment
 from environments.store import entries_of
@@ -49,14 +50,6 @@ TITLE = "{{title}} (backup {number})"
 _KINDS = [kind.value for kind in Kind if kind != Kind.DATABASE]
 
 
-def find_backup(number: int, user: Any) -> Backup:
-    """Raises NotFoundError for what is absent or not visible."""
-    rows = Backup.objects.visible_to(user).select_related("environment", "snapshot")
-    if (found := rows.filter(pk=number).first()) is None:
-        raise NotFoundError("There is no such backup, or you may not see it.")
-    return found
-
-
 def find_by_place(place: str, user: Any) -> Backup:
     """`backup:318`. Raises NotFoundError, also for what is no place of a backup."""
     kind, _, number = place.strip().partition(":")
@@ -64,7 +57,7 @@ def find_by_place(place: str, user: Any) -> Backup:
         raise NotFoundError(
             "There is no such backup, or you may not see it.", remedy="Write backup:<number>."
         )
-    return find_backup(int(number), user)
+    return find_backup(number, user)
 
 
 def assets_in(backup: Backup) -> QuerySet[Any]:

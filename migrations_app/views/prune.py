@@ -25,6 +25,7 @@ def migration_prune(request: HttpRequest, number: int) -> HttpResponse:
     migration = services.update_migration(migration, actor=request.user, prune=is_on)
     if migration.plan is None:
         services.request_plan(migration, actor=request.user)
-    word = "It also removes what the source no longer has" if is_on else "Nothing is removed"
+    what = "what came later" if migration.is_of_backup else "what the source no longer has"
+    word = f"It also removes {what}" if is_on else "Nothing is removed"
     messages.success(request, f"{word}. The plan is made again.")
     return go_to(request, "migrations_app:plan", migration.number)

@@ -35,7 +35,7 @@ def state(scene: Scene, environment: Environment) -> dict[str, str]:
 def test_whatever_was_damaged_comes_back_as_it_was(furnished: Scene) -> None:
     scene, dev, source = furnished, furnished.pair.dev, furnished.pair.source
     before, beside = state(scene, source), companions(scene)
-    backup = take_backup(source)
+    backup = take_backup(source, scene.product)
     side = side_of(dev)
     side.call("DELETE", f"/api/v1/chart/{side.numbers['Colors']}")
     side.call(
