@@ -26,6 +26,7 @@ from sstools.jobs.models import Job, Source
 from sstools.roles import policy
 from sstools.roles.permissions import Permission
 
+from . import beside
 from .detecting import rebase_taken
 from .models import Answer, Finding, FindingState
 
@@ -42,6 +43,8 @@ class EditedAgain(Conflict):
 
 def why_not_take(finding: Finding) -> str:
     """Why a finding cannot be taken into the source, in words; "" if it can."""
+    if finding.is_beside:
+        return beside.why_only_accept(finding)
     if finding.run is not None and finding.run.migration.copy_terms:
         return "It is a copy that a fan-out made: what is edited here belongs to no asset of the source."
     if finding.how == How.DELETED:
@@ -54,6 +57,8 @@ def why_not_take(finding: Finding) -> str:
 
 def why_not_revert(finding: Finding) -> str:
     """Why a finding cannot be reverted, in words; "" if it can."""
+    if finding.is_beside:
+        return beside.why_only_accept(finding)
     if finding.how != How.CREATED and finding.base_document_id is None:
         return (
             "What the last run left was not kept with its content by the version of ss-tools that applied it. "
@@ -207,9 +212,12 @@ def accept(
             raise EditedAgain()
         if row.migration is not None and row.migration.is_busy:
             raise _is_answered(row)
-        base, _ = Baseline.objects.get_or_create(target=row.target, uuid=row.asset_uuid)
-        base.present, base.document_id, base.accepted = row.content, row.document_id, word
-        base.save()
+        if row.is_beside:
+            beside.accept(row, word)
+        else:
+            base, _ = Baseline.objects.get_or_create(target=row.target, uuid=row.asset_uuid)
+            base.present, base.document_id, base.accepted = row.content, row.document_id, word
+            base.save()
         row.state, row.closed_at, row.reason = FindingState.ACCEPTED, now, reason
         row.answered_by, row.answered_at, row.answer = actor, now, ""
         row.save()

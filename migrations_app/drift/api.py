@@ -40,6 +40,9 @@ class FindingSerializer(serializers.ModelSerializer[Finding]):
     sentences = serializers.ListField(
         child=serializers.CharField(), read_only=True, help_text="what changed, in words"
     )
+    kind = serializers.CharField(
+        read_only=True, help_text="dashboard, chart, dataset; or of what goes with them: owners, rls, tags …"
+    )
     content = serializers.CharField(
         read_only=True, help_text='digest of what is there, "" for nothing; send it along to accept just that'
     )

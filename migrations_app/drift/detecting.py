@@ -87,7 +87,7 @@ def look(target: Environment) -> Found:
     first = {one.uuid: one for one in drifts(left, now, known=known, ours={})}
     ours = _written_besides(target, first, bases)
     drifted = {one.uuid: one for one in drifts(left, now, known=known, ours=ours) if one.uuid not in busy}
-    open_ones = {one.asset_uuid: one for one in Finding.objects.open().filter(target=target)}
+    open_ones = {one.asset_uuid: one for one in Finding.objects.of_assets().open().filter(target=target)}
     found = Found()
     for uuid, finding in open_ones.items():
         is_unread = now.get(uuid) == ""

@@ -12,11 +12,13 @@ from environments.canonical.documents import Kind
 from environments.models import Environment
 from migrations_app.release.models import Route
 
-from .models import HOW_CHOICES, Finding, FindingState
+from .models import BESIDE_KINDS, HOW_CHOICES, Finding, FindingState
 
 ANY = "any"
 STATES = [(ANY, "any"), *FindingState.choices]
+BESIDE = "beside"
 KINDS = [(kind.value, kind.plural) for kind in reversed(Kind) if kind != Kind.DATABASE]
+KINDS += [(BESIDE, "what goes with them")]
 
 
 def _targets(request: Any) -> list[tuple[str, str]]:
@@ -39,7 +41,7 @@ class FindingFilter(django_filters.FilterSet):  # type: ignore[misc]
     route = django_filters.ChoiceFilter(method="by_route", label="Route", empty_label="any", choices=[])
     target = django_filters.ChoiceFilter(field_name="target__slug", label="On", empty_label="any", choices=[])
     how = django_filters.ChoiceFilter(choices=HOW_CHOICES, label="What", empty_label="any")
-    kind = django_filters.ChoiceFilter(choices=KINDS, label="Type", empty_label="all")
+    kind = django_filters.ChoiceFilter(choices=KINDS, method="by_kind", label="Type", empty_label="all")
 
     class Meta:
         model = Finding
@@ -64,6 +66,9 @@ class FindingFilter(django_filters.FilterSet):  # type: ignore[misc]
 
     def by_state(self, rows: QuerySet[Finding], name: str, value: str) -> QuerySet[Finding]:
         return rows if value == ANY else rows.filter(state=value)
+
+    def by_kind(self, rows: QuerySet[Finding], name: str, value: str) -> QuerySet[Finding]:
+        return rows.filter(kind__in=BESIDE_KINDS) if value == BESIDE else rows.filter(kind=value)
 
     def by_route(self, rows: Any, name: str, value: str) -> QuerySet[Finding]:
         route = Route.objects.visible_to(self.request.user).filter(slug=value).first()

@@ -11,7 +11,9 @@ from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
 
+from environments.canonical.companions import CompanionKind
 from environments.models import KIND_CHOICES, TITLE_LENGTH, UUID_LENGTH, Document, Environment
+from migrations_app.engine.companions import companion_words
 from migrations_app.engine.drift import How
 from migrations_app.models import Migration, Run
 from migrations_app.release.models import Route
@@ -51,6 +53,10 @@ STATE_LOOKS = {
 HOW_LOOKS = {How.CHANGED: "update", How.DELETED: "removed", How.CREATED: "create"}
 
 
+#: Kinds of what goes with assets: found by a check alone, and answered with *accept* or by a migration.
+BESIDE_KINDS = frozenset(kind.value for kind in CompanionKind)
+
+
 class FindingQuerySet(models.QuerySet["Finding"]):
     def visible_to(self, user: Any) -> Self:
         """Those on environments of which `user` may see migrations (`migration:view`)."""
@@ -60,13 +66,21 @@ class FindingQuerySet(models.QuerySet["Finding"]):
     def open(self) -> Self:
         return self.filter(state=FindingState.OPEN)
 
+    def beside(self) -> Self:
+        """Of what goes with assets."""
+        return self.filter(kind__in=BESIDE_KINDS)
+
+    def of_assets(self) -> Self:
+        return self.exclude(kind__in=BESIDE_KINDS)
+
     def of_route(self, route: Route) -> Self:
         """What a route is concerned by: its target, without what is known to come from another source."""
         return self.filter(Q(source=route.source_id) | Q(source=None), target=route.target_id)
 
 
 class Finding(models.Model):
-    """One asset of a target that is not as ss-tools left it. Open as long as that is so; the same row for every edit.
+    """One asset of a target that is not as ss-tools left it, or one thing that goes with it (`kind` is that of a
+    companion then, `asset_uuid` its uuid). Open as long as that is so; the same row for every edit.
 
     `content`: comparison fingerprint of what is there, "" for nothing; `base`: of what was left. `document` and
     `base_document`: the same with their content, as far as it is known. `changes`: [{"path", "before", "after",
@@ -125,10 +139,30 @@ class Finding(models.Model):
         indexes = [models.Index(fields=["target", "state", "-updated_at"], name="drift_by_target")]
 
     def __str__(self) -> str:
-        return f"{self.kind} “{self.title}” on {self.target}"
+        return f"{self.words} on {self.target}"
 
     def get_absolute_url(self) -> str:
         return reverse("drift:finding", args=[self.uuid])
+
+    @property
+    def is_beside(self) -> bool:
+        return self.kind in BESIDE_KINDS
+
+    @property
+    def words(self) -> str:
+        """What it is: "chart “Sales”", "owners of “Sales”"."""
+        if self.is_beside:
+            return companion_words(CompanionKind(self.kind), self.title)
+        return f"{self.kind} “{self.title}”"
+
+    @property
+    def name(self) -> str:
+        """As lists name it beside its sign."""
+        return self.words if self.is_beside else self.title
+
+    @property
+    def sign(self) -> str:
+        return "people" if self.is_beside else self.kind
 
     @property
     def concerns(self) -> list[Environment]:

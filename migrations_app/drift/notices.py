@@ -38,7 +38,8 @@ def tell(target: Environment, findings: Sequence[Finding]) -> None:
         if policy.can(watch.user, Permission.MIGRATION_VIEW, target)
     }
     number = len(findings)
-    what = f"{number} assets of {target} are" if number > 1 else f"{_named(findings[0])} on {target} is"
+    noun = "things" if any(finding.is_beside for finding in findings) else "assets"
+    what = f"{number} {noun} of {target} are" if number > 1 else f"{_named(findings[0])} on {target} is"
     services.publish(
         FOUND.key,
         title=f"Drift: {what} not as the last run left {'them' if number > 1 else 'it'}",
@@ -63,7 +64,7 @@ def _hooks(routes: Sequence[Route]) -> list[Any]:
 
 
 def _named(finding: Finding) -> str:
-    return f"{finding.kind} “{finding.title}”"
+    return finding.words
 
 
 def _line(finding: Finding) -> str:

@@ -19,6 +19,7 @@ from sstools.jobs.models import Job, Source
 from sstools.roles import policy
 from sstools.roles.permissions import Permission
 
+from . import beside
 from .detecting import look
 from .models import Finding, Watch
 
@@ -58,16 +59,21 @@ def request_check(
 
 
 def check(
-    target: Environment, progress: Callable[[str, int, int], None] | None = None, **reading: Any
+    target: Environment,
+    progress: Callable[[str, int, int], None] | None = None,
+    log: Callable[[str, str], None] = lambda level, text: None,
+    **reading: Any,
 ) -> dict[str, Any]:
     """Read a target now and look for drift. Returns numbers: open, new, edited, closed. Raises SupersetError.
 
-    reading: what else the reading takes, as of a job.
+    reading: what else the reading takes, as of a job. log: takes what could not be read.
     """
     began = timezone.now()
     run_reading(target, progress, **reading)
     target.refresh_from_db()
     look(target)  # most likely done by the reading itself; this one is sure
+    for reason in beside.check(target, reading.get("before_request")):
+        log("warning", f"{target.name}: what goes with the assets could not be read in full. {reason}")
     found = Finding.objects.filter(target=target)
     return {
         "open": found.open().count(),

@@ -40,6 +40,7 @@ def check(ctx: JobContext, *, route: str) -> dict[str, Any]:
         target,
         lambda what, done, total: ctx.step(what, done, total),
         job=ctx.job.uuid,
+        log=ctx.log,
         before_request=still_mine,
     )
     ctx.step("Done", cancellable=False)

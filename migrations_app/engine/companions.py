@@ -774,9 +774,14 @@ _FIELDS = {
 
 def _sentences(before: Companion | None, after: Companion | None) -> tuple[str, ...]:
     """What a companion's own list of changes says, field by field."""
+    return tuple(said for *_, said in changed_fields(before, after))
+
+
+def changed_fields(before: Companion | None, after: Companion | None) -> list[tuple[str, str, str, str]]:
+    """(field, before, after, sentence) of what differs, all for people; "" where it was not there."""
     one = before.body if before is not None else {}
     other = after.body if after is not None else {}
-    said: list[str] = []
+    found: list[tuple[str, str, str, str]] = []
     for name in (*other, *(key for key in one if key not in other)):
         if name in ("asset", "uuid", "type") or canonical_json(one.get(name)) == canonical_json(
             other.get(name)
@@ -786,15 +791,15 @@ def _sentences(before: Companion | None, after: Companion | None) -> tuple[str, 
         label = _FIELDS.get(name, name.replace("_", " "))
         if before is None:
             if other.get(name) not in (None, "", [], {}):
-                said.append(f"{label}: {now}")
+                found.append((label, "", now, f"{label}: {now}"))
         elif after is None:
             if one.get(name) not in (None, "", [], {}):
-                said.append(f"{label}: {was} removed")
+                found.append((label, was, "", f"{label}: {was} removed"))
         elif was != now:
-            said.append(f"{label}: {was} → {now}")
+            found.append((label, was, now, f"{label}: {was} → {now}"))
         else:
-            said.append(f"{label} changed")
-    return tuple(said)
+            found.append((label, was, now, f"{label} changed"))
+    return found
 
 
 def _value(name: str, value: Any) -> str:
