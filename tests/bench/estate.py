@@ -121,9 +121,13 @@ def _measure(user: Any, rounds: int) -> list[Measured]:
     from django.test import Client
     from django.test.utils import CaptureQueriesContext
 
+    from sstools.wsgi import keep_what_is_loaded
+
     # No `setup_test_environment`: it has every template copy what it was given.
     client = Client(headers={"host": "localhost"})
     client.force_login(user)
+    client.get("/")
+    keep_what_is_loaded()  # as the web process does
     measured = []
     say(f"{'':34} {'computed':>9} {'95 %':>6} {'clock':>7} {'queries':>8} {'KB gzip':>8}")
     for name, address in PAGES.items():
