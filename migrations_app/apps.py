@@ -13,7 +13,17 @@ class MigrationsAppConfig(AppConfig):
         from sstools.jobs import hooks, pages, periodic, tidying
         from sstools.web import home, search
 
-        from . import applying, finding, leftovers, overview, promoting, promotions, restore_points, run_page, telling
+        from . import (
+            applying,
+            finding,
+            leftovers,
+            overview,
+            promoting,
+            promotions,
+            restore_points,
+            run_page,
+            telling,
+        )
         from .assets import inventory
         from .comparing import uploads
         from .services import APPLY

@@ -304,7 +304,7 @@ def _finish(backup: Backup, changed: Iterable[str]) -> None:
 
 def describe(backup: Backup, changed: Iterable[str] = ()) -> None:
     """Set counts, sizes and digest from the rows that hold its contents; not saved. `changed`: the fingerprints that
-    may be in no older backup.
+    may be in no older backup. Raises StoreDamaged where a document is missing.
     """
     snapshot = backup.snapshot
     digest = hashlib.sha256()
@@ -315,6 +315,11 @@ def describe(backup: Backup, changed: Iterable[str] = ()) -> None:
         columns = ("kind", "uuid", "document_id", "document__size")
         for kind, uuid, sha, bytes_held in rows.values_list(*columns).iterator(chunk_size=2000):
             lines.append(digest_line(kind, uuid, sha))
+            if sha is not None and bytes_held is None:
+                raise store.StoreDamaged(
+                    f"The document of {kind} {uuid} is no longer stored. This backup holds nothing.",
+                    remedy="Take another one.",
+                )
             if sha is not None:
                 counts[kind] += 1
                 size += bytes_held
