@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from django.conf import settings
 from django.db import models
+from django.db.models import F
 from django.urls import reverse
 from django.utils import timezone
 
@@ -185,8 +186,8 @@ class Migration(models.Model):
         (draft, planned) --discard--> discarded
 
     `source_place` says where the assets come from: `env:<slug>`, `backup:<number>`, `file:<uuid>`,
-    `run:<number>:before` for a roll back, `applied:<slug>` for what was last applied to the target, or `repair:<slug>`
-    for the target's own without damage.
+    `git:<repository>@<hash>`, `run:<number>:before` for a roll back, `applied:<slug>` for what was last applied to the
+    target, or `repair:<slug>` for the target's own without damage.
     `selection` and `left_out` are uuids of the source. `answers`: uuid -> {"answer", "value"}. `carrying`: what comes
     along beside the assets, where it is not the default (`engine.companions.OPTIONS`). `continues`: the run whose rest
     it writes. `copy_terms`: how it differs from the source, where it makes a copy (`engine.copies.Copy`, in JSON).
@@ -267,14 +268,23 @@ class Migration(models.Model):
 
     @property
     def is_of_file(self) -> bool:
-        """Its assets come from a file that somebody uploaded: `file:<uuid>`."""
-        return self.source_place.startswith("file:")
+        """Its assets come from files: those that somebody uploaded, `file:<uuid>`, or of a commit."""
+        return self.source_place.startswith(("file:", "git:"))
+
+    @property
+    def is_of_commit(self) -> bool:
+        """It deploys: its assets come from a commit, `git:<repository>@<hash>`."""
+        return self.source_place.startswith("git:")
 
     @cached_property
-    def file(self) -> UploadedBundle | None:
-        """The file that its assets come from, None if it is forgotten, or if they come from elsewhere."""
+    def file(self) -> UploadedBundle | CommitReading | None:
+        """The files that its assets come from, None if they are forgotten, or if they come from elsewhere."""
         if not self.is_of_file:
             return None
+        if self.is_of_commit:
+            slug, _, sha = self.source_place.removeprefix("git:").partition("@")
+            rows = CommitReading.objects.select_related("repository__environment")
+            return rows.filter(repository__slug=slug, sha=sha, folder=F("repository__folder")).first()
         uuid = self.source_place.removeprefix("file:")
         return UploadedBundle.objects.select_related("origin").filter(uuid=uuid).first()
 
@@ -338,7 +348,7 @@ class Migration(models.Model):
         if self.is_repair:
             return "repair"
         if self.is_of_file:
-            return self.file.name if self.file is not None else "a file"
+            return self.file.name if self.file is not None else "a commit" if self.is_of_commit else "a file"
         if self.is_of_backup:
             return self.source_place.replace(":", " ")
         return self.source.name if self.source is not None else "last applied"
@@ -674,3 +684,4 @@ class Bystander(models.Model):
 
 
 from .comparing.models import UploadedBundle  # noqa: E402  Django finds the models of this app from here
+from .git.models import CommitReading  # noqa: E402

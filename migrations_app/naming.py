@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from django.db.models import QuerySet
+
 from environments.backups.models import Backup
 from environments.canonical.documents import Kind
 from environments.models import Asset, Environment
@@ -16,6 +18,7 @@ from sstools.errors import Conflict, Invalid
 
 from .comparing.models import UploadedAsset, UploadedBundle
 from .filters import looks_like_uuid
+from .git.models import CommitReading
 from .models import Migration
 
 MOVABLE = (Kind.DASHBOARD, Kind.CHART, Kind.DATASET)
@@ -143,9 +146,10 @@ def name_databases_of(migration: Migration, entries: Mapping[str, Any]) -> dict[
 
 
 def name_databases_of_file(
-    file: UploadedBundle | None, target: Environment, entries: Mapping[str, Any]
+    file: UploadedBundle | CommitReading | None, target: Environment, entries: Mapping[str, Any]
 ) -> dict[str, Any]:
-    rows = file.assets.filter(kind=Kind.DATABASE.value) if file is not None else UploadedAsset.objects.none()
+    held: QuerySet[Any] = file.assets.all() if file is not None else UploadedAsset.objects.none()
+    rows = held.filter(kind=Kind.DATABASE.value)
     names = {title: uuid for uuid, title in rows.values_list("uuid", "document__title")}
     return name_databases_in(names, target, entries, "The file")
 

@@ -20,7 +20,7 @@ from environments.canonical.ids import as_id
 from environments.canonical.references import references
 from environments.store import EnvironmentReading
 from environments.superset.client import SupersetClient
-from environments.superset.connection import is_admin
+from environments.superset.connection import is_admin, open_lists
 from environments.superset.errors import SupersetRefused
 from environments.superset.rows import ChartRow
 
@@ -157,6 +157,10 @@ def why_blind(
     """Why all stay: an account that is shown only a part cannot tell what is not there."""
     for name, one in ((migration.source_name, source_client), (migration.target.name, client)):
         rights = is_admin(one)
+        if rights is False and (open_to_all := open_lists(one)):
+            named = " and ".join(f"{kind}s" for kind in open_to_all)
+            text = f"Everybody may read the {named} of {name}, so it shows any account only what the Public role sees."
+            return dict.fromkeys(gone, text)
         if not rights:
             known = "is no Admin" if rights is False else "cannot be shown to be an Admin"
             text = f"The account on {name} {known}: what it is not shown may be there."
@@ -206,13 +210,14 @@ def _known_reasons(
 
 
 def _brought_by_others(migration: Migration, gone: Mapping[str, _Origin]) -> dict[str, int]:
-    """uuid -> the last run that brought it, or left it, from another environment, a file or a backup."""
+    """uuid -> the last run that brought it, or left it, from another environment, a file, a commit or a backup."""
     first = min(origin.run for origin in gone.values())
     runs = (
         Run.objects.filter(migration__target=migration.target, state__in=STANDING, number__gt=first)
         .filter(
             Q(migration__source__isnull=False)
             | Q(migration__source_place__startswith="file:")
+            | Q(migration__source_place__startswith="git:")
             | Q(migration__source_place__startswith="backup:")
         )
         .filter(Q(migration__source__isnull=True) | ~Q(migration__source_id=migration.source_id))

@@ -83,6 +83,7 @@ INSTALLED_APPS = [
     "migrations_app.estate",
     "migrations_app.files",
     "migrations_app.fanout",
+    "migrations_app.git",
     "environments",
     "environments.search",
     "environments.backups",

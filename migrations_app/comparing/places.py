@@ -1,4 +1,5 @@
-"""What two sides of a comparison are: `env:dev`, `backup:318`, `run:42:before`, `run:42:after`, `file:<uuid>`.
+"""What two sides of a comparison are: `env:dev`, `backup:318`, `run:42:before`, `run:42:after`,
+`file:<uuid>`, `git:<repository>@<ref>`.
 
 Everything comes from what is stored, whatever its age: no Superset is asked here.
 """
@@ -19,17 +20,15 @@ from environments.backups.models import Backup, BackupReason
 from environments.canonical.documents import Document, Kind, canonical_json
 from environments.models import Asset, Environment, Reason, Snapshot
 from environments.store import READ_CHUNK, entries_of, latest_complete
+from migrations_app.git import services as repositories
+from migrations_app.git.models import OWN_TREE, Repository
 from migrations_app.models import Run
-from sstools.errors import Invalid, NotFoundError
+from sstools.errors import NotFoundError
 from sstools.roles import policy
 from sstools.roles.permissions import Permission
 
 from .models import UploadedBundle
 
-#: Places that other parts of ss-tools will bring; they are named the same in addresses already.
-_NOT_YET = {
-    "git": "Git references cannot be compared yet: this ss-tools reads no repositories. Upload an export instead.",
-}
 _TITLE_FIELD = {
     Kind.DATABASE: "database_name",
     Kind.DATASET: "table_name",
@@ -41,7 +40,10 @@ _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 class NoSuchPlace(NotFoundError):
     code = "no_such_place"
-    remedy = "Write env:<slug>, backup:<number>, run:<number>:before, run:<number>:after or file:<uuid>."
+    remedy = (
+        "Write env:<slug>, backup:<number>, run:<number>:before, run:<number>:after, file:<uuid> or "
+        "git:<repository>@<branch>."
+    )
 
 
 class PlaceAsset(NamedTuple):
@@ -114,17 +116,15 @@ class PlaceContents:
 def read_place(text: str, user: Any) -> PlaceContents:
     """A place by its name, for somebody who may see its assets.
 
-    Raises NoSuchPlace for what is absent or hidden, NotAllowed for an environment whose assets somebody may not see,
-    Invalid("place_not_supported") for git references.
+    Raises NoSuchPlace for what is absent or hidden, NotAllowed for an environment whose assets somebody may not see.
     """
     kind, _, name = text.strip().partition(":")
-    if kind in _NOT_YET and name:
-        raise Invalid(_NOT_YET[kind], code="place_not_supported")
     readers: dict[str, Callable[[str, Any], PlaceContents | None]] = {
         "env": _environment,
         "backup": _backup,
         "run": _run,
         "file": _file,
+        "git": _commit,
     }
     found = readers[kind](name, user) if kind in readers and name else None
     if found is None:
@@ -240,13 +240,38 @@ def _file(name: str, user: Any) -> PlaceContents | None:
     )
 
 
+def _commit(name: str, user: Any) -> PlaceContents | None:
+    slug, _, ref = name.partition("@")
+    repository = Repository.objects.visible_to(user).filter(slug=slug).first()
+    if repository is None:
+        return None
+    policy.require_anywhere(user, Permission.ASSET_VIEW)
+    reading = repositories.reading_of(repository, ref or repository.branch)
+    if reading is None:
+        raise NoSuchPlace(
+            f"{repository} was not read at {ref[:100] or repository.branch}.",
+            remedy="Read it there first, on its page.",
+        )
+    return PlaceContents(
+        place=reading.place,
+        label=reading.name,
+        environment=reading.origin,
+        is_live=False,
+        complete=reading.shape == OWN_TREE,
+        read_at=reading.committed_at,
+        version=f"{reading.place}/{reading.folder}",
+        rows=lambda: reading.assets.order_by(),
+        columns=("kind", "uuid", "document__title", "document_id", "comparable"),
+    )
+
+
 # --- To choose from -------------------------------------------------------------------------------------------------
 RECENT_RUNS, RECENT_FILES, RECENT_BACKUPS = 20, 20, 20
 
 
 def choices(user: Any, *more: PlaceContents) -> list[tuple[str, list[tuple[str, str]]]]:
     """(group, [(place, label)]) of what may be compared: environments, recent backups, restore points of recent runs,
-    uploads, and whatever else is chosen already. Four queries.
+    uploads, commits, and whatever else is chosen already. Six queries.
     """
     environments = [
         (f"env:{environment.slug}", environment.name)
@@ -270,11 +295,13 @@ def choices(user: Any, *more: PlaceContents) -> list[tuple[str, list[tuple[str, 
         for backup in kept.select_related("environment")[:RECENT_BACKUPS]
         if policy.can(user, Permission.ASSET_VIEW, backup.environment)
     ]
+    commits = [(reading.place, reading.name) for reading in repositories.recent_readings(user)]
     groups = [
         ("Environments", environments),
         ("Backups", backups),
         ("Restore points", points),
         ("Uploads", files),
+        ("Git", commits),
     ]
     known = {place for _, group in groups for place, _ in group}
     others = list(dict.fromkeys((side.place, side.label) for side in more if side.place not in known))

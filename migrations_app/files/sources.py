@@ -1,4 +1,4 @@
-"""Migrations whose assets come from a file that somebody uploaded."""
+"""Migrations whose assets come from files: one that somebody uploaded, or those of a commit."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from environments.canonical.documents import Kind
 from environments.models import Environment
 from environments.words import fold
 from migrations_app import naming
-from migrations_app.comparing.models import UploadedAsset, UploadedBundle
+from migrations_app.comparing.models import UploadedBundle
 from migrations_app.filters import looks_like_uuid
+from migrations_app.git import services as repositories
+from migrations_app.git.models import CommitReading
 from migrations_app.models import Migration
 from migrations_app.services import save_mapping
 from sstools.audit import services as audit
@@ -36,13 +38,16 @@ def find_file(uuid: Any, user: Any) -> UploadedBundle:
     return found
 
 
-def assets_of(file: UploadedBundle) -> list[UploadedAsset]:
+Files = UploadedBundle | CommitReading
+
+
+def assets_of(file: Files) -> list[Any]:
     """What can be brought: dashboards, charts, datasets, each by title."""
     rows = file.assets.exclude(kind=Kind.DATABASE.value).select_related("document").defer("document__body")
     return sorted(rows, key=lambda row: (_ORDER.get(row.kind, 9), row.document.title.casefold(), row.uuid))
 
 
-def find_assets(file: UploadedBundle, names: Iterable[tuple[Kind, str]]) -> list[str]:
+def find_assets(file: Files, names: Iterable[tuple[Kind, str]]) -> list[str]:
     """uuids of what is named, by title or uuid. Raises Invalid("unknown_asset", "ambiguous_name")."""
     rows = assets_of(file)
     chosen: list[str] = []
@@ -69,7 +74,7 @@ def find_assets(file: UploadedBundle, names: Iterable[tuple[Kind, str]]) -> list
 
 @transaction.atomic
 def create_migration(
-    file: UploadedBundle,
+    file: Files,
     target: Environment,
     *,
     actor: Any,
@@ -86,10 +91,13 @@ def create_migration(
     the target by those of the file, as `save_mapping` takes them, names included; remembered.
 
     Raises NotAllowed; NotFoundError for a file of somebody else; Invalid("unknown_asset", "empty_selection",
-    "wrong_mapping").
+    "wrong_mapping", "tree_unreadable").
     """
     policy.require(actor, Permission.MIGRATION_PLAN, target)
-    find_file(file.uuid, actor)
+    if isinstance(file, CommitReading):
+        repositories.must_be_usable(file, actor)
+    else:
+        find_file(file.uuid, actor)
     rows = {row.uuid: row for row in assets_of(file)}
     chosen = {str(one).lower() for one in selection} or set(rows)
     if not chosen:

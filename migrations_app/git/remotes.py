@@ -11,15 +11,13 @@ path must be below SSTOOLS_GIT_FOLDERS.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import Any, BinaryIO, cast
 from urllib.parse import urlsplit
 
-from django.conf import settings
 from dulwich.client import (
     AbstractHttpGitClient,
     HTTPProxyUnauthorized,
@@ -32,11 +30,12 @@ from dulwich.errors import GitProtocolError, HangupException, NotGitRepository, 
 from dulwich.object_store import BaseObjectStore, MemoryObjectStore, ObjectStoreGraphWalker
 from dulwich.objects import ZERO_SHA, Commit, ObjectID, ShaFile
 from dulwich.pack import pack_objects_to_data
-from dulwich.refs import Ref, check_ref_format
+from dulwich.refs import Ref
 from dulwich.repo import Repo
 
 from sstools.errors import Invalid, SSToolsError
 
+from .address import HEADS, Remote, check_branch, folder_of
 from .errors import NoSuchRef, NoSuchRepository, PushRefused, ServerBroken, SignInRefused, Unreachable
 from .http import HttpClient
 from .packs import MAX_PACK_BYTES, RepositoryTooLarge, check_pack
@@ -44,21 +43,8 @@ from .ssh import PinnedVendor
 
 SECONDS = 300.0  # for one conversation with a server, however slowly it talks
 _SPOOL = 8 * 2**20
-HEADS, TAGS = b"refs/heads/", b"refs/tags/"
+TAGS = b"refs/tags/"
 MAX_REFS = 10_000
-
-
-@dataclass(frozen=True)
-class Remote:
-    """Where a repository is, and how to sign in there. `secret`: a token or password for HTTPS, a private key for SSH.
-
-    `host_key`: the server's public key as known_hosts has it ("ssh-ed25519 AAAA…"), for SSH only.
-    """
-
-    url: str
-    username: str = ""
-    secret: str = ""
-    host_key: str = ""
 
 
 @dataclass(frozen=True)
@@ -133,7 +119,7 @@ def fetch(remote: Remote, ref: str) -> Head:
     return Head(store, _commit_of(store, found["="]), ref)
 
 
-def push(remote: Remote, branch: str, commit: Commit, objects: list[ShaFile], *, instead_of: str) -> None:
+def push(remote: Remote, branch: str, commit: Commit, objects: Sequence[ShaFile], *, instead_of: str) -> None:
     """Have `branch` point to `commit`, whose new `objects` are sent along. `instead_of`: the commit it points to now,
     "" for a branch that is not there yet; never by force.
 
@@ -181,22 +167,6 @@ def resolve(refs: dict[str, str], ref: str) -> str:
     if 7 <= len(ref) < 40 and len(known := {sha for sha in refs.values() if sha.startswith(ref)}) == 1:
         return known.pop()
     raise NoSuchRef(f"The repository has no branch, tag or newest commit “{ref[:100]}”.")
-
-
-def check_branch(name: str) -> str:
-    """A branch's name, if git takes it and no program can mistake it for an option. Raises Invalid("branch_name")."""
-    try:
-        ok = check_ref_format(Ref(HEADS + name.encode())) and name.isprintable()
-    except UnicodeEncodeError:
-        ok = False
-    if not ok or name.startswith("-") or len(name) > 200 or name == "HEAD" or name.startswith("refs/"):
-        raise Invalid(
-            f"“{name[:80]}” is no name for a branch.",
-            code="branch_name",
-            remedy="Use letters, digits, and - _ . / between them.",
-            errors={"branch": ["Not a name for a branch."]},
-        )
-    return name
 
 
 def _named(refs: Any) -> dict[str, str]:
@@ -299,23 +269,6 @@ def _words(error: Exception) -> str:
 # --- Folders ----------------------------------------------------------------------------------------------------------
 
 
-def folder_of(url: str) -> Path:
-    """The folder of a file:// address. Raises Invalid unless it is below one that SSTOOLS_GIT_FOLDERS names."""
-    path = Path(urlsplit(url).path)
-    allowed = [Path(folder).resolve() for folder in settings.GIT_FOLDERS]
-    # Resolved, so that neither ".." nor a link leads out.
-    if not path.is_absolute() or not any(path.resolve().is_relative_to(folder) for folder in allowed):
-        where = ", ".join(settings.GIT_FOLDERS) or "none"
-        raise Invalid(
-            f"ss-tools may not use that folder: repositories may be in {where}.",
-            code="folder_not_allowed",
-            remedy="An administrator of the machine can allow it in SSTOOLS_GIT_FOLDERS.",
-        )
-    if not path.is_dir():
-        raise NoSuchRepository(f"There is no folder {path}.", remedy="Make it with git init --bare.")
-    return path
-
-
 @contextmanager
 def _opened(path: str) -> Iterator[Repo]:
     repository = Repo(path)
@@ -340,3 +293,6 @@ def _peeled(repository: Repo, sha: ObjectID) -> ObjectID:
     while found.type_name == b"tag":
         found = repository.object_store[found.object[1]]
     return ObjectID(found.id)
+
+
+__all__ = ["Head", "Remote", "check_branch", "check_push", "fetch", "list_refs", "moved", "push", "resolve"]

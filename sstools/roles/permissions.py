@@ -28,6 +28,9 @@ class Permission(StrEnum):
     MIGRATION_PRUNE = "migration:prune"  # removing what the source no longer has
     MIGRATION_ROLLBACK = "migration:rollback"
     MIGRATION_VIEW = "migration:view"
+    REPOSITORY_COMMIT = "repository:commit"  # assets of an environment to git
+    REPOSITORY_EDIT = "repository:edit"  # register, change, remove; credentials
+    REPOSITORY_VIEW = "repository:view"  # on everything: what is in git is of no one environment
     ROUTE_EDIT = "route:edit"
     SCHEDULE_EDIT = "schedule:edit"  # also pausing, running now, deleting
     SCHEDULE_VIEW = "schedule:view"
@@ -52,6 +55,7 @@ _VIEW = frozenset(
         Permission.ENVIRONMENT_VIEW,
         Permission.JOB_VIEW,
         Permission.MIGRATION_VIEW,
+        Permission.REPOSITORY_VIEW,
         Permission.SCHEDULE_VIEW,
     }
 )
@@ -59,6 +63,7 @@ _AUTHOR = _VIEW | {
     Permission.BACKUP_CREATE,
     Permission.ENVIRONMENT_TEST,
     Permission.MIGRATION_PLAN,
+    Permission.REPOSITORY_COMMIT,
     Permission.SCHEDULE_EDIT,
 }
 _RELEASE_LEAD = _AUTHOR | {
@@ -114,6 +119,9 @@ MEANING: dict[Permission, str] = {
     Permission.MIGRATION_PRUNE: "removing from a target what migrations brought and their source no longer has",
     Permission.MIGRATION_ROLLBACK: "rolling a run back",
     Permission.MIGRATION_VIEW: "migrations, plans and runs",
+    Permission.REPOSITORY_COMMIT: "committing assets of an environment to git",
+    Permission.REPOSITORY_EDIT: "registering, changing, removing git repositories; credentials",
+    Permission.REPOSITORY_VIEW: "seeing git repositories and what is in them",
     Permission.ROUTE_EDIT: "making and changing routes",
     Permission.SCHEDULE_EDIT: "making, changing, pausing, running and deleting schedules",
     Permission.SCHEDULE_VIEW: "seeing schedules",

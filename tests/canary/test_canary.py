@@ -39,7 +39,12 @@ BIRD = "kanari"  # part of every canary
 HIDDEN_BIRDS = ("a2FuYXJp", "thbmFya", "rYW5hcm")
 
 #: Encrypted columns; the scenario fills each of them.
-ENCRYPTED = {"environments.Environment.secret", "notices.Webhook.url", "notices.Webhook.secret"}
+ENCRYPTED = {
+    "environments.Environment.secret",
+    "git.Repository.secret",
+    "notices.Webhook.url",
+    "notices.Webhook.secret",
+}
 #: The same of what is kept until a job has read it, and is gone afterwards.
 PASSING = {"files.FileAudit.file", "files.FileAudit.values"}
 #: Columns that sound like a credential and hold none, with the reason.

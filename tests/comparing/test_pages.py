@@ -252,7 +252,7 @@ def test_what_was_before_and_after_a_run_is_compared_with_what_is_there_now(
     ("place", "words"),
     [
         ("backup:3", "There is no place “backup:3”"),
-        ("git:bi@3f2c9e1", "Git references cannot be compared yet"),
+        ("git:bi@3f2c9e1", "There is no place “git:bi@3f2c9e1”"),
         ("env:nowhere", "There is no place “env:nowhere”"),
         ("run:7:before", "There is no place “run:7:before”"),
         ("file:x", "There is no place “file:x”"),

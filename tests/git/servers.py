@@ -28,14 +28,11 @@ ME = {
 }
 
 
-def git(folder: Path, *words: str, content: bytes | None = None) -> str:
+def git(folder: Path, *words: str, content: bytes | None = None, index: str = "", **more: str) -> str:
     """What git says; its own configuration is not looked at."""
+    environment = {**CLEAN, **ME, **more, **({"GIT_INDEX_FILE": index} if index else {})}
     done = subprocess.run(
-        ["git", "-C", str(folder), *words],
-        env={**CLEAN, **ME},
-        input=content,
-        capture_output=True,
-        check=False,
+        ["git", "-C", str(folder), *words], env=environment, input=content, capture_output=True, check=False
     )
     assert done.returncode == 0, done.stderr.decode()
     return done.stdout.decode().strip()
