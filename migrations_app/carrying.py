@@ -250,13 +250,22 @@ def _restored(run: Run, plan: Plan, client: SupersetClient, ids: IdTable) -> Pla
 
 def touched_by(run: Run) -> list[Touched]:
     """The companions that a run wrote or may have written, in its target's terms."""
+    from .applying.attempt import may_have_written  # which needs this
+
     actions = (*TAKEN, Action.REMOVE, Action.KEEP)
+    steps = [step for step in run.steps.all() if may_have_written(step)]
+    tried = {
+        uuid
+        for step in steps
+        if step.intent.get("what") in ("companion", "remove_companion")
+        for uuid in step.intent["uuids"]
+    }
     rows = [row for row in run.plan.companions.all() if Action(row.action) in actions]
     written = set(run.plan.items.filter(action__in=("create", "update")).values_list("uuid", flat=True))
     rows = [
         row
         for row in rows
-        if Action(row.action) not in (Action.UNCHANGED, Action.KEEP)
+        if row.target_uuid in tried
         or (row.asset_uuid in written and CompanionKind(row.kind) in TOUCHED_BY_IMPORT)
     ]
     left = {row.pk: row.present_id if row.action == Action.KEEP else row.wanted_id for row in rows}

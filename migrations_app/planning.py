@@ -22,7 +22,7 @@ from environments.store import EnvironmentReading, put_documents
 from environments.superset.client import SupersetClient
 from environments.superset.errors import SupersetError
 from environments.superset.versions import Capabilities
-from environments.superset.viz_types import needing_a_flag, undrawable
+from environments.superset.viz_types import KNOWN, needing_a_flag, undrawable
 from environments.words import clean, cleaned
 from sstools.jobs.runner import JobContext
 
@@ -199,6 +199,7 @@ def plan_input(migration: Migration, source: SourceReading, target: TargetReadin
         "unknown_fields": unknown_fields(target.capabilities, with_metadata=not puts_back),
         "undrawable": {} if puts_back else undrawable(target.capabilities),
         "flagged": {} if puts_back else needing_a_flag(target.capabilities),
+        "released": () if puts_back else KNOWN,
         "version": target.capabilities.version,
         "target_ids": target.reading.ids,
         "target_url": migration.target.url.rstrip("/"),

@@ -52,7 +52,7 @@ def carry(attempt: Attempt) -> None:
         _must_be_ours(attempt, pending)
         attempt.enter(RunState.WRITING)
         patiently(attempt, lambda: _learn_ids(attempt, pending))
-        lookup = Lookup(attempt.target, attempt.after.ids, dict(attempt.companion_ids))
+        lookup = Lookup(attempt.target, attempt.after.ids, dict(attempt.companion_ids), seen=there)
         for one in sorted(pending, key=lambda one: _ORDER.index(one.kind)):
             if one.wanted is not None:
                 _write(attempt, one, one.wanted, lookup, there.get(one.uuid))
@@ -122,7 +122,7 @@ def _write(attempt: Attempt, one: Carried, wanted: Companion, lookup: Lookup, no
         def request() -> None:
             # Sent a second time it goes on from what the target shows since: one that was made is not made again.
             if step.intent.get("requests"):
-                read_target(attempt)
+                lookup.seen = read_target(attempt).companions
             existing = attempt.companion_ids.get(one.uuid)
             attempt.companion_ids[one.uuid] = write_companion(attempt.target, wanted, existing, lookup)
 

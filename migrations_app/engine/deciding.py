@@ -260,14 +260,21 @@ class Builder:
                 )
             )
         reason = self.given.undrawable.get(viz_type, "")
-        if not reason or successors(viz_type):
+        if successors(viz_type):
             return ""
-        others = (
-            document
+        has_others = any(
+            document.kind == Kind.CHART
+            and document.body.get("viz_type") == viz_type
+            and document.uuid != chart.uuid
             for document in self.given.target.values()
-            if document.kind == Kind.CHART and document.body.get("viz_type") == viz_type
         )
-        if any(document.uuid != chart.uuid for document in others):
+        if not reason:
+            if self.given.released and viz_type not in self.given.released and not has_others:
+                text = f"“{chart.title}”: no Superset release draws the type {viz_type}, and the target has no such chart."
+                remedy = "See that the target's pages have the plugin for it: else it shows an error instead."
+                self.problems.append(Problem(Severity.WARNING, "viz_type_own", chart.uuid, text, remedy))
+            return ""
+        if has_others:
             text = f"“{chart.title}”: {reason} It is brought because the target has such charts already."
             remedy = "Look whether the target shows them: its pages may have been extended."
             self.problems.append(Problem(Severity.WARNING, "viz_type_unknown", chart.uuid, text, remedy))

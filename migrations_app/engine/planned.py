@@ -80,6 +80,7 @@ class PlanInput:
     is everything the target has: otherwise what stands on a written asset outside the plan cannot be named in full.
     `unknown_fields`: by kind the fields that the target's `version` does not know, and what an asset is without each.
     `undrawable`: chart types that the target cannot draw, and why; `flagged`: those that it draws once it is told to.
+    `released`: all that any release draws, where it is to be said of others that they are somebody's own.
     `removals` are uuids of the target to be removed (rollback). `unreadable_target`: what is there but could not be
     read, so that its absence from `target` means nothing. `target_ids` and `target_url`: how the target itself reads
     links. `annotations_apart`: those that an import deletes are written apart, as companions, and not compared here.
@@ -103,6 +104,7 @@ class PlanInput:
     unknown_fields: Mapping[Kind, Mapping[str, str]] = field(default_factory=dict)
     undrawable: Mapping[str, str] = field(default_factory=dict)
     flagged: Mapping[str, str] = field(default_factory=dict)
+    released: Collection[str] = ()
     version: str = ""
     target_ids: IdTable = field(default_factory=IdTable)
     target_url: str = ""

@@ -81,6 +81,26 @@ def request_audit(
                 remedy="Audit parts of the tree, one after the other.",
                 errors={what: [f"At most {most // 2**20} MiB."]},
             )
+    try:
+        with transaction.atomic():
+            return _requested(data, name, target, digest, values, actor, source, idempotency_key)
+    except Conflict:
+        # Somebody asked with the same key in the same moment, and was faster.
+        if (known := jobs.of_request(actor, idempotency_key)) is None:
+            raise
+        return _of_request(known, digest, target)
+
+
+def _requested(
+    data: bytes,
+    name: str,
+    target: Environment,
+    digest: str,
+    values: bytes | None,
+    actor: Any,
+    source: str,
+    idempotency_key: str | None,
+) -> FileAudit:
     row = FileAudit.objects.create(
         name=clean(name.strip() or "files", NAME_LENGTH),
         sha256=digest,

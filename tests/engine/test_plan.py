@@ -419,6 +419,21 @@ def test_a_chart_type_that_the_target_cannot_draw_blocks_with_the_reason() -> No
     assert [problem.code for problem in extended.problems] == ["viz_type_unknown"]
 
 
+def test_a_chart_type_of_no_release_is_a_warning_unless_the_target_has_such_charts() -> None:
+    source = read(
+        raw_dashboard(1, layout([chart_node(1)])),
+        raw_chart(1, viz_type="acme_3d"),
+        raw_dataset(1),
+        raw_database(1),
+    ).documents
+    plan = make_plan(_given(source, released={"table"}))
+    assert _actions(plan)[C1] == "create"
+    assert [(one.code, one.severity) for one in plan.problems] == [("viz_type_own", "warning")]
+    theirs = read(raw_chart(7, viz_type="acme_3d")).documents
+    assert not make_plan(_given(source, _target(*theirs.values()), released={"table"})).problems
+    assert not make_plan(_given(source, released={"acme_3d"})).problems
+
+
 def test_what_superset_turned_into_another_type_is_unchanged_until_a_side_moves() -> None:
     source = read(raw_chart(1, viz_type="line"), raw_dataset(1), raw_database(1)).documents
     wanted = _moved(source)

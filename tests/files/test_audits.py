@@ -177,6 +177,23 @@ def test_a_report_that_was_removed_does_not_come_back(
     assert run_job(str(later.job.uuid)) == "succeeded"
 
 
+def test_two_who_ask_with_one_key_in_the_same_moment_get_one_audit(
+    pair: FakePair, admin: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, faster = pack_files(tree_files()), list[FileAudit]()
+    look = services.jobs.of_request
+
+    def ask() -> FileAudit:
+        return services.request_audit(data, "tree.zip", pair.target, actor=admin, idempotency_key="one")
+
+    def looks_too_early(*given: Any) -> Any:
+        monkeypatch.setattr(services.jobs, "of_request", look)
+        faster.append(ask())  # between the look of the other and its row
+
+    monkeypatch.setattr(services.jobs, "of_request", looks_too_early)
+    assert ask() == faster[0] == FileAudit.objects.get()
+
+
 def test_a_key_of_another_file_or_target_or_of_a_removed_report_is_refused(
     pair: FakePair, admin: Any, api: Any
 ) -> None:

@@ -177,6 +177,23 @@ def test_what_moved_since_the_plan_stops_the_run_before_it_writes(furnished: Sce
     assert furnished.pair.prod.state() == state
 
 
+def test_a_rule_that_is_edited_right_before_it_is_written_is_left_to_who_edited_it(furnished: Scene) -> None:
+    pair, product = furnished.pair, furnished.product
+    product.apply(migration_of(furnished))
+    (source,) = pair.dev.objects["rowlevelsecurity"].values()
+    source["clause"] = "name = 'Blue'"
+    ((number, theirs),) = pair.prod.objects["rowlevelsecurity"].items()
+
+    def edits(request: Any) -> None:
+        theirs["clause"] = "1 = 0"
+
+    migration = migration_of(furnished)
+    pair.prod.misbehave("GET", f"/api/v1/rowlevelsecurity/{number}", edits)
+    run = product.apply(migration, state="failed")
+    assert (run.state, (run.error or {})["code"]) == (RunState.STOPPED, "edited_meanwhile"), run.error
+    assert theirs["clause"] == "1 = 0"
+
+
 def test_by_default_a_missing_rule_is_a_warning_and_nothing_of_people_is_asked(furnished: Scene) -> None:
     migration = furnished.product.migrate(furnished.pair.source, furnished.pair.target, [uuid_for("Sales")])
     assert migration.plan is not None

@@ -193,6 +193,17 @@ def test_an_account_that_is_not_shown_everything_proves_nothing(world: World, si
     assert f"The account on {side.title()} {known}" in _stays(world.plan())
 
 
+def test_what_everybody_may_read_shows_nobody_everything(world: World) -> None:
+    world.pair.dev.public_may_read = True
+    candidates = _plan(world.plan()).pruning
+    assert len(candidates) > 1  # of all that Public does not see
+    assert not any(one["removes"] for one in candidates)
+    assert all(
+        "of Dev, so it shows any account only what the Public role sees" in one["reason"]
+        for one in candidates
+    )
+
+
 def test_who_is_admin_is_found_out_with_one_request(world: World) -> None:
     dev = world.pair.dev
     with connect(world.pair.source) as client:
@@ -201,7 +212,7 @@ def test_who_is_admin_is_found_out_with_one_request(world: World) -> None:
         for role in ("Alpha", "Gamma", "Reader", "Admin"):
             dev.role = role
             assert is_admin(client) is (role == "Admin")
-        assert len(dev.requests) == asked + 4
+        assert len(dev.requests) == asked + 4 + 4  # of an Admin, whether lists are open to everybody
         dev.misbehave("GET", "/api/v1/log/", httpx.Response(404, json={}), times=None)
         assert is_admin(client) is True  # 6.1 tells the roles
         dev.role = "Alpha"

@@ -140,7 +140,8 @@ def write_companion(
     Of an object None makes a new one. Whatever it replaces is replaced whole: a list of owners, the datasets of a rule.
     Writing the same again changes nothing, and a write that stopped half way is completed by another one.
     Raises SupersetRefused, before anything is sent with unknown_asset, unknown_user, unknown_role, unknown_layer,
-    unknown_theme or withheld; SupersetUnreachable; AmbiguousWrite: read before doing anything else.
+    unknown_theme, withheld, or edited_meanwhile (a rule that is not as `lookup.seen` has it); SupersetUnreachable;
+    AmbiguousWrite: read before doing anything else.
     """
     reason = why_not(companion.kind, client.capabilities)
     if reason is not None:

@@ -145,7 +145,8 @@ class Lookup:
     """What companions name, in the Superset that they are written to.
 
     `assets`: the ids of its assets. `ids`: those of its companions by uuid, as `read_companions` found them;
-    `write_companion` adds what it wrote. `people` and `roles` are asked for when first needed, unless given.
+    `write_companion` adds what it wrote. `people` and `roles` are asked for when first needed, unless given. `seen`:
+    what was read of companions before: a rule that is not like that any more is not written.
     """
 
     client: SupersetClient
@@ -153,6 +154,7 @@ class Lookup:
     ids: dict[str, CompanionId] = field(default_factory=dict)
     known_people: People | None = None
     known_roles: Mapping[str, int] | None = None
+    seen: Mapping[str, Companion] = field(default_factory=dict)
 
     @property
     def people(self) -> People:
