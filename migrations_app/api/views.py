@@ -17,10 +17,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from environments.backups.models import Backup
 from environments.models import Environment
 from migrations_app import leftovers, naming, promoting, services
 from migrations_app.filters import MigrationFilter, PlanItemFilter, RunFilter, find_environments
 from migrations_app.models import OPEN_STATES, Mapping, Migration, Plan, PlanItem, Run
+from migrations_app.restoring.services import create_restore
 from sstools.errors import Conflict
 from sstools.jobs.api import JobDetailSerializer, accepted, idempotency_key
 from sstools.jobs.models import Source
@@ -100,7 +102,8 @@ class MigrationViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewset
     def create(self, request: Request) -> Response:
         """Start a migration: a draft, with plan: true also its first plan.
 
-        `map` is remembered for the pair of environments.
+        `source: "backup:318"` restores: what goes with the assets comes back over the backup's own environment, see
+        docs/backups.md. `map` is remembered for the pair of environments.
         """
         data = _checked(MigrationRequestSerializer, request)
         key = idempotency_key(request)
@@ -120,6 +123,25 @@ class MigrationViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewset
     def _create(self, data: dict[str, Any], uuid: UUID | None) -> Migration:
         source, target, user = data["source"], data["target"], self.request.user
         policy.require(user, Permission.MIGRATION_PLAN, target)
+        options = {
+            name: data[name]
+            for name in ("title", "left_out", "with_dependencies", "verify", "roll_back_when_red")
+        }
+        if isinstance(source, Backup):
+            return create_restore(
+                source,
+                target,
+                actor=user,
+                selection=() if data["all"] else data["selection"],
+                beside=data["beside"],
+                copy_title=data["copy_title"],
+                remove_later=data["prune"],
+                carrying=data.get("carrying"),
+                databases=data.get("map"),
+                uuid=uuid,
+                via=Source.API,
+                **options,
+            )
         selection = naming.all_assets(source) if data["all"] else data["selection"]
         if data.get("map"):
             databases = naming.name_databases(source, target, data["map"])
@@ -132,10 +154,7 @@ class MigrationViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewset
             uuid=uuid,
             carrying=data.get("carrying"),
             prune=data["prune"],
-            **{
-                name: data[name]
-                for name in ("title", "left_out", "with_dependencies", "verify", "roll_back_when_red")
-            },
+            **options,
         )
 
     def _repeated(self, data: dict[str, Any], uuid: UUID | None) -> Migration | None:
@@ -143,7 +162,9 @@ class MigrationViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewset
         migration = Migration.objects.filter(uuid=uuid).first() if uuid else None
         if migration is None:
             return None
-        same = (migration.source_id, migration.target_id) == (data["source"].pk, data["target"].pk)
+        source = data["source"]
+        place = source.place if isinstance(source, Backup) else f"env:{source.slug}"
+        same = (migration.source_place, migration.target_id) == (place, data["target"].pk)
         if not same or not (data["all"] or sorted(set(data["selection"])) == migration.selection):
             raise Conflict(
                 f"This idempotency key belongs to migration {migration.number}, which is another one now.",

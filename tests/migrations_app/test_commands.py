@@ -197,7 +197,8 @@ def test_the_source_is_read_first_so_that_all_means_all(pair: FakePair, command:
     ("words", "code", "error"),
     [
         (("plan", "--from", "env:nowhere", "--to", "prod", "--all"), 1, "not_found"),
-        (("plan", "--from", "backup:3", "--to", "prod", "--all"), 1, "invalid"),
+        (("plan", "--from", "backup:3", "--to", "prod", "--all"), 1, "not_found"),
+        (("plan", *WAY, "--all", "--beside"), 1, "invalid"),
         (("plan", *WAY), 1, "invalid"),
         (("plan", *WAY, "--all", "--chart", "Revenue"), 1, "invalid"),
         (("plan", *WAY, "--chart", "No such"), 1, "unknown_asset"),

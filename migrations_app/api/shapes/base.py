@@ -9,6 +9,8 @@ from rest_framework import serializers
 
 from environments.models import Environment
 from migrations_app.filters import find_environments
+from migrations_app.restoring.services import find_by_place
+from sstools.errors import NotFoundError
 
 HASH_LENGTH = 12  # of a plan's hash that name it well enough for an apply
 
@@ -56,6 +58,19 @@ class EnvironmentField(serializers.CharField):
         if found is None:
             self.fail("unknown", name=key)
         return found
+
+
+class PlaceField(EnvironmentField):
+    """An environment as above, or a backup that the user may see: `backup:<number>`."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        key = serializers.CharField.to_internal_value(self, data)
+        if not key.startswith("backup:"):
+            return super().to_internal_value(key)
+        try:
+            return find_by_place(key, self.context["request"].user)
+        except NotFoundError as error:
+            raise serializers.ValidationError(error.message) from None
 
 
 class UuidField(serializers.UUIDField):

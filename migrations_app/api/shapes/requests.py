@@ -7,15 +7,16 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from environments.backups.models import Backup
 from migrations_app.engine.plan import Answer
 
-from .base import HASH_LENGTH, EnvironmentField, StrictSerializer, UuidField
+from .base import HASH_LENGTH, EnvironmentField, PlaceField, StrictSerializer, UuidField
 from .mappings import database_entries
 from .migrations import CarryingSerializer
 
 
 class MigrationRequestSerializer(StrictSerializer):
-    source = EnvironmentField(help_text="slug or uuid")  # type: ignore[assignment]
+    source = PlaceField(help_text="slug or uuid of an environment, or backup:<number>")  # type: ignore[assignment]
     target = EnvironmentField(help_text="slug or uuid")
     selection = serializers.ListField(
         child=UuidField(), required=False, help_text="uuids of dashboards, charts and datasets of the source"
@@ -32,7 +33,18 @@ class MigrationRequestSerializer(StrictSerializer):
     prune = serializers.BooleanField(
         required=False,
         default=False,
-        help_text="also remove what this way brought and the source no longer has; needs migration:prune",
+        help_text="also remove what this way brought and the source no longer has, of a whole backup over its own "
+        "environment what came after it; needs migration:prune",
+    )
+    beside = serializers.BooleanField(
+        required=False, default=False, help_text="of a backup: as a copy with uuids and names of its own"
+    )
+    copy_title = serializers.CharField(
+        required=False,
+        max_length=200,
+        allow_blank=True,
+        default="",
+        help_text="names of copied dashboards, {title} is the original's; none: “{title} (backup 318)”",
     )
     map = database_entries(required=False)
     plan = serializers.BooleanField(required=False, default=False, help_text="also ask for a plan; see `job`")
@@ -40,6 +52,8 @@ class MigrationRequestSerializer(StrictSerializer):
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if attrs["all"] == ("selection" in attrs):
             raise serializers.ValidationError({"selection": ["Give either a selection or all: true."]})
+        if attrs["beside"] and not isinstance(attrs["source"], Backup):
+            raise serializers.ValidationError({"beside": ["Only of a backup."]})
         return attrs
 
 

@@ -18,6 +18,7 @@ from migrations_app.filters import looks_like_uuid
 from migrations_app.management.base import DONE, PENDING, MigrationCommand, Outcome, queued
 from migrations_app.management.texts import plan_text
 from migrations_app.models import Migration, Plan
+from migrations_app.restoring.services import create_restore, find_assets, find_by_place
 from sstools.errors import Invalid
 from sstools.jobs.models import Source
 
@@ -36,7 +37,7 @@ class Command(MigrationCommand):
             dest="source",
             required=True,
             metavar="PLACE",
-            help="where the assets are: env:SLUG, or file:PATH (an export or a tree: ZIP, tar.gz, folder)",
+            help="where the assets are: env:SLUG, backup:NUMBER, or file:PATH (an export or tree: ZIP, tar.gz, folder)",
         )
         parser.add_argument(
             "--to", dest="target", required=True, metavar="env:SLUG", help="where they shall be"
@@ -92,7 +93,15 @@ class Command(MigrationCommand):
         parser.add_argument(
             "--prune",
             action="store_true",
-            help="also remove what this way brought and the source no longer has",
+            help="also remove what this way brought and the source no longer has; of a backup what came after it",
+        )
+        parser.add_argument(
+            "--beside",
+            nargs="?",
+            const="",
+            default=None,
+            metavar="NAME",
+            help="of a backup: as a copy beside, dashboards called NAME with {title} for their own name",
         )
         parser.add_argument(
             "--carry",
@@ -114,9 +123,12 @@ class Command(MigrationCommand):
     def run(self, options: dict[str, Any]) -> Outcome:
         target = self.environment(options["target"])
         is_file = options["source"].startswith("file:")
-        source = None if is_file else self.environment(options["source"])
+        is_backup = options["source"].startswith("backup:")
+        source = None if is_file or is_backup else self.environment(options["source"])
         if not is_file and (options["values"] or options["origin"]):
             raise Invalid("--values and --origin are for file:PATH.")
+        if not is_backup and options["beside"] is not None:
+            raise Invalid("--beside is for backup:NUMBER.")
         mapped = dict(_pair(text, "--map") for text in options["map"])
         answers = {
             uuid: _answer(text) for uuid, text in (_pair(text, "--answer") for text in options["answer"])
@@ -174,6 +186,25 @@ class Command(MigrationCommand):
         names = [(kind, text) for name, kind in NAMED.items() for text in options[name]]
         if options["all"] == bool(names):
             raise Invalid("Say what to bring: --all, or --dashboard, --chart and --dataset by name.")
+        carrying = dict(entry.partition("=")[::2] for entry in options["carry"])
+        if options["source"].startswith("backup:"):
+            backup = find_by_place(options["source"], self.actor)
+            return create_restore(
+                backup,
+                target,
+                selection=find_assets(backup, names),
+                actor=self.actor,
+                beside=options["beside"] is not None,
+                copy_title=options["beside"] or "",
+                remove_later=options["prune"],
+                carrying=carrying,
+                databases=mapped,
+                title=options["title"],
+                left_out=[uuid.lower() for uuid in options["leave_out"]],
+                with_dependencies=not options["without_dependencies"],
+                verify=not options["no_verify"],
+                via=Source.COMMAND,
+            )
         if source is None and options["prune"]:
             raise Invalid("Only a migration from an environment can remove what its source no longer has.")
         if source is None and options["carry"]:
@@ -208,7 +239,7 @@ class Command(MigrationCommand):
             with_dependencies=not options["without_dependencies"],
             verify=not options["no_verify"],
             prune=options["prune"],
-            carrying=dict(entry.partition("=")[::2] for entry in options["carry"]),
+            carrying=carrying,
         )
 
     def _again(self, migration: Migration) -> Plan:
