@@ -373,6 +373,7 @@ SPECTACULAR_SETTINGS = {
         "sstools.api.schema.add_problems",
     ],
     "ENUM_NAME_OVERRIDES": {  # several things have a `state`
+        "BackupStateEnum": "environments.backups.models.BackupState",
         "AnswerEnum": ["take", "keep", "leave_out", "adopt", "rename", "by_uuid", "by_id"],
         "ComeAlongEnum": ["off", "on"],
         "CompanionKindEnum": "migrations_app.engine.companions.KIND_NAMES",

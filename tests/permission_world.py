@@ -19,7 +19,9 @@ from django.utils import timezone
 from django.utils.encoding import force_bytes
 from django.utils.http import urlsafe_base64_encode
 
-from environments.models import Environment
+from environments.backups.models import Backup
+from environments.models import Environment, Reason, Snapshot, SnapshotEntry
+from environments.store import put_documents
 from migrations_app.comparing.models import UploadedBundle
 from migrations_app.drift.models import Finding
 from migrations_app.fanout.models import FanOut, FanOutCopy, FanOutEntry, FanOutRun
@@ -36,7 +38,15 @@ from sstools.roles.accounts import OPERATOR, create_service_account
 from sstools.roles.models import Membership
 from sstools.roles.tokens import create_token
 from sstools.schedules import services as schedules
-from tests.factories import make_asset, make_environment, make_migration, make_plan, make_run, uuid_for
+from tests.factories import (
+    chart_document,
+    make_asset,
+    make_environment,
+    make_migration,
+    make_plan,
+    make_run,
+    uuid_for,
+)
 
 #: Column of the table -> who it is. "elsewhere" administers another environment; "staff" is let into the Django admin.
 WHO = {
@@ -78,6 +88,15 @@ class World:
 
 #: (pattern of the route, argument -> from the things of the world). The first that fits counts.
 ARGUMENTS: list[tuple[str, dict[str, Any]]] = [
+    (r"backups:retention|api:environment-backup-rules.*", {"slug": lambda t: "zebra"}),
+    (
+        r"backups:.*|api:backup.*",
+        {
+            "number": lambda t: t["backup"].pk,
+            "kind": lambda t: "chart",
+            "uuid": lambda t: uuid_for("Zebra chart"),
+        },
+    ),
     (r"release:(rules|freeze_add)|api:environment-(rules|freezes)", {"slug": lambda t: "zebra"}),
     (r"release:freeze_end|api:freeze", {"uuid": lambda t: t["freeze"].uuid}),
     (r"drift:(check|watch)|release:route.*|api:route.*", {"slug": lambda t: t["route"].slug}),
@@ -272,6 +291,19 @@ BODIES: dict[str, Body] = {
         "target": t["zebra"].pk,
         "approvals": "0",
     },
+    "POST backups:new": {"do": "take", "environment": "zebra"},
+    "POST backups:retention": {
+        "do": "save",
+        "keep_last": "3",
+        "daily": "7",
+        "weekly": "4",
+        "monthly": "12",
+        "restore_point_days": "30",
+        "quota_action": "warn",
+    },
+    "POST backups:delete": {"confirm": "zebra"},
+    "POST api:backups": {"environment": "zebra"},
+    "PATCH api:environment-backup-rules": {"keep_last": 3},
     "POST roles:own_tokens": {"name": "mine", "days": "7"},
     "POST roles:user_tokens": {"name": "ci", "days": "7"},
     "POST roles:program_new": {"username": "robot"},
@@ -285,6 +317,9 @@ QUERIES = {
     "GET assets:pairing": "env=zebra",
     "GET api:pairing-suggestions": f"source=dev&target=zebra&kind=dashboard&uuid={uuid_for('Dev sales')}",
     "DELETE api:environment": "confirm=zebra",
+    "DELETE api:backup": "confirm=zebra",
+    "GET api:backup-download": "as=tree",
+    "GET backups:download": "as=tree",
     "GET api:comparisons": "left=env:dev&right=env:zebra",
     "GET api:comparison-asset": "left=env:dev&right=env:zebra",
     "GET comparing:asset": "left=env:dev&right=env:zebra",
@@ -425,6 +460,7 @@ def _things(dev: Environment, zebra: Environment, make: Any) -> dict[str, Any]:
     return {
         "dev": dev,
         "zebra": zebra,
+        "backup": _backup(zebra),
         "file_audit": file_audit,
         "asset": asset,
         "sales": sales,
@@ -454,6 +490,24 @@ def _things(dev: Environment, zebra: Environment, make: Any) -> dict[str, Any]:
         "uid": urlsafe_base64_encode(force_bytes(person.pk)),
         "link": default_token_generator.make_token(person),
     }
+
+
+def _backup(zebra: Environment) -> Backup:
+    chart = chart_document("Zebra chart")
+    put_documents([chart])
+    snapshot = Snapshot.objects.create(environment=zebra, reason=Reason.BACKUP, complete=True)
+    SnapshotEntry.objects.create(
+        snapshot=snapshot, kind="chart", uuid=chart.uuid, superset_id=7, document_id=chart.fingerprint
+    )
+    made: Backup = Backup.objects.create(
+        snapshot=snapshot,
+        environment=zebra,
+        title="Zebra nightly",
+        reason="manual",
+        state="good",
+        counts={"chart": 1},
+    )
+    return made
 
 
 # --- The map of URLs --------------------------------------------------------------------------------------------------

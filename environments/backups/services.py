@@ -8,6 +8,7 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from environments import store
@@ -27,7 +28,7 @@ from .retention import policy_of
 from .storages import named
 from .taking import describe
 
-TAKE, VERIFY = "backups.take", "backups.verify"
+TAKE, VERIFY, VERIFY_ALL = "backups.take", "backups.verify", "backups.verify_all"
 TITLE_LENGTH, REASON_LENGTH, MOST_CHOSEN = 200, 200, 10_000
 POLICY_FIELDS = (
     "enabled",
@@ -60,8 +61,8 @@ def request_backup(
     what they stand on. The job's result has its number: {"backup": 318, "state": "good"}.
 
     `storage`: the name of one, None for the default. Asking for the same while it runs gives the same job.
-    Raises NotAllowed; Invalid for a selection that names nothing here; StorageNotSetUp; Conflict("quota") where the environment's
-    backups take more than they may.
+    Raises NotAllowed; Invalid for a selection that names nothing here; StorageNotSetUp; Conflict("quota") where the
+    environment's backups take more than they may.
     """
     policy.require(actor, Permission.BACKUP_CREATE, environment)
     chosen = None if selection is None else _chosen(environment, selection)
@@ -101,6 +102,41 @@ def request_verification(
         title=f"Verify backup {backup.pk} of {backup.environment.name}",
         source=source,
     )
+
+
+@transaction.atomic
+def request_verification_of_all(
+    environment: Environment | None,
+    *,
+    actor: Any,
+    percent: int | None = None,
+    source: str = Source.PAGE,
+    idempotency_key: str | None = None,
+) -> Job:
+    """Check all backups of an environment, None for those of every environment, in the background. `percent`: of the
+    documents of each, by chance. `actor` None: the schedule that comes with ss-tools. Raises NotAllowed.
+    """
+    if actor is not None:
+        policy.require(actor, Permission.BACKUP_CREATE, environment)
+    params: dict[str, Any] = {} if environment is None else {"environment": str(environment.uuid)}
+    if percent is not None:
+        params["percent"] = percent
+    return jobs.enqueue(
+        VERIFY_ALL,
+        params,
+        actor=actor,
+        about=[] if environment is None else [environment],
+        join_key=f"{VERIFY_ALL}:{params.get('environment', '*')}:{percent or ''}",
+        idempotency_key=idempotency_key,
+        title="Verify backups" + ("" if environment is None else f" of {environment.name}"),
+        source=source,
+    )
+
+
+def verifiable(environment: Any = None) -> QuerySet[Backup]:
+    """Backups that hold something, newest first; of one environment (its uuid) or all."""
+    rows = Backup.objects.readable().select_related("snapshot__environment", "environment")
+    return rows.filter(environment__uuid=environment) if environment else rows
 
 
 def _chosen(environment: Environment, selection: Iterable[str]) -> list[str]:
@@ -256,13 +292,23 @@ def edit_backup(
 
 
 @transaction.atomic
-def delete_backup(backup: Backup, *, actor: Any, source: str = Source.PAGE) -> None:
+def delete_backup(
+    backup: Backup, *, actor: Any, confirm: str | None = None, source: str = Source.PAGE
+) -> None:
     """Forget a backup now. Its documents go with the next tidying, unless something else needs them; nothing of the
-    Superset is touched.
+    Superset is touched. `confirm`: what people and programs typed, the slug of the environment; None: nobody is asked.
 
-    Raises NotAllowed; Conflict: it is pinned ("pinned"), at work ("backup_running"), or needed ("backup_needed").
+    Raises NotAllowed; Invalid("not_confirmed"); Conflict: it is pinned ("pinned"), at work ("backup_running"), or
+    needed ("backup_needed").
     """
     policy.require(actor, Permission.BACKUP_EDIT, backup.environment)
+    if confirm is not None and confirm.strip() != backup.environment.slug:
+        raise Invalid(
+            f"To delete backup {backup.pk}, type {backup.environment.slug}.",
+            code="not_confirmed",
+            remedy="Nothing was deleted.",
+            errors={"confirm": [f"Type {backup.environment.slug}."]},
+        )
     backup = _locked(backup)
     if backup.pinned:
         raise Conflict(
@@ -320,6 +366,7 @@ def _record(action: str, backup: Backup, actor: Any, source: str, **data: Any) -
 __all__ = [
     "TAKE",
     "VERIFY",
+    "VERIFY_ALL",
     "changed_policy",
     "delete_backup",
     "edit_backup",
@@ -330,6 +377,8 @@ __all__ = [
     "policy_of",
     "request_backup",
     "request_verification",
+    "request_verification_of_all",
     "set_policy",
     "unpin",
+    "verifiable",
 ]

@@ -12,7 +12,7 @@ import re
 import unicodedata
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -139,7 +139,7 @@ class Bundle:
             if asset.kind == "database":
                 names[asset.uuid] = file_slug(asset.title)
         for asset in items:
-            path = _path_for(asset, names)
+            path = path_for(asset, names)
             bundle._add(RawAsset(asset.kind, _uuid_of(asset.uuid, path), path, asset.data, asset.source_id))
         return bundle
 
@@ -213,13 +213,7 @@ class Bundle:
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
             for path, data in [("metadata.yaml", self.metadata), *sorted(files, key=lambda file: file[0])]:
-                content = write_yaml(data)
-                entry = zipfile.ZipInfo(f"bundle/{path}", date_time=_EPOCH)
-                entry.external_attr = 0o644 << 16
-                # Superset refuses a bundle packed better than 200 : 1; a file near that goes in as it is.
-                packs_too_well = len(content) > 50 * len(zlib.compress(content, 1))
-                entry.compress_type = zipfile.ZIP_STORED if packs_too_well else zipfile.ZIP_DEFLATED
-                archive.writestr(entry, content)
+                pack(archive, f"bundle/{path}", write_yaml(data))
         return buffer.getvalue()
 
     # -- inside ------------------------------------------------------------------------------------
@@ -283,6 +277,16 @@ def stub_database(uuid: str, name: str) -> RawAsset:
     return RawAsset("database", uuid, f"databases/{file_slug(name) or uuid}.yaml", data)
 
 
+def pack(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
+    """Put one file into a ZIP so that Superset takes it; equal files are equal bytes."""
+    entry = zipfile.ZipInfo(name, date_time=_EPOCH)
+    entry.external_attr = 0o644 << 16
+    # Superset refuses a bundle packed better than 200 : 1; a file near that goes in as it is.
+    packs_too_well = len(content) > 50 * len(zlib.compress(content, 1))
+    entry.compress_type = zipfile.ZIP_STORED if packs_too_well else zipfile.ZIP_DEFLATED
+    archive.writestr(entry, content)
+
+
 # -- names -----------------------------------------------------------------------------------------
 
 
@@ -292,7 +296,8 @@ def file_slug(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]", "", "_".join(text.split())).strip("._")
 
 
-def _path_for(asset: RawAsset, database_folders: dict[str, str]) -> str:
+def path_for(asset: RawAsset, database_folders: Mapping[str, str]) -> str:
+    """Where its file lies in a bundle. `database_folders`: uuid of a connection -> folder of its datasets."""
     folder = FOLDERS[asset.kind]
     name = f"{file_slug(asset.title)[:100]}_{asset.uuid}".lstrip("_.")
     if asset.kind == "dataset":

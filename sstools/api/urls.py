@@ -18,6 +18,7 @@ v1: list[URLPattern | URLResolver] = [
     path("", include("sstools.notices.api")),
     path("", include("sstools.schedules.api")),
     path("", include("environments.api")),
+    path("", include("environments.backups.api")),
     path("", include("migrations_app.assets.api")),
     path("", include("environments.search.api")),
     path("", include("migrations_app.api")),

@@ -64,6 +64,10 @@ LOOKS: dict[str, Look] = {
     "missed": Look("missed", "skip", "changed"),
     "skipped": Look("skipped", "skip", "plain"),
     "not_started": Look("not started", "no-entry", "removed"),
+    # of a backup, and of what is in it
+    "good": Look("good", "check", "added"),
+    "corrupt": Look("corrupt", "not-equal", "removed", "ringed", "Some of its documents are missing or damaged."),
+    "deleted": Look("deleted since", "minus", "plain", help="Not there any more: a restore would bring it back."),
     # of a migration and its runs
     "draft": Look("draft", "draft", "plain"),
     "planned": Look("planned", "tasks", "info"),
