@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -19,6 +20,7 @@ from .connections import connect
 from .inventory import Key, Progress
 from .models import Document, Environment, Reading, ReadingMode, ReadingState, Reason, Snapshot
 from .reading import last_reading, read_for_store
+from .superset.client import SupersetClient
 from .superset.versions import Capabilities
 
 APP = Environment._meta.app_label
@@ -43,10 +45,12 @@ def run(
     *,
     job: UUID | None = None,
     before_request: BeforeRequest | None = None,
+    client: SupersetClient | None = None,
 ) -> Reading:
     """Read an environment now, into the store and the inventory: its lists, and an export of what they say has changed.
 
-    Whatever ends it early leaves the last good reading as it is, and a row that tells why.
+    Whatever ends it early leaves the last good reading as it is, and a row that tells why. `client`: that of a caller
+    who goes on with it; else one is made for this reading.
     Raises SupersetError, CredentialMissing, what `progress` and `before_request` raise.
     """
     _close_lost(environment)
@@ -57,7 +61,8 @@ def run(
         mode=ReadingMode.FIRST if stored is None else ReadingMode.CHANGES,
     )
     try:
-        with connect(environment, before_request=before_request) as client:
+        using = connect(environment, before_request=before_request) if client is None else nullcontext(client)
+        with using as client:
             try:
                 if environment.known_capabilities is None:
                     keep_capabilities(environment, client.detect())

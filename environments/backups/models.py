@@ -89,6 +89,7 @@ class Backup(models.Model):
     notes = models.TextField(blank=True)  # of people
 
     started_at = models.DateTimeField(default=timezone.now)
+    seen_at = models.DateTimeField(null=True, blank=True)  # the server's clock at its newest content
     ended_at = models.DateTimeField(null=True, blank=True)
     job = models.UUIDField(null=True, blank=True)
     schedule = models.UUIDField(null=True, blank=True)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -34,7 +34,8 @@ from environments.models import (
     SnapshotEntry,
 )
 from environments.reading import read_selected
-from environments.superset.companions import CompanionsRead, read_companions
+from environments.superset.client import SupersetClient
+from environments.superset.companions import MORE_COLUMNS, CompanionsRead, read_companions
 from environments.words import clean
 from sstools.errors import SSToolsError, as_expected
 
@@ -44,6 +45,7 @@ from .storages import copies, manifests, named
 
 MOST_PROBLEMS = 500
 CHUNK = 500
+SKEW = timedelta(seconds=2)  # a server's clock has whole seconds, and a Superset may have several servers
 
 Progress = Callable[[str, int, int], None]
 Fenced = Callable[[], AbstractContextManager[Any]]
@@ -155,15 +157,20 @@ def _take_whole(
     before_request: Callable[[str, str], None] | None,
 ) -> None:
     environment = backup.environment
-    reading = readings.run(environment, progress, job=backup.job, before_request=before_request)
-    source = reading.snapshot
-    assert source is not None
-    entries = list(source.entries.values_list("kind", "uuid", "superset_id", "document_id"))
-    held: dict[spans.Key, spans.Content] = {
-        (kind, uuid): (number, sha) for kind, uuid, number, sha in entries
-    }
-    ids = IdTable((Kind(kind), number, uuid) for kind, uuid, number, _ in entries if number is not None)
-    found = _companions(backup, ids, None, progress, before_request)
+    with connect(environment, before_request=before_request) as client:
+        client.keep_lists(MORE_COLUMNS)
+        source = readings.run(environment, progress, job=backup.job, client=client).snapshot
+        assert source is not None
+        entries = list(
+            source.entries.values_list("kind", "uuid", "superset_id", "document_id", "exported_at")
+        )
+        held: dict[spans.Key, spans.Content] = {
+            (kind, uuid): (number, sha) for kind, uuid, number, sha, _ in entries
+        }
+        ids = IdTable((Kind(kind), number, uuid) for kind, uuid, number, *_ in entries if number is not None)
+        exported = {uuid: at for kind, uuid, *_, at in entries if kind == Kind.DASHBOARD and at is not None}
+        found = _companions(backup, client, ids, progress, unmoved=_unmoved(environment, exported))
+        backup.seen_at = max((at for *_, at in entries if at is not None), default=None)
     for uuid, companion in found.documents.items():
         held[companion.kind.value, uuid] = (None, companion.fingerprint)
     backup.snapshot.exported_at, backup.snapshot.notes = source.exported_at, source.notes
@@ -193,16 +200,16 @@ def write_whole(
 
 def _companions(
     backup: Backup,
+    client: SupersetClient,
     ids: IdTable,
-    assets: Iterable[str] | None,
     progress: Progress,
-    before_request: Callable[[str, str], None] | None,
+    *,
+    assets: Collection[str] | None = None,
+    unmoved: Mapping[str, str | None] | None = None,
 ) -> CompanionsRead:
     """Companions of every kind, into the store; which could not be read stays with the backup."""
     progress("Reading what goes with assets", 0, 1)
-    with connect(backup.environment, before_request=before_request) as client:
-        chosen = None if assets is None else list(assets)
-        found = read_companions(client, CompanionKind, ids, assets=chosen)
+    found = read_companions(client, CompanionKind, ids, assets=assets, unmoved=unmoved)
     store.put_documents(found.documents.values())
     backup.companions_read = {
         kind.value: clean(found.unreadable.get(kind, ""), 500) for kind in CompanionKind
@@ -212,6 +219,27 @@ def _companions(
         for note in found.notes[:MOST_PROBLEMS]
     ]
     return found
+
+
+def _unmoved(environment: Environment, exported: Mapping[str, datetime]) -> dict[str, str | None]:
+    """Of the dashboards (uuid -> when their content was exported) those that did not change since the last backup of
+    everything -> the uuid of the theme that they had then, which takes a request of each to find out. Whoever gives one
+    another theme changes it, and then its content is exported again.
+    """
+    rows = Backup.objects.readable().filter(environment=environment, snapshot__in_spans=True)
+    last = rows.select_related("snapshot").order_by("-pk").first()
+    if last is None or last.seen_at is None or last.companions_read.get(CompanionKind.THEME_USE) != "":
+        return {}
+    held = spans.within(environment, last.pk)
+    facets = held.filter(kind=CompanionKind.THEME_USE).values_list("document_id", flat=True)
+    themes: dict[str, str | None] = {}
+    for facet in store.get_companions(sha for sha in facets if sha is not None).values():
+        if facet.asset is not None:
+            themes[facet.asset[1]] = str(facet.body["theme"]["uuid"])
+    there = set(held.filter(kind=Kind.DASHBOARD).values_list("uuid", flat=True))
+    return {
+        uuid: themes.get(uuid) for uuid, at in exported.items() if uuid in there and at + SKEW < last.seen_at
+    }
 
 
 # --- A selection ----------------------------------------------------------------------------------------------
@@ -237,19 +265,19 @@ def _take_selection(
         if environment.known_capabilities is None:
             readings.keep_capabilities(environment, client.detect())
         read = read_selected(client, environment, wanted, progress=progress)
-    # Where all of a small estate was exported, what nobody asked for is left out again.
-    chosen = closure([uuid for _, uuid in asked], read.documents)
-    read.documents = {uuid: read.documents[uuid] for uuid in chosen}
-    read.complete = False
-    read.notes = tuple(note for note in read.notes if note.uuid in chosen)
-    gone = sorted((kind, uuid) for kind, uuid in asked if uuid not in chosen)
-    if len(gone) == len(asked):
-        raise SSToolsError(
-            f"Nothing of what was chosen is in {environment.name} any more. This backup holds nothing.",
-            code="selection_gone",
-            remedy="Read the environment anew, and choose again.",
-        )
-    found = _companions(backup, read.ids, chosen, progress, before_request)
+        # Where all of a small estate was exported, what nobody asked for is left out again.
+        chosen = closure([uuid for _, uuid in asked], read.documents)
+        read.documents = {uuid: read.documents[uuid] for uuid in chosen}
+        read.complete = False
+        read.notes = tuple(note for note in read.notes if note.uuid in chosen)
+        gone = sorted((kind, uuid) for kind, uuid in asked if uuid not in chosen)
+        if len(gone) == len(asked):
+            raise SSToolsError(
+                f"Nothing of what was chosen is in {environment.name} any more. This backup holds nothing.",
+                code="selection_gone",
+                remedy="Read the environment anew, and choose again.",
+            )
+        found = _companions(backup, client, read.ids, progress, assets=chosen)
     read.companions = dict(found.documents)
     titles = {
         (kind, uuid): title for kind, uuid, title in environment.assets.values_list("kind", "uuid", "title")
@@ -264,7 +292,10 @@ def _take_selection(
         for kind, uuid in gone
     ]
     store.put_documents(read.documents.values())
-    rows = [*store.entries_from(backup.snapshot, read), *store.companion_entries_from(backup.snapshot, read)]
+    rows: list[SnapshotEntry | SnapshotCompanion] = [
+        *store.entries_from(backup.snapshot, read),
+        *store.companion_entries_from(backup.snapshot, read),
+    ]
     entries = [(row.kind, row.uuid, getattr(row, "superset_id", None), row.document_id) for row in rows]
     keep(backup, entries, progress)
     with fenced():

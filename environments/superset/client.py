@@ -71,6 +71,8 @@ class SupersetClient(Resources):
             before_request=before_request,
         )
         self._capabilities = capabilities
+        self._more_columns: Mapping[str, Sequence[str]] | None = None
+        self.lists: dict[str, list[dict[str, Any]]] = {}  # see keep_lists
 
     def __repr__(self) -> str:
         return f"SupersetClient({self.url!r}, {self.auth!r})"
@@ -175,8 +177,18 @@ class SupersetClient(Resources):
     def count(self, kind: str) -> int:
         return self._page(kind, {"page": 0, "page_size": 1, "columns": ["id"]}).count
 
+    def keep_lists(self, more_columns: Mapping[str, Sequence[str]]) -> None:
+        """From now on keep the rows of whole lists of dashboards, charts and datasets in `lists`, as they were
+        answered, with these columns as well: who reads other things of the same rows asks for nothing again.
+        """
+        self._more_columns = more_columns
+
     def _list(self, kind: str) -> list[dict[str, Any]]:
-        return self.list_rows(kind, rows.COLUMNS[kind])
+        if self._more_columns is None:
+            return self.list_rows(kind, rows.COLUMNS[kind])
+        columns = dict.fromkeys((*rows.COLUMNS[kind], *self._more_columns.get(kind, ())))
+        self.lists[kind] = self.list_rows(kind, columns)
+        return self.lists[kind]
 
     # -- export ------------------------------------------------------------------------------------
 

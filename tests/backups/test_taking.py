@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
+from django.utils import timezone
 
-from environments import readings, store
+from environments import damage, readings, store
 from environments.backups import retention, services, spans, taking, verifying
 from environments.backups.models import Backup, Policy, Span
 from environments.canonical import reading as canonical
 from environments.canonical.companions import CompanionKind
-from environments.models import Document, Environment, Snapshot
+from environments.models import Document, Environment, Snapshot, SnapshotEntry
 from sstools.audit.models import AuditEvent
 from sstools.errors import Conflict, Invalid, NotAllowed, NotFoundError
 from sstools.jobs.models import Job
 from sstools.schedules.models import Firing, Schedule
-from tests.environments.test_reading import touch, uuid_of
+from tests.environments.test_reading import LISTS, asked, touch, uuid_of
 from tests.fakes.superset import FakeSuperset
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
 BackUp = Callable[..., Backup]
+ONE_BOARD = re.compile(r"/api/v1/dashboard/\d+")
 
 
 def held(backup: Backup) -> dict[tuple[str, str], str | None]:
@@ -258,3 +262,43 @@ def test_a_quota_that_refuses_is_asked_before_anything_is_read(
     assert refused.value.code == "quota"
     Policy.objects.filter(pk=policy.pk).update(quota_action="warn")
     assert services.request_backup(environment, actor=author)
+
+
+def test_lists_are_asked_once_and_themes_only_of_dashboards_that_changed(
+    back_up: BackUp, superset: FakeSuperset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(damage, "look_if_it_answers", lambda *args: None)  # it asks for dashboards as well
+    boards = [uuid_of(superset, "dashboard", f"Dashboard {number}") for number in (1, 2)]
+    theme = superset.make("theme", {"theme_name": "Night", "json_data": "{}"})
+    other = superset.make("theme", {"theme_name": "Day", "json_data": "{}"})
+
+    def use(board: str, number: int) -> None:
+        touch(superset, "dashboard", board)
+        superset.record("dashboard", board)["data"]["theme_uuid"] = superset.objects["theme"][number]["uuid"]
+
+    def themes(backup: Backup) -> dict[str, str]:
+        facets = store.companions_of(Snapshot.objects.get(pk=backup.pk)).values()
+        return {
+            one.asset[1]: one.body["theme"]["name"] for one in facets if one.kind == "theme_use" and one.asset
+        }
+
+    use(boards[0], theme)
+    for board in boards:  # long ago, by the server's clock
+        superset.record("dashboard", board)["changed_on"] -= timedelta(hours=2)
+    assert themes(back_up()) == {boards[0]: "Night"}
+    earlier = timezone.now() - timedelta(hours=1)  # than what was exported last for that backup
+    SnapshotEntry.objects.filter(uuid__in=boards).update(exported_at=earlier)
+    asked(superset)
+    assert themes(back_up()) == {boards[0]: "Night"}
+    paths = asked(superset)
+    assert [path for path in paths if path in LISTS[:3]] == LISTS[:3]
+    assert not [path for path in paths if ONE_BOARD.fullmatch(path)]
+    use(boards[1], other)
+    assert themes(back_up()) == {boards[0]: "Night", boards[1]: "Day"}
+    singly = [path for path in asked(superset) if ONE_BOARD.fullmatch(path)]
+    assert singly == [f"/api/v1/dashboard/{superset.id_of('dashboard', boards[1])}"]
+    del superset.objects["theme"][theme]
+    superset.record("dashboard", boards[0])["data"]["theme_uuid"] = (
+        None  # as the database does, without an edit
+    )
+    assert themes(back_up()) == {boards[1]: "Day"}

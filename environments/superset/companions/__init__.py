@@ -22,10 +22,11 @@ from environments.superset.errors import SupersetRefused
 
 from . import access, facets, layers, objects, reports, rules
 from .people import People, User, list_people, list_roles
-from .reading import Adapter, CompanionId, Lookup, Reader
+from .reading import MORE_COLUMNS, Adapter, CompanionId, Lookup, Reader
 from .support import SUPPORT, why_not
 
 __all__ = [
+    "MORE_COLUMNS",
     "SUPPORT",
     "CompanionId",
     "CompanionsRead",
@@ -87,16 +88,19 @@ def read_companions(
     ids: IdTable,
     *,
     assets: Collection[str] | None = None,
+    unmoved: Mapping[str, str | None] | None = None,
 ) -> CompanionsRead:
     """Companions of these kinds: of the whole Superset, or with `assets` (uuids) the facets of those and the objects
     that have to do with them.
 
-    `ids` is what the environment's lists told; it is not changed. Raises SupersetUnreachable, and SupersetRefused
-    (unauthorized); any other refusal is the reason why one kind cannot be read.
+    `ids` is what the environment's lists told; it is not changed. `unmoved`: dashboards that did not change since it
+    was read which theme they have -> its uuid, None for none: those are not asked again.
+    Raises SupersetUnreachable, and SupersetRefused (unauthorized); any other refusal is the reason why one kind cannot
+    be read.
     """
     wanted = frozenset(kinds)
     chosen = None if assets is None else frozenset(assets)
-    reader = Reader(client, IdTable(ids), chosen, wanted)
+    reader = Reader(client, IdTable(ids), chosen, wanted, unmoved=unmoved or {})
     before = client.sent
     read, unreadable = set(), {}
     for kind in CompanionKind:

@@ -115,8 +115,13 @@ def _read_theme_use(reader: Reader) -> None:
     }
     if not themes:
         return
+    by_uuid = {str(theme["uuid"]).lower(): theme for theme in themes.values()}
     for row in reader.rows(Kind.DASHBOARD):
-        theme = themes.get(reader.themes.get(row["id"], 0))
+        uuid = str(row["uuid"]).lower()
+        if uuid in reader.unmoved:  # a theme that was deleted since is no longer that of any dashboard
+            theme = by_uuid.get(reader.unmoved[uuid] or "")
+        else:
+            theme = themes.get(reader.themes.get(row["id"], 0))
         if theme is not None:
             said = {
                 "uuid": str(theme["uuid"]).lower(),

@@ -26,6 +26,8 @@ _COLUMNS = {
     Kind.DATASET: ("id", "uuid"),
     Kind.DATABASE: ("id", "uuid"),
 }
+#: What `Reader.rows` wants of whole lists beside what the inventory reads of them.
+MORE_COLUMNS = {Kind.CHART.value: ("params",)}
 _OWNERS = ("owners.id", "owners.first_name", "owners.last_name", "owners.email")
 
 
@@ -38,7 +40,8 @@ def refuse(text: str, code: str = "invalid") -> NoReturn:
 class Reader:
     """Reads one Superset once: what several kinds need is asked for a single time.
 
-    `assets`: uuids of the assets that matter; None: everything.
+    `assets`: uuids of the assets that matter; None: everything. `unmoved`: dashboards that did not change since
+    somebody read which theme they have -> the uuid of that theme.
     """
 
     client: SupersetClient
@@ -47,6 +50,7 @@ class Reader:
     kinds: frozenset[CompanionKind]
     found: dict[str, tuple[Companion, CompanionId]] = field(default_factory=dict)
     notes: list[Note] = field(default_factory=list)
+    unmoved: Mapping[str, str | None] = field(default_factory=dict)
     _rows: dict[Kind, list[dict[str, Any]]] = field(default_factory=dict)
     _unknown: set[tuple[Kind, int]] = field(default_factory=set)
 
@@ -87,6 +91,9 @@ class Reader:
 
     def rows(self, kind: Kind) -> list[dict[str, Any]]:
         """The rows of the assets that matter, with all that any of the kinds reads from lists; one request per 100."""
+        if kind not in self._rows and self.assets is None and kind.value in self.client.lists:
+            self._rows[kind] = self.client.lists[kind.value]
+            return self._rows[kind]
         if kind not in self._rows:
             columns = list(_COLUMNS[kind])
             if CompanionKind.OWNERS in self.kinds and kind != Kind.DATABASE:
@@ -120,9 +127,11 @@ class Reader:
 
     @cached_property
     def themes(self) -> dict[int, int]:
-        """The id of each dashboard's theme; one request per dashboard, because no list has it (6.0.0, 6.1.0)."""
+        """The id of each dashboard's theme; one request per dashboard, because no list has it (6.0.0, 6.1.0). Of those
+        that are `unmoved` nothing is asked, nor is anything said here.
+        """
         found = {}
-        rows = self.rows(Kind.DASHBOARD)
+        rows = [row for row in self.rows(Kind.DASHBOARD) if str(row["uuid"]).lower() not in self.unmoved]
         for row, said in zip(
             rows, self.client.get_each(("dashboard", row["id"]) for row in rows), strict=True
         ):
