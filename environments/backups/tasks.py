@@ -3,7 +3,7 @@
 from typing import Any
 
 from environments.models import Environment
-from sstools.errors import NotFoundError
+from sstools.errors import NotFoundError, SSToolsError
 from sstools.jobs.models import Job
 from sstools.jobs.registry import job_kind
 from sstools.jobs.runner import JobContext
@@ -103,3 +103,40 @@ def verify(ctx: JobContext, *, backup: int) -> dict[str, Any]:
     for problem in (found.verification or {}).get("problems", ())[:20]:
         ctx.log("error", problem["text"], code=problem["code"], uuid=problem["uuid"])
     return verifying.summary(found)
+
+
+@job_kind(
+    services.VERIFY_ALL,
+    title="Verify backups",
+    permission=Permission.BACKUP_CREATE,
+    link=_link,
+    schedulable=scheduling.VERIFY_ALL,
+)
+def verify_all(ctx: JobContext, *, environment: str = "", percent: int | None = None) -> dict[str, Any]:
+    """Check all backups, or those of an environment. Succeeds when each could be asked for, whatever was found."""
+    rows = services.verifiable(environment or None)
+    report = verifying.verify_many(
+        rows, lambda what, done, total: ctx.step(what, done, total), percent=percent
+    )
+    for backup in report.corrupt:
+        for problem in verifying.problems_of(backup)[:20]:
+            ctx.log("error", f"{backup}: {problem['text']}", code=problem["code"], uuid=problem["uuid"])
+    for number in report.others:
+        ctx.log("error", f"Backup {number} has a document that is missing or damaged.", code="corrupt")
+    result = {
+        "checked": len(report.checked),
+        "documents": report.objects,
+        "corrupt": sorted({*(backup.pk for backup in report.corrupt), *report.others}),
+        "unchecked": sorted(report.unchecked),
+    }
+    for number, error in report.unchecked.items():
+        ctx.log("error", f"Backup {number}: {error.message}", code=error.code)
+    if report.unchecked:
+        first = next(iter(report.unchecked.values()))
+        raise SSToolsError(
+            f"{counted(len(report.unchecked), 'backup')} could not be verified: {first.message}",
+            code=first.code,
+            remedy=first.remedy,
+            detail=result,
+        )
+    return result

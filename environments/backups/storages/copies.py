@@ -144,18 +144,23 @@ def _write(place: Storage, fingerprints: list[str], replaced: Mapping[str, int])
     """Returns how many bytes. What was written before an error is noted down."""
     envelope = named.envelope()
     bodies = bodies_of(fingerprints)
-    uploads = (
-        Upload(sha, object_key(envelope, sha), envelope.seal(body, sha)) for sha, body in bodies.items()
-    )
+    failures: list[StorageError] = []
+
+    def uploads() -> Iterator[Upload]:
+        for sha, body in bodies.items():
+            if failures:  # no more then; what is under way comes to its end and is noted down
+                return
+            yield Upload(sha, object_key(envelope, sha), envelope.seal(body, sha))
 
     def put(one: Upload) -> None:
         place.put(one.key, one.data)
 
     rows: list[DocumentCopy] = []
     try:
-        for one, failed in calls.each(put, uploads, seconds=named.seconds(), words=place.words):
+        for one, failed in calls.each(put, uploads(), seconds=named.seconds(), words=place.words):
             if failed is not None:
-                raise failed
+                failures.append(failed)
+                continue
             rows.append(
                 DocumentCopy(
                     document_id=one.sha,
@@ -171,6 +176,8 @@ def _write(place: Storage, fingerprints: list[str], replaced: Mapping[str, int])
                 DocumentCopy.objects.filter(pk__in=again).delete()
             # Another environment's backup may have written the same meanwhile: then ours is an object too many.
             DocumentCopy.objects.bulk_create(rows, ignore_conflicts=True)
+    for failed in failures:
+        raise failed
     return sum(row.size for row in rows)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ ACCESS_KEY, SECRET_KEY = "access", "secret"
 
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[tuple[str, int]]:
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for each request
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
     yield server.get_host_and_port()
