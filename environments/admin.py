@@ -78,7 +78,7 @@ class EnvironmentAdmin(ByService, admin.ModelAdmin):
         "check_state",
         "last_checked_at",
     ]
-    list_filter = ["position", "protected", "check_state", "auth_kind", "version"]
+    list_filter = ["position", "protected", "scratch", "check_state", "auth_kind", "version"]
     search_fields = ["name", "slug", "tag", "url", "uuid"]
     actions = ["test_connection", "read_inventory"]
     readonly_fields = [
@@ -96,7 +96,7 @@ class EnvironmentAdmin(ByService, admin.ModelAdmin):
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         return [
-            (None, {"fields": ["name", "slug", "tag", "url", "position", "colour", "protected"]}),
+            (None, {"fields": ["name", "slug", "tag", "url", "position", "colour", "protected", "scratch"]}),
             ("Sign-in", {"fields": ["auth_kind", "username", "secret", "secret_reference"]}),
             (
                 "Network",

@@ -48,6 +48,7 @@ class EnvironmentSerializer(serializers.ModelSerializer[Environment]):
             "position",
             "colour",
             "protected",
+            "scratch",
             "auth_kind",
             "username",
             "credential",
@@ -85,6 +86,10 @@ class EnvironmentWriteSerializer(serializers.Serializer[Environment]):
     colour = serializers.ChoiceField(choices=Colour.choices, required=False)
     protected = serializers.BooleanField(
         required=False, help_text="Left out: true for production (position 3)"
+    )
+    scratch = serializers.BooleanField(
+        required=False,
+        help_text="Everything in it may be replaced at any time, so that backups are rehearsed there; never protected",
     )
     auth_kind = serializers.ChoiceField(choices=AuthKind.choices, required=False)
     username = serializers.CharField(max_length=150, required=False, allow_blank=True)

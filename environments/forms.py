@@ -36,6 +36,11 @@ class EnvironmentForm(forms.Form):
         label="Protected",
         help_text="Writing to it asks for its name, and pages that write to it carry a band in its colour.",
     )
+    scratch = forms.BooleanField(
+        required=False,
+        label="Scratch",
+        help_text="Everything in it may be replaced at any time: backups are rehearsed there. Never protected.",
+    )
     colour = forms.ChoiceField(choices=Colour.choices, required=False, help_text="Of its tag and its band.")
     tag = forms.CharField(
         label="Short name",

@@ -99,6 +99,7 @@ class Environment(models.Model):
     position = models.PositiveSmallIntegerField(choices=Position.choices, default=Position.OTHER)
     colour = models.CharField(max_length=10, choices=Colour.choices, default=Colour.DEV)
     protected = models.BooleanField(default=False)  # writing to it asks for its name
+    scratch = models.BooleanField(default=False)  # everything in it may be replaced; never protected
 
     auth_kind = models.CharField(
         "sign-in", max_length=10, choices=AuthKind.choices, default=AuthKind.PASSWORD
@@ -163,6 +164,10 @@ class Environment(models.Model):
     @property
     def is_protected(self) -> bool:
         return self.protected
+
+    @property
+    def is_scratch(self) -> bool:
+        return self.scratch
 
     @property
     def credential(self) -> str:

@@ -26,6 +26,7 @@ PLAIN_FIELDS = (
     "position",
     "colour",
     "protected",
+    "scratch",
     "auth_kind",
     "username",
     "ca_certificate",
@@ -60,6 +61,7 @@ def apply(environment: Environment, data: Mapping[str, Any]) -> Errors:
     _check_address(environment, errors)
     _check_certificate(environment, errors)
     _apply_credential(environment, data, errors, before, kind_before)
+    _check_scratch(environment, errors)
     _check_model(environment, errors)
     if environment.slug in RESERVED_SLUGS:
         errors.setdefault("slug", []).append("This word is taken by a page of ss-tools.")
@@ -93,7 +95,7 @@ def _fill_in(environment: Environment, data: Mapping[str, Any]) -> None:
         if "colour" not in data:
             environment.colour = _DEFAULT_COLOURS.get(environment.position, "dev")
         if "protected" not in data:
-            environment.protected = environment.position == Position.PROD
+            environment.protected = environment.position == Position.PROD and not environment.scratch
 
 
 def _check_address(environment: Environment, errors: Errors) -> None:
@@ -174,6 +176,25 @@ def _target(environment: Environment) -> tuple[str, str, str]:
     """What decides who gets to see the secret."""
     parts = urlsplit(environment.url)
     return f"{parts.scheme}://{parts.netloc}".lower(), environment.proxy_url, environment.ca_certificate
+
+
+def _check_scratch(environment: Environment, errors: Errors) -> None:
+    """What may be replaced at any time is nobody's production, also not under another name."""
+    same = Environment.objects.exclude(pk=environment.pk).filter(url__iexact=environment.url)
+    if environment.scratch:
+        if environment.protected:
+            errors.setdefault("scratch", []).append(
+                "It is protected: everything in a scratch environment may be replaced."
+            )
+        if environment.position == Position.PROD:
+            errors.setdefault("scratch", []).append("Production is never scratch.")
+        same = same.filter(scratch=False)
+    else:
+        same = same.filter(scratch=True)
+    if (other := same.first()) is not None:
+        errors.setdefault("scratch", []).append(
+            f"{other.name} is the same Superset, and is {'no' if environment.scratch else 'a'} scratch environment."
+        )
 
 
 def _check_model(environment: Environment, errors: Errors) -> None:

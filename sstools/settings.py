@@ -84,6 +84,7 @@ INSTALLED_APPS = [
     "migrations_app.files",
     "migrations_app.fanout",
     "migrations_app.git",
+    "migrations_app.rehearsals",
     "environments",
     "environments.search",
     "environments.backups",

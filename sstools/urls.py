@@ -21,6 +21,7 @@ urlpatterns = [
     path("", include("migrations_app.drift.urls")),
     path("", include("migrations_app.fanout.urls")),
     path("", include("migrations_app.release.urls")),
+    path("", include("migrations_app.rehearsals.urls")),
     path("", include("migrations_app.urls")),
     path("", include("migrations_app.estate.urls")),
     path("", include("migrations_app.files.urls")),

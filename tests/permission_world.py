@@ -27,6 +27,7 @@ from migrations_app.drift.models import Finding
 from migrations_app.fanout.models import FanOut, FanOutCopy, FanOutEntry, FanOutRun
 from migrations_app.files.models import FileAudit
 from migrations_app.models import Pairing
+from migrations_app.rehearsals.models import Rehearsal
 from migrations_app.release import services as release
 from migrations_app.release.models import FreezePeriod
 from sstools.audit import services as audit
@@ -97,6 +98,8 @@ ARGUMENTS: list[tuple[str, dict[str, Any]]] = [
             "uuid": lambda t: uuid_for("Zebra chart"),
         },
     ),
+    (r"rehearsals:detail", {"number": lambda t: t["rehearsal"].number}),
+    (r"api:rehearsal", {"uuid": lambda t: t["rehearsal"].uuid}),
     (r"release:(rules|freeze_add)|api:environment-(rules|freezes)", {"slug": lambda t: "zebra"}),
     (r"release:freeze_end|api:freeze", {"uuid": lambda t: t["freeze"].uuid}),
     (r"drift:(check|watch)|release:route.*|api:route.*", {"slug": lambda t: t["route"].slug}),
@@ -198,6 +201,8 @@ BODIES: dict[str, Body] = {
     "PATCH api:access-grant": {"reason": "new"},
     "POST api:job-answer": {"answer": "yes"},
     "POST api:schedules": _schedule,
+    "POST rehearsals:list": {"environment": "zebra", "scratch": "dev"},
+    "POST api:rehearsals": {"environment": "zebra", "scratch": "dev"},
     "POST api:webhook-list": lambda t: {
         "name": "New",
         "url": "https://127.0.0.1/x",
@@ -457,10 +462,12 @@ def _things(dev: Environment, zebra: Environment, make: Any) -> dict[str, Any]:
     file_audit = FileAudit.objects.create(
         name="Zebra tree.zip", sha256="0" * 64, size=1, target=zebra, finished_at=timezone.now()
     )
+    rehearsal = Rehearsal.objects.create(environment=zebra, scratch=dev, state="failed")
     return {
         "dev": dev,
         "zebra": zebra,
         "backup": _backup(zebra),
+        "rehearsal": rehearsal,
         "file_audit": file_audit,
         "asset": asset,
         "sales": sales,

@@ -1,11 +1,21 @@
 """Backups in the state. Those that are being taken, and those that failed, hold nothing."""
 
 from environments.models import Snapshot
-from sstools.state.tables import table
+from sstools.state.tables import leave_out, table
 
 from .models import Backup, Policy, Span
+from .storages.models import DocumentCopy, Manifest
 
-table(Backup, ("snapshot",), "backups", rows=lambda: Backup.objects.readable(), of=("environment",))
+table(
+    Backup,
+    ("snapshot",),
+    "backups",
+    leaves=(
+        "storage",
+    ),  # the file has the documents themselves, so that is where they are then: in the database
+    rows=lambda: Backup.objects.readable(),
+    of=("environment",),
+)
 table(
     Span,
     ("environment", "kind", "uuid", "first"),
@@ -14,3 +24,4 @@ table(
     follows={"first": Snapshot, "last": Snapshot},
 )
 table(Policy, ("environment",), "rules for keeping backups", of=("environment",))
+leave_out("objects stay in their storage; the file holds what is in them", DocumentCopy, Manifest)

@@ -26,6 +26,7 @@ v1: list[URLPattern | URLResolver] = [
     path("", include("migrations_app.drift.api")),
     path("", include("migrations_app.fanout.api")),
     path("", include("migrations_app.release.api")),
+    path("", include("migrations_app.rehearsals.api")),
     path("", include("migrations_app.estate.api")),
     path("", include("migrations_app.files.api")),
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,14 +119,27 @@ def _lines(
         yield json.dumps(row, ensure_ascii=False, separators=(",", ":"))
 
 
-def _rows(one: Table, attnames: list[str], wanted: set[Any]) -> Iterator[tuple[Any, ...]]:
+def _rows(one: Table, attnames: list[str], wanted: set[Any]) -> Iterator[Sequence[Any]]:
     if not one.is_collected:
         yield from one.queryset().values_list(*attnames).iterator(chunk_size=CHUNK)
         return
     keys = sorted(wanted)
     for start in range(0, len(keys), CHUNK // 2):  # older builds of SQLite take 999 values in a statement
         some = one.queryset().filter(pk__in=keys[start : start + CHUNK // 2])
-        yield from some.values_list(*attnames)
+        yield from _filled(one, attnames, [list(row) for row in some.values_list(*attnames)])
+
+
+def _filled(one: Table, attnames: list[str], rows: list[list[Any]]) -> list[list[Any]]:
+    """The rows with what of them is kept elsewhere."""
+    key = attnames.index(one.pk)
+    for name, read in one.fills.items():
+        place = attnames.index(name)
+        if missing := [row[key] for row in rows if row[place] is None]:
+            found = read(missing)
+            for row in rows:
+                if row[place] is None:
+                    row[place] = found.get(row[key])
+    return rows
 
 
 def _is_collected(model: type[models.Model]) -> bool:

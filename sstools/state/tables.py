@@ -27,7 +27,8 @@ class Table:
     of: foreign keys to what a row is part of: where that was there before a merge, the row is left as it is there.
     is_matched_only: in a merge rows are found and never made (people: their rights are not for a file to give).
     numbers: a row is called by its primary key, which is kept. follows: columns with such a number, and of which model.
-    is_collected: only rows that others of the file refer to. may_be_there: rows of it are in every new ss-tools.
+    is_collected: only rows that others of the file refer to. fills: column -> primary keys to values, of rows that have
+    none in the database because it is kept elsewhere. may_be_there: rows of it are in every new ss-tools.
     empty: column -> what stands there instead of a secret that does not come along. prepare: called with each new row
     before it is kept.
     """
@@ -44,6 +45,7 @@ class Table:
     numbers: bool = False
     follows: Mapping[str, type[models.Model]] = field(default_factory=dict)
     is_collected: bool = False
+    fills: Mapping[str, Callable[[list[Any]], Mapping[Any, Any]]] = field(default_factory=dict)
     may_be_there: bool = False
     empty: Mapping[str, Callable[[], Any]] = field(default_factory=dict)
     prepare: Callable[[Any], None] | None = None

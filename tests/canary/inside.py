@@ -20,6 +20,7 @@ from environments.backups.storages import copies
 from environments.backups.storages.errors import StorageError
 from environments.models import Document, Environment
 from migrations_app.models import Migration, Run
+from migrations_app.rehearsals.models import Rehearsal
 from migrations_app.release.models import FreezePeriod
 from migrations_app.release.models import Route as Way
 from sstools.audit.models import AuditEvent
@@ -88,6 +89,7 @@ def _world() -> World:
         "event": AuditEvent.objects.latest("number"),
         "token": ApiToken.objects.first(),
         "route": Way.objects.first(),
+        "rehearsal": Rehearsal.objects.first(),
         "freeze": FreezePeriod.objects.first(),
         "program": User.objects.get(username="program"),
         "person": User.objects.get(username="person"),

@@ -111,10 +111,14 @@ def environment_tone(environment: Any) -> str:
 
 @register.simple_tag
 def env_tag(environment: Any, href: str = "") -> SafeString:
-    """The square tag of an environment (a model, a dict or a name), with a lock if it is protected."""
+    """The square tag of an environment (a model, a dict or a name), with a lock if it is protected, and dashed if it is
+    a scratch one.
+    """
     name = _of(environment, "short_name") or _of(environment, "name") or environment
     lock = icon("lock", label="protected") if is_protected(environment) else ""
     classes = f"env env-{environment_tone(environment)}"
+    if _of(environment, "is_scratch"):
+        lock, classes = icon("draft", label="scratch: everything in it may be replaced"), f"{classes} is-scratch"
     if href:
         return format_html('<a class="{}" href="{}">{}{}</a>', classes, href, lock, name)
     return format_html('<span class="{}">{}{}</span>', classes, lock, name)
