@@ -80,6 +80,14 @@ def take(
     `fenced()`: the transaction in which its contents are written. Raises what reading raises, and what `progress` and
     `before_request` raise.
     """
+    if asked.job is not None:
+        done = (
+            environment.backups.filter(job=asked.job, state=BackupState.GOOD)
+            .select_related("snapshot")
+            .first()
+        )
+        if done is not None:  # the worker was lost after that, before it could say so
+            return done
     backup = _begin(environment, asked)
     try:
         if asked.selection is None:
@@ -224,7 +232,7 @@ def _companions(
 def _unmoved(environment: Environment, exported: Mapping[str, datetime]) -> dict[str, str | None]:
     """Of the dashboards (uuid -> when their content was exported) those that did not change since the last backup of
     everything -> the uuid of the theme that they had then, which takes a request of each to find out. Whoever gives one
-    another theme changes it, and then its content is exported again.
+    another theme changes it (L6.0 L6.1), and then its content is exported again.
     """
     rows = Backup.objects.readable().filter(environment=environment, snapshot__in_spans=True)
     last = rows.select_related("snapshot").order_by("-pk").first()

@@ -10,7 +10,7 @@ from sstools.jobs.runner import JobContext
 from sstools.roles.permissions import Permission
 from sstools.texts import counted
 
-from . import scheduling, services, taking, verifying
+from . import retention, scheduling, services, taking, verifying
 from .models import Backup, BackupReason
 
 
@@ -81,6 +81,9 @@ def take(
         f"Backup {backup.pk}: {counted(total, 'item')}, {counted(backup.added_documents, 'new document')} "
         f"({backup.added_bytes:,} bytes).",
     )
+    if (used := retention.usage(row)).is_over:
+        text = f"The backups of {row.name} take {used.size:,} bytes, of {used.quota:,} that they may take."
+        ctx.log("warning", text, code="over_quota")
     return {
         "backup": backup.pk,
         "state": backup.state,

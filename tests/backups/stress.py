@@ -21,6 +21,7 @@ from datetime import timedelta
 from typing import Any
 
 DAY = timedelta(seconds=2)
+FEWEST, PATIENCE = 10, 60  # on a busy machine it takes as long as it takes to have done something
 NAMES = [f"chart {number}" for number in range(40)]
 
 
@@ -40,7 +41,7 @@ def main(database: str, role: str, seed: str, seconds: str) -> None:
     done: Counter[str] = Counter()
     until = time.monotonic() + float(seconds)
     work: Callable[[random.Random, Counter[str]], None] = globals()[f"_{role}"]
-    while time.monotonic() < until:
+    while time.monotonic() < until or (sum(done.values()) < FEWEST and time.monotonic() < until + PATIENCE):
         work(chosen, done)
     sys.stdout.write(json.dumps(done) + "\n")
 
@@ -60,7 +61,9 @@ def _take(chosen: random.Random, done: Counter[str]) -> None:
     from environments.backups.models import Backup
     from environments.models import Environment
 
-    environment = Environment.objects.get(slug=f"env-{sys.argv[3]}")  # one at a time for each, as jobs have it
+    environment = Environment.objects.get(
+        slug=f"env-{sys.argv[3]}"
+    )  # one at a time for each, as jobs have it
     documents = _contents(chosen)
     backup = taking._begin(environment, taking.Asked())
     store.put_documents(documents.values())
@@ -70,7 +73,10 @@ def _take(chosen: random.Random, done: Counter[str]) -> None:
         with transaction.atomic():
             taking.write_whole(backup, held, exported_at=None, notes=[])
         done["good"] += 1
-    except (IntegrityError, store.StoreDamaged):  # a document grew old meanwhile, in so short a day: refused whole
+    except (
+        IntegrityError,
+        store.StoreDamaged,
+    ):  # a document grew old meanwhile, in so short a day: refused whole
         Backup.objects.filter(pk=backup.pk).update(state="failed")
         done["refused"] += 1
 

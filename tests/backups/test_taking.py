@@ -172,6 +172,10 @@ def test_by_a_schedule_through_a_job(
     assert run_jobs() >= 3
     job.refresh_from_db()
     assert job.state == "succeeded", job.error
+    again = taking.take(
+        environment, taking.Asked(job=job.uuid)
+    )  # as another worker, had this one died at the end
+    assert again.pk == job.result["backup"]
     backup = services.find_backup(job.result["backup"], viewer)
     assert (backup.title, backup.reason, backup.created_by) == ("By hand", "manual", author)
     schedule = Schedule.objects.create(
@@ -249,8 +253,8 @@ def test_pinning_deleting_and_who_may(
     assert sorted(actions) == ["backup:delete", "backup:pin", "backup:unpin"]
 
 
-def test_a_quota_that_refuses_is_asked_before_anything_is_read(
-    back_up: BackUp, environment: Environment, author: Any
+def test_a_quota_that_refuses_is_asked_before_anything_is_read_and_one_that_warns_warns(
+    back_up: BackUp, environment: Environment, author: Any, run_jobs: Callable[[], int]
 ) -> None:
     back_up()
     taken = retention.usage(environment)
@@ -261,7 +265,9 @@ def test_a_quota_that_refuses_is_asked_before_anything_is_read(
         services.request_backup(environment, actor=author)
     assert refused.value.code == "quota"
     Policy.objects.filter(pk=policy.pk).update(quota_action="warn")
-    assert services.request_backup(environment, actor=author)
+    job = services.request_backup(environment, actor=author)
+    assert run_jobs() == 1
+    assert job.logs.filter(level="warning", fields__code="over_quota").exists()
 
 
 def test_lists_are_asked_once_and_themes_only_of_dashboards_that_changed(

@@ -3,9 +3,9 @@
 Fills a real Superset, then each night edits 1 % of its assets as people do, and backs it up as a schedule does: by a
 job, with all that goes with assets. Every so many nights the plain ZIP of everything (`GET /api/v1/assets/export/`) is
 fetched and timed beside it; the bytes of all nights are the mean of those times the nights. What ss-tools takes is all
-that its database grew by since it was empty: documents, spans, indexes, jobs, logs, inventory and search. At the end the
-first, a middle and the last backup are read back whole and checked by their hashes. A quarter of an hour for a hundred
-nights of 3,200 assets.
+that its database grew by since it was empty: documents, spans, indexes, jobs, logs, inventory and search. At the end
+the first, a middle and the last backup are read back whole and checked by their hashes. A quarter of an hour for a
+hundred nights of 3,200 assets.
 """
 
 from __future__ import annotations
