@@ -91,7 +91,7 @@ class World:
 ARGUMENTS: list[tuple[str, dict[str, Any]]] = [
     (r"backups:retention|api:environment-backup-rules.*", {"slug": lambda t: "zebra"}),
     (
-        r"backups:.*|api:backup.*",
+        r"backups:.*|restoring:.*|api:backup.*",
         {
             "number": lambda t: t["backup"].pk,
             "kind": lambda t: "chart",
@@ -297,6 +297,7 @@ BODIES: dict[str, Body] = {
         "approvals": "0",
     },
     "POST backups:new": {"do": "take", "environment": "zebra"},
+    "POST restoring:restore": {"do": "create", "what": "all", "target": "zebra", "how": "over"},
     "POST backups:retention": {
         "do": "save",
         "keep_last": "3",
