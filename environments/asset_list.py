@@ -100,6 +100,7 @@ def asset_list(request: HttpRequest) -> HttpResponse:
         "select_url": select_url,
         "matching": found.qs.order_by().exclude(kind=Kind.DATABASE).count() if select_url else 0,
         "can_plan": policy.can_anywhere(request.user, Permission.MIGRATION_PLAN),
+        "can_back_up": policy.can_anywhere(request.user, Permission.BACKUP_CREATE),
         "can_add": policy.can(request.user, Permission.ENVIRONMENT_EDIT),
         "sort": request.GET.get("sort", ""),
         "default_sort": NEWEST,

@@ -25,6 +25,7 @@ from .filters import KINDS
 from .forms import EnvironmentForm
 from .models import Asset, AuthKind, Environment, Reading
 
+BACKUPS_SHOWN = 5
 READINGS_SHOWN = 10  # newest first; REST has all that are kept
 
 
@@ -118,6 +119,8 @@ def environment_detail(request: HttpRequest, slug: str) -> HttpResponse:
     can_edit = policy.can(request.user, Permission.ENVIRONMENT_EDIT, environment)
     context = _state(request, environment) | {
         "can_edit": can_edit,
+        "can_back_up": policy.can(request.user, Permission.BACKUP_CREATE, environment),
+        "backups": _backups(request, environment),
         "why_not_edit": _why_not(request, can_edit, environment),
         "certificates": _certificates(environment),
         "auth_kind": AuthKind(environment.auth_kind).label,
@@ -126,6 +129,13 @@ def environment_detail(request: HttpRequest, slug: str) -> HttpResponse:
         and policy.can(request.user, Permission.ENVIRONMENT_TEST, environment),
     }
     return render_page(request, "environments/detail.html", "environments/_state.html", context)
+
+
+def _backups(request: HttpRequest, environment: Environment) -> list[Any] | None:
+    """The newest ones; None for who may not see them."""
+    if not policy.can(request.user, Permission.BACKUP_VIEW, environment):
+        return None
+    return list(environment.backups.defer("problems", "verification")[:BACKUPS_SHOWN])
 
 
 @require_POST

@@ -13,6 +13,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
+from environments.backups import holding
 from environments.canonical.documents import Kind
 from environments.models import Environment
 from migrations_app import pairings
@@ -26,7 +27,13 @@ from .families import Family, Member, find_family, page_url, visible_environment
 from .links import compare_url, migration_url
 from .reach import reach_of
 
-TABS = (("detail", "Contents"), ("graph", "Graph"), ("history", "History"), ("checks", "Checks"))
+TABS = (
+    ("detail", "Contents"),
+    ("graph", "Graph"),
+    ("history", "History"),
+    ("checks", "Checks"),
+    ("backups", "Backups"),
+)
 PAGE_SIZE = 50
 #: Bringing it over makes sense from the reference to here, and the other way round.
 PROMOTABLE = frozenset({"behind", "absent", "differs", "diverged"})
@@ -173,6 +180,30 @@ def asset_checks(request: HttpRequest, family: Family, reference: Member | None)
     context = _context(request, family, reference, "checks")
     context["checked"] = checks.checks_of(family, request.user)
     return render_page(request, "assets/checks.html", None, context)
+
+
+@require_safe
+@_of_family("backups")
+def asset_backups(request: HttpRequest, family: Family, reference: Member | None) -> HttpResponse:
+    """Which backups hold it, with which contents; any two of them, and what is there now, are compared."""
+    uuids = {member.environment: member.uuid for member in family.members}
+    versions = holding.versions_of(uuids, family.kind.value, request.user)
+    page = Paginator(versions, PAGE_SIZE).get_page(request.GET.get("page"))
+    places = [(f"env:{member.environment.slug}", member) for member in family.present]
+    can_create = [
+        member
+        for member in family.present
+        if policy.can(request.user, Permission.BACKUP_CREATE, member.environment)
+    ]
+    context = {
+        **_context(request, family, reference, "backups"),
+        "page": page,
+        "places": places,
+        "is_comparable": family.kind != Kind.DATABASE and len(versions) + len(places) > 1,
+        "can_create": can_create,
+        "chosen": [version.newest.place for version in page.object_list][:1],
+    }
+    return render_page(request, "assets/backups.html", None, context)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

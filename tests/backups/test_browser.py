@@ -39,6 +39,7 @@ def test_pages_of_backups_are_for_everybody(
         "running": f"/backups/{world.running.pk}/",
         "entry": f"{night}chart/{world.renamed}/",
         "delete": f"{night}delete/",
+        "asset": f"/charts/{world.renamed}/backups/",
         "retention": f"/backups/retention/{environment.slug}/",
         "retention-list": "/backups/retention/",
     }

@@ -264,3 +264,26 @@ def test_people_and_chats_are_told_once_of_what_failed_is_late_or_corrupt(
     assert failed.data["code"]
     assert "Other backups are as they were." in failed.text
     assert not Notice.objects.filter(event="job.failed").exists()
+
+
+def test_an_asset_tells_which_backups_hold_it_and_any_two_are_compared(
+    world: World, author: Any, signed_in: SignIn
+) -> None:
+    client = signed_in(author)
+    page = client.get(f"/charts/{world.renamed}/backups/")
+    versions = page.context["page"].object_list
+    assert [[row.pk for row in version.backups] for version in versions] == [
+        [world.newest.pk, world.corrupt.pk],
+        [world.night.pk],
+    ]
+    left, right = (version.newest.place for version in reversed(versions))
+    compared = client.get(f"/compare/chart/{world.renamed}/?left={left}&right={right}").content.decode()
+    assert "Chart 1.1 by hand" in compared
+    gone = client.get(f"/charts/{world.deleted}/backups/")
+    assert [version.newest.pk for version in gone.context["page"]] == [world.night.pk]
+    assert f"/backups/new/?env={world.environment.slug}" in page.content.decode()
+    inventory = client.get("/assets/").content.decode()
+    assert 'formaction="/backups/new/"' in inventory
+    detail = client.get(f"/environments/{world.environment.slug}/").content.decode()
+    assert f"Backup {world.newest.pk}" in detail
+    assert f"/backups/new/?env={world.environment.slug}" in detail

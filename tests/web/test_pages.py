@@ -168,9 +168,9 @@ def test_a_signed_in_page_costs_few_queries_for_its_frame(
     browser: Client, django_assert_max_num_queries: Any
 ):
     browser.get("/me/")
-    with django_assert_max_num_queries(7):
+    with django_assert_max_num_queries(8):
         browser.get("/me/")
-    with django_assert_max_num_queries(18):  # with what the packages have to say on the overview
+    with django_assert_max_num_queries(22):  # with what the packages have to say on the overview
         browser.get("/")
 
 
