@@ -32,8 +32,8 @@ ORDER = (
 
 @register.simple_tag
 def matrix_rows(rows: Sequence[Row], reference: Environment) -> SafeString:
-    """The rows of the matrix. Not a template: there may be 250 of them with a thousand cells, and a template takes twice
-    as long.
+    """The rows of the matrix. Not a template: there may be 250 of them with a thousand cells, which takes one twice as
+    long.
     """
     return mark_safe("".join(_row(row, escape(reference.name)) for row in rows))  # noqa: S308  escaped
 
