@@ -21,6 +21,7 @@ from environments.words import clean
 from sstools.audit import services as audit
 from sstools.errors import SSToolsError
 
+from . import notices
 from .models import READABLE, Backup, BackupState, Span
 from .storages import copies, manifests, named
 from .storages.errors import ObjectError, ObjectMissing, StorageError
@@ -226,6 +227,8 @@ def _say(backup: Backup, problems: list[dict[str, str]], checked: int, *, whole:
         backup.state = state
         backup.save(update_fields=["state", "verified_at", "verification"])
         if state != fresh.state:
+            if state == BackupState.CORRUPT:
+                notices.corrupt(backup)
             data = {"problems": len(problems), "storage": backup.storage}
             audit.record(f"backup:{state.value}", backup, actor=None, data=data)
 

@@ -13,7 +13,7 @@ import pytest
 from django.core.management import call_command
 
 from environments import models, store
-from environments.backups import services, taking, verifying
+from environments.backups import notices, services, taking, verifying
 from environments.backups.models import Backup
 from environments.backups.storages import copies, manifests, moving, named, sweeping
 from environments.backups.storages.errors import StorageFull, StorageUnreachable
@@ -146,8 +146,10 @@ def test_a_full_disk_in_mid_backup_is_named_and_the_next_one_goes_on(
 
 
 def test_what_is_damaged_or_missing_makes_exactly_the_backups_that_have_it_corrupt_and_is_named(
-    there: Any,
+    there: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    told: list[int] = []
+    monkeypatch.setattr(notices, "corrupt", lambda backup: told.append(backup.pk))
     environment = make_environment()
     shared, hurt, well = chart("Shared"), chart("Hurt"), chart("Well")
     first = make_backup(environment, shared, hurt, storage=there.storage)
@@ -183,6 +185,7 @@ def test_what_is_damaged_or_missing_makes_exactly_the_backups_that_have_it_corru
         assert set(Backup.objects.values_list("state", flat=True)) == {"good"}
     actions = AuditEvent.objects.filter(action__in=["backup:corrupt", "backup:good"]).count()
     assert actions == 8
+    assert told == [first.pk, second.pk] * 2
     # Its list, in the storage and in the database.
     manifest = Manifest.objects.get(snapshot=other.snapshot.uuid)
     there.write(manifest.key, there.read(Manifest.objects.get(snapshot=first.snapshot.uuid).key))
