@@ -328,6 +328,8 @@ QUERIES = {
     "GET backups:download": "as=tree",
     "GET api:comparisons": "left=env:dev&right=env:zebra",
     "GET api:comparison-asset": "left=env:dev&right=env:zebra",
+    "GET api:comparison-companions": "left=env:dev&right=env:zebra",
+    "GET comparing:beside": "left=env:dev&right=env:zebra",
     "GET comparing:asset": "left=env:dev&right=env:zebra",
     "GET comparing:diff": "left=env:dev&right=env:zebra",
     "POST comparing:list": "left=env:dev&right=env:zebra",

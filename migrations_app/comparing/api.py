@@ -25,6 +25,7 @@ from sstools.errors import Invalid
 from sstools.jobs.models import Source
 
 from . import services, uploads
+from .beside import beside_of
 from .details import Detail, detail_of
 from .forms import KIND_CHOICES, STATE_CHOICES
 from .lines import form_of
@@ -257,6 +258,37 @@ class ComparisonsView(APIView):
         return answer_migration(migration, request, status.HTTP_201_CREATED)
 
 
+class HeldShape(serializers.Serializer[Any]):
+    label = serializers.CharField(help_text="where it is from")  # type: ignore[assignment]
+    at = serializers.DateTimeField()
+
+
+class BesideRowShape(serializers.Serializer[Any]):
+    kind = serializers.CharField(help_text="owners, rls, tags …")
+    uuid = serializers.CharField(help_text="made of kind and name: the same on every side")
+    title = serializers.CharField()
+    state = serializers.CharField(help_text="changed, added, removed or same")
+    sentences = serializers.ListField(child=serializers.CharField())
+
+
+class BesideShape(serializers.Serializer[Any]):
+    left = HeldShape(allow_null=True)
+    right = HeldShape(allow_null=True)
+    kinds = serializers.ListField(
+        child=serializers.CharField(), help_text="in words: those that both sides know"
+    )
+    counts = serializers.DictField(child=serializers.IntegerField())
+    rows = BesideRowShape(many=True)
+
+
+class ComparedBesideView(APIView):
+    @extend_schema(parameters=PLACES, responses=BesideShape, operation_id="comparisons_companions_retrieve")
+    def get(self, request: Request) -> Response:
+        """What goes with the assets of two places, as far as it was read: by backups, and by restore points."""
+        asked = {side: request.query_params.get(side, "") for side in ("left", "right")}
+        return Response(BesideShape(beside_of(_compared(request, asked))).data)
+
+
 class ComparedAssetView(APIView):
     @extend_schema(
         parameters=[KIND, *PLACES],
@@ -334,6 +366,7 @@ class UploadsViewSet(
 
 urlpatterns = [
     path("comparisons/", ComparisonsView.as_view(), name="comparisons"),
+    path("comparisons/companions/", ComparedBesideView.as_view(), name="comparison-companions"),
     path(
         "comparisons/files/",
         UploadsViewSet.as_view({"get": "list", "post": "create"}),

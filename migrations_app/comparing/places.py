@@ -83,6 +83,7 @@ class PlaceContents:
     problem: Mapping[str, Any] | None = None
     run: Run | None = None
     backup: Backup | None = None
+    snapshot: Snapshot | None = None
 
     @cached_property
     def assets(self) -> dict[str, PlaceAsset]:
@@ -176,6 +177,7 @@ def _backup(name: str, user: Any) -> PlaceContents | None:
         rows=lambda: entries_of(snapshot),
         columns=("kind", "uuid", "document__title", "document_id"),
         backup=backup,
+        snapshot=snapshot,
     )
 
 
@@ -203,6 +205,7 @@ def _run(name: str, user: Any) -> PlaceContents | None:
         read_at=snapshot.exported_at or snapshot.created_at,
         version=f"snapshot/{snapshot.number}",
         rows=lambda: entries_of(snapshot),
+        snapshot=snapshot,
         columns=("kind", "uuid", "document__title", "document_id"),
         absent=frozenset(run.created) if moment == "before" else frozenset(),
         run=run,

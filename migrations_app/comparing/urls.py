@@ -7,6 +7,7 @@ urlpatterns = [
     path("compare/", views.compare_list, name="list"),
     path("compare/read/", views.compare_read, name="read"),
     path("compare/viewed/", views.compare_viewed, name="viewed"),
+    path("compare/beside/", views.compare_beside, name="beside"),
     path("compare/rules/", views.compare_rules, name="rules"),
     path("compare/files/", views.compare_files, name="files"),
     path("compare/files/<uuid:uuid>/remove/", views.compare_file_remove, name="file_remove"),

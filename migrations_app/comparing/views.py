@@ -30,6 +30,7 @@ from sstools.texts import counted
 from sstools.web.htmx import go_to, render_page, wants_fragment
 
 from . import services, uploads
+from .beside import beside_of
 from .details import Detail, connection_of, detail_of
 from .forms import FilterForm, UploadForm
 from .lines import CONTEXT_LINES, as_lines, compare_lines
@@ -335,6 +336,29 @@ def compare_read(request: HttpRequest) -> HttpResponse:
             request, f"{names} {'is' if len(jobs) == 1 else 'are'} being read. Load this page again then."
         )
     return go_to(request, f"{reverse('comparing:list')}?{asked.query}")
+
+
+@require_safe
+@login_required
+def compare_beside(request: HttpRequest) -> HttpResponse:
+    """What goes with the assets of two places: owners, rules, alerts. ?state=same for what is the same."""
+    asked = Asked.of(request, request.GET)
+    comparison = asked.required()
+    found = beside_of(comparison)
+    shows_same = request.GET.get("state") == "same"
+    rows = [row for row in found.rows if (row.state == "same") == shows_same]
+    page = Paginator(rows, PAGE_SIZE).get_page(request.GET.get("page"))
+    sides = [(side, held) for side, held in ((comparison.left, found.left), (comparison.right, found.right))]
+    context = {
+        "asked": asked,
+        "comparison": comparison,
+        "beside": found,
+        "sides": sides,
+        "page": page,
+        "shows_same": shows_same,
+        "live_text": counted(len(rows), "row"),
+    }
+    return render_page(request, "comparing/beside.html", None, context)
 
 
 @require_safe

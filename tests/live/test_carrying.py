@@ -1,5 +1,5 @@
 """What goes with a dashboard and is in no export arrives with it on another Superset 6.1.0 by mapping, and leaves with
-it.
+it; on 4.1.4 too, and what somebody edits there is found and asked about.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from environments.superset.auth import PasswordAuth
 from environments.superset.client import SupersetClient
 from environments.superset.companions import CompanionsRead, read_companions
 from migrations_app import services
+from migrations_app.drift import beside as drift_beside
+from migrations_app.drift.models import Finding
 from migrations_app.models import Migration
 from tests.live.product import Product, product
 from tests.live.test_companions import PASSWORD, make_side
@@ -149,6 +151,70 @@ def test_owners_roles_rules_tags_layers_alerts_embedding_and_theme_arrive_and_le
     assert everything(target) == before
     run.refresh_from_db()
     assert run.state == "rolled_back"
+
+
+@pytest.mark.parametrize("version", ["4.1.4"])  # 5.0.0 was tried by hand
+def test_it_arrives_on_the_oldest_release_where_an_edit_is_found_asked_about_and_kept(
+    product: Product, fresh_target: Callable[..., RunningSuperset], version: str
+) -> None:
+    one, other = fresh_target(feature_flags=FLAGS), fresh_target(version, feature_flags=FLAGS)
+    source, target = make_side(one, "Analysts", "ada"), make_target(other)
+    furnish(source)
+    here, there = product.register("dev", one), product.register("prod", other)
+    carrying = {**CARRYING, "saved_queries": "on", "css": "on"}
+    people = {"people": {"ada@example.com": "ada.prod"}, "roles": {"Analysts": "Prod analysts"}}
+    services.save_mapping(here, there, actor=product.admin, **people)
+    uuid = source.uuids["dashboard"]
+    migration = product.migrate(here, there, [uuid], carrying=carrying, verify=False)
+    assert migration.plan is not None
+    assert migration.plan.errors == []
+    run = product.apply(migration)
+    assert run.state == "applied", run.error
+    assert target.rows_seen_by("ada.prod") == 4
+    again = product.migrate(here, there, [uuid], carrying=carrying, verify=False)
+    assert again.plan is not None
+    assert again.plan.write_count == 0, _written(again)
+
+    # Somebody widens the rule and takes an owner away; on the source the rule's clause changes as well.
+    (rule,) = target.rest.call("GET", "/api/v1/rowlevelsecurity/")["result"]
+    target.rest.call("PUT", f"/api/v1/rowlevelsecurity/{rule['id']}", {**_rule(target), "clause": "1 = 1"})
+    dashboard = target.rest.find("dashboard", "dashboard_title", "Companions")
+    target.rest.call("PUT", f"/api/v1/dashboard/{dashboard}", {"owners": []})
+    (theirs,) = source.call("GET", "/api/v1/rowlevelsecurity/")["result"]
+    changed = {**_of_one(theirs), "clause": "name like 'R%'"}
+    source.call("PUT", f"/api/v1/rowlevelsecurity/{theirs['id']}", changed)
+    product.refresh(there)
+    assert drift_beside.check(there) == ()
+    found = {one.kind: one.sentences for one in Finding.objects.open()}
+    assert found == {
+        "rls": ["clause: name like '%r%' → 1 = 1"],
+        "owners": ["owners: Ada.Prod Lab (ada.prod@example.com) removed"],
+    }
+    product.plan(again)
+    asked = {one.kind: one for one in again.plan.companions.filter(action="blocked")}
+    codes = {kind: (one.conflict or {})["code"] for kind, one in asked.items()}
+    assert codes == {"rls": "beside_diverged", "owners": "beside_drifted"}
+    product.answer(again, {asked["rls"].uuid: "take", asked["owners"].uuid: "keep"})
+    run = product.apply(again)
+    assert run.state == "applied", run.error
+    assert _rule(target)["clause"] == "name like 'R%'"
+    assert target.rest.call("GET", f"/api/v1/dashboard/{dashboard}")["result"]["owners"] == []
+    drift_beside.check(there)
+    assert not Finding.objects.open().exists()
+    product.apply(product.roll_back(run))
+    assert _rule(target)["clause"] == "1 = 1"
+
+
+def _rule(side: Target) -> dict[str, Any]:
+    (rule,) = side.rest.call("GET", "/api/v1/rowlevelsecurity/")["result"]
+    return _of_one(rule)
+
+
+def _of_one(rule: dict[str, Any]) -> dict[str, Any]:
+    """As a PUT takes it."""
+    kept = {name: rule[name] for name in ("name", "filter_type", "clause", "group_key")}
+    numbers = {name: [one["id"] for one in rule[name]] for name in ("tables", "roles")}
+    return {**kept, **numbers, "description": rule.get("description") or ""}
 
 
 def _reports(side: Target) -> list[dict[str, Any]]:

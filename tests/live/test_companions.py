@@ -18,6 +18,7 @@ from environments.lab.rest import Rest
 from environments.superset.auth import PasswordAuth
 from environments.superset.client import SupersetClient
 from environments.superset.companions import delete_companion, write_companion
+from environments.superset.errors import SupersetRefused
 from tests.superset.companion_scene import (
     FLAGS,
     Side,
@@ -77,6 +78,7 @@ def test_all_of_it_arrives_on_another_release_and_rows_are_filtered_there(
     check_it_arrives(source, target)
     assert (rows_seen_by(old, target, "otto"), rows_seen_by(old, target, "somebody")) == (4, 5)
     check_changes(target)
+    check_what_is_nobodys(old, target)
     check_removal(target)
     assert rows_seen_by(old, target, "otto") == 5
 
@@ -98,6 +100,37 @@ def test_all_of_it_arrives_on_another_release_and_rows_are_filtered_there(
     assert {each.kind for each in kept.values()} == set(CompanionKind) - {CompanionKind.ACCESS}
     check_changes(source)
     check_access(new, source)
+
+
+def check_what_is_nobodys(superset: RunningSuperset, side: Side) -> None:
+    """A report is made and changed without owners; a saved query of somebody else, which the account does not see, is
+    not replaced by one with its uuid.
+    """
+    kinds = [CompanionKind.REPORT, CompanionKind.SAVED_QUERY]
+    held = side.read(kinds)
+    mine = next(one for one in held.documents.values() if one.kind == CompanionKind.REPORT)
+    orphan = mine.replace(name="Nobody's", owners=[], active=False)
+    for wanted in (orphan, orphan.replace(crontab="5 4 * * *")):
+        number = side.read(kinds).ids.get(wanted.uuid)
+        write_companion(side.client, wanted, number, side.lookup(side.read(kinds)))
+        read = side.read(kinds).documents[wanted.uuid]
+        assert (read.body["owners"], read.body["crontab"]) == ([], wanted.body["crontab"])
+    delete_companion(side.client, orphan, side.read(kinds).ids[orphan.uuid])
+
+    Rest(superset).add_user("querist", PASSWORD, "Alpha", "sql_lab")
+    rest = Rest(superset, "querist", PASSWORD)
+    query = {"label": "Theirs", "sql": "select 'theirs'", "schema": "main", "db_id": side.numbers["database"]}
+    theirs = int(rest.call("POST", "/api/v1/saved_query/", query)["id"])
+    client = SupersetClient(superset.url, PasswordAuth("querist", PASSWORD))
+    (file,) = (data for path, data in client.export_saved_query(theirs).other.items() if "queries/" in path)
+    assert str(file["uuid"]) not in {str(one.body.get("uuid")) for one in side.read(kinds).documents.values()}
+    ours = next(one for one in held.documents.values() if one.kind == CompanionKind.SAVED_QUERY)
+    same = ours.replace(uuid=str(file["uuid"]), label="Ours", sql="select 'ours'")
+    with pytest.raises(SupersetRefused):
+        write_companion(side.client, same, None, side.lookup(held))
+    kept = rest.call("GET", f"/api/v1/saved_query/{theirs}")["result"]
+    assert (kept["label"], kept["sql"]) == ("Theirs", "select 'theirs'")
+    rest.call("DELETE", f"/api/v1/saved_query/{theirs}")
 
 
 def check_access(superset: RunningSuperset, side: Side) -> None:

@@ -10,6 +10,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from environments.backups import services as backups
 from environments.canonical.companions import CompanionKind
 from environments.models import SnapshotCompanion
 from migrations_app import services
@@ -413,6 +414,34 @@ def test_pages_and_the_api_choose_show_and_prove_what_comes_along(furnished: Sce
     page = client.get(f"/migrations/{plain.number}/verify/?run={run.number}").content.decode()
     assert "What came along" in page
     assert "Alerts and reports." in page  # what stayed behind is said afterwards too
+
+
+def test_two_places_are_compared_in_what_goes_with_their_assets(furnished: Scene, client: Client) -> None:
+    client.force_login(furnished.product.admin)
+    pair, product = furnished.pair, furnished.product
+    product.apply(migration_of(furnished))
+    (rule,) = pair.dev.objects["rowlevelsecurity"].values()
+    rule["clause"] = "name = 'Blue'"
+    run = product.apply(migration_of(furnished))
+    sides = {"left": f"run:{run.number}:after", "right": f"run:{run.number}:before"}
+    page = client.get("/compare/beside/", sides).content.decode()
+    assert "clause: name like &#x27;%r%&#x27; → name = &#x27;Blue&#x27;" in page
+    found = client.get("/api/v1/comparisons/companions/", sides).json()
+    assert found["counts"] == {"changed": 1, "added": 0, "removed": 0, "same": found["counts"]["same"]}
+    assert found["counts"]["same"] > 5
+
+    # Environments as their last backups have them, by the mapping of the two; nothing where there is none.
+    sides = {"left": "env:dev", "right": "env:prod"}
+    assert "it is known once" in client.get("/compare/beside/", sides).content.decode()
+    for environment in (pair.source, pair.target):
+        product.do(backups.request_backup(environment, actor=product.admin))
+    found = client.get("/api/v1/comparisons/companions/", sides).json()
+    assert found["right"]["label"].startswith("backup ")
+    different = {(one["kind"], one["state"]) for one in found["rows"] if one["state"] != "same"}
+    assert different == {("report", "changed")}  # they arrived switched off
+    same = {one["kind"] for one in found["rows"] if one["state"] == "same"}
+    assert {"owners", "roles", "rls", "tags", "annotation_use", "embedded"} <= same
+    assert "/compare/beside/?left=env" in client.get("/compare/", sides).content.decode()
 
 
 def test_a_route_says_what_comes_along_between_its_environments(furnished: Scene, client: Client) -> None:
