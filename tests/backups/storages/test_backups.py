@@ -28,7 +28,7 @@ from tests.backups.test_taking import rename
 from tests.factories import make_environment
 from tests.fakes.superset import FakeSuperset
 
-pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
+pytestmark = [pytest.mark.django_db]
 BackUp = Callable[..., Backup]
 
 
@@ -145,6 +145,7 @@ def test_a_full_disk_in_mid_backup_is_named_and_the_next_one_goes_on(
     assert verifying.verify(back_up(storage=named.FOLDER)).state == "good"
 
 
+@pytest.mark.both_databases
 def test_what_is_damaged_or_missing_makes_exactly_the_backups_that_have_it_corrupt_and_is_named(
     there: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -195,23 +196,24 @@ def test_what_is_damaged_or_missing_makes_exactly_the_backups_that_have_it_corru
     assert command("verify_backups", str(first.pk))[0] == 0
 
 
-def test_a_sample_finds_damage_and_calls_nothing_whole_that_it_did_not_see(there: Any) -> None:
+def test_a_sample_finds_damage_and_calls_nothing_whole_that_it_did_not_see(folder: Any) -> None:
     environment = make_environment()
     documents = [chart(f"Chart {n}") for n in range(10)]
-    backup = make_backup(environment, *documents, storage=there.storage)
-    copies.keep_copies([one.fingerprint for one in documents], there.storage)
+    backup = make_backup(environment, *documents, storage=named.FOLDER)
+    copies.keep_copies([one.fingerprint for one in documents], named.FOLDER)
     manifests.write(backup)
-    kept = {key: there.read(key) for key in there.keys("objects/")}
+    kept = {key: folder.read(key) for key in folder.keys("objects/")}
     for key in kept:
-        there.write(key, b"nonsense")
+        folder.write(key, b"nonsense")
     code, said = command("verify_backups", "--sample", "20")
     assert (code, said["documents"], len(said["backups"][0]["problems"])) == (1, 2, 2)
     for key, data in kept.items():
-        there.write(key, data)
+        folder.write(key, data)
     assert command("verify_backups", "--sample", "20")[1]["backups"][0]["state"] == "corrupt"
     assert command("verify_backups")[1]["backups"][0]["state"] == "good"
 
 
+@pytest.mark.both_databases
 def test_backups_move_between_storages_are_proven_there_and_leave_nothing_behind(
     back_up: BackUp, folder: Any, bucket: Any, line: Line, settings: Any
 ) -> None:

@@ -32,7 +32,7 @@ from tests.backups.storages.conftest import chart, make_backup
 from tests.backups.storages.line import Line
 from tests.factories import make_environment
 
-pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
+pytestmark = [pytest.mark.django_db]
 LONG_AGO = timedelta(days=3)
 
 
@@ -52,6 +52,7 @@ def key_of(sha: str) -> str:
     return DocumentCopy.objects.get(document=sha).key
 
 
+@pytest.mark.both_databases
 def test_what_is_kept_comes_back_and_keeping_it_again_writes_nothing(there: Any) -> None:
     documents = [chart(f"Chart {n}", description="words " * n) for n in range(12)]
     store.put_documents(documents)
@@ -91,11 +92,11 @@ def test_with_keys_nothing_can_be_told_from_the_storage_and_old_keys_still_read(
         store.get_documents(sealed)
 
 
-def test_an_object_in_the_place_of_another_is_noticed(there: Any, settings: Any) -> None:
+def test_an_object_in_the_place_of_another_is_noticed(folder: Any, settings: Any) -> None:
     for keys in ([], [Fernet.generate_key().decode()]):
         settings.BACKUP_ENCRYPTION_KEYS = keys
-        first, second = keep(there.storage, f"First {len(keys)}", f"Second {len(keys)}")
-        there.write(key_of(first), there.read(key_of(second)))
+        first, second = keep(named.FOLDER, f"First {len(keys)}", f"Second {len(keys)}")
+        folder.write(key_of(first), folder.read(key_of(second)))
         out_of_the_database([first, second])
         with pytest.raises(ObjectDamaged, match="First"):
             store.get_documents([first])
@@ -295,20 +296,21 @@ def age() -> None:
     Manifest.objects.update(stored_at=long_ago)
 
 
+@pytest.mark.both_databases
 def test_only_what_backups_alone_need_leaves_the_database_and_only_with_a_copy_that_was_read(
-    there: Any,
+    folder: Any,
 ) -> None:
     environment = make_environment()
     old, used, hurt, here = (chart(name) for name in ("Old", "Used", "Hurt", "Here"))
-    backup = make_backup(environment, old, used, hurt, storage=there.storage)
+    backup = make_backup(environment, old, used, hurt, storage=named.FOLDER)
     make_backup(environment, here, storage=named.DATABASE)
     manifests.write(backup)
-    copies.keep_copies([one.fingerprint for one in (old, used, hurt, here)], there.storage)
+    copies.keep_copies([one.fingerprint for one in (old, used, hurt, here)], named.FOLDER)
     plan = models.Snapshot.objects.create(environment=environment, reason=models.Reason.PLAN)
     models.SnapshotEntry.objects.create(
         snapshot=plan, kind="chart", uuid=used.uuid, document_id=used.fingerprint
     )
-    there.write(key_of(hurt.fingerprint), b"SST1" + b"x" * 200)
+    folder.write(key_of(hurt.fingerprint), b"SST1" + b"x" * 200)
     assert copies.drop_bodies() == 0  # all of it is new
     age()
     assert copies.drop_bodies() == 1
@@ -318,14 +320,15 @@ def test_only_what_backups_alone_need_leaves_the_database_and_only_with_a_copy_t
     assert readings.forget_documents() == 0
 
 
-def test_objects_go_after_their_documents_and_never_what_a_backup_needs(there: Any) -> None:
+@pytest.mark.both_databases
+def test_objects_go_after_their_documents_and_never_what_a_backup_needs(folder: Any) -> None:
     environment = make_environment()
     shared, alone = chart("Shared"), chart("Alone")
-    first = make_backup(environment, shared, alone, storage=there.storage)
-    second = make_backup(environment, shared, storage=there.storage)
+    first = make_backup(environment, shared, alone, storage=named.FOLDER)
+    second = make_backup(environment, shared, storage=named.FOLDER)
     for backup in (first, second):
         manifests.write(backup)
-    copies.keep_copies([shared.fingerprint, alone.fingerprint], there.storage)
+    copies.keep_copies([shared.fingerprint, alone.fingerprint], named.FOLDER)
     age()
     assert copies.drop_bodies() == 2
     assert sweeping.forget_objects() == 0
@@ -333,10 +336,11 @@ def test_objects_go_after_their_documents_and_never_what_a_backup_needs(there: A
     age()
     assert readings.forget_documents() == 1
     assert sweeping.forget_objects() == 2  # an object and a manifest
-    assert len(there.keys("objects/")) == len(there.keys("backups/")) == 1
+    assert len(folder.keys("objects/")) == len(folder.keys("backups/")) == 1
     assert store.load_snapshot(second.snapshot).documents == {shared.uuid: shared}
 
 
+@pytest.mark.both_databases
 def test_a_copy_that_is_the_only_place_of_a_document_stays_though_no_backup_needs_it(folder: Any) -> None:
     (sha,) = keep(named.FOLDER, "Only here")
     out_of_the_database([sha])
@@ -346,6 +350,7 @@ def test_a_copy_that_is_the_only_place_of_a_document_stays_though_no_backup_need
     assert sweeping.forget_objects() == 1
 
 
+@pytest.mark.both_databases
 def test_orphans_are_found_and_removed_unless_the_storage_has_backups_that_nobody_here_knows(
     folder: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
