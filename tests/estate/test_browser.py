@@ -1,4 +1,4 @@
-"""The overview in a real browser: selecting, typing fast, going to a comparison and back, without JavaScript, axe."""
+"""The overview in a real browser: selecting, also without JavaScript, and axe. The rest is in tests/browser."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from environments.models import Environment
-from migrations_app.estate.models import Selection, SyncState
+from migrations_app.estate.models import Selection
 from migrations_app.models import Migration
 from tests.axe import findings
 from tests.estate.worlds import fill, make_way
@@ -25,13 +25,6 @@ def way() -> list[Environment]:
     made = make_way("dev", "stage", "prod")
     fill(made, dashboards=70)
     return made
-
-
-def titles(page: Any) -> list[str]:
-    found: list[str] = page.eval_on_selector_all(
-        "#matrix tbody th a", "links => links.map(link => link.textContent)"
-    )
-    return found
 
 
 def test_ticks_survive_paging_and_a_filter_and_lead_to_exactly_these(
@@ -75,41 +68,6 @@ def test_search_then_select_all_matching_lists_exactly_these_also_without_javasc
     page.click(f"button:has-text('Add {len(expected)} to a migration')")
     listed = page.locator("#chosen .list-main").all_inner_texts()
     assert sorted(item.split("\n")[0] for item in listed) == sorted(expected)
-
-
-def test_typing_fast_leaves_the_last_text_and_only_the_table_is_swapped(
-    open_page: Open, way: list[Environment], author: Any
-) -> None:
-    page = open_page(author, "/", viewport=WIDE)
-    page.evaluate("document.querySelector('h1').dataset.kept = 'yes'")
-    page.locator("#id_q").press_sequentially("margin", delay=15)
-    page.wait_for_selector("#matrix-count:has-text('7 dashboards')")
-    assert page.get_attribute("h1", "data-kept") == "yes"
-    assert page.inner_text("#matrix-count").startswith("7 dashboards")
-    assert page.inner_text("#live") == "7 dashboards"
-    assert "Select all 7 matching" in page.inner_text("#bulk")
-    fresh = open_page(author, page.url, viewport=WIDE)
-    assert titles(fresh) == titles(page)
-
-
-def test_a_cell_leads_to_the_comparison_of_its_pair_and_back_to_the_same_rows(
-    open_page: Open, way: list[Environment], author: Any
-) -> None:
-    page = open_page(author, "/?env=prod&state=drifted", viewport=WIDE)
-    rows = titles(page)
-    state = SyncState.objects.filter(
-        source=way[0], target=way[2], kind="dashboard", state="drifted"
-    ).order_by("sort_key")[0]
-    link = page.get_by_role("link", name=f"{state.title} on Prod: drifted {state.changes}", exact=True)
-    assert (
-        link.get_attribute("href") == f"/compare/dashboard/{state.source_uuid}/?left=env:dev&right=env:prod"
-    )
-    link.click()
-    page.wait_for_url("**/compare/dashboard/**")
-    page.go_back()
-    page.wait_for_selector("#matrix tbody")
-    assert page.url.endswith("/?env=prod&state=drifted")
-    assert titles(page) == rows
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
