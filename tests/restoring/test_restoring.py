@@ -8,13 +8,16 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
+from django.utils import timezone
 
 from environments.backups.models import Backup, BackupState
 from environments.canonical.companions import comparable
 from environments.models import Environment
-from migrations_app import services
+from migrations_app import leftovers, services
 from migrations_app.errors import NotReady
 from migrations_app.models import Migration, Pairing, Run
+from migrations_app.release.gate import routes_of
+from migrations_app.release.models import Route
 from migrations_app.restoring.services import create_restore
 from sstools.errors import Invalid, NotAllowed
 from tests.factories import uuid_for
@@ -140,8 +143,22 @@ def test_it_goes_elsewhere_by_mapping_and_what_is_damaged_in_it_is_named(furnish
     )
     migration.refresh_from_db()
     assert migration.plan is None  # a plan that was made with another mapping counts no more
-    restored(scene, migration)
+    run = restored(scene, migration)
     assert {SALES, REVENUE, REGIONS, ORDERS} <= scene.product.read(there).documents.keys()
+
+    # What a run of it did not write is a restore of the same backup.
+    Run.objects.filter(pk=run.pk).update(
+        state="needs_attention", unwritten=[REGIONS], looked_at=timezone.now()
+    )
+    rest = leftovers.retry_rest(run, actor=admin)
+    assert (rest.source_place, rest.selection, rest.continues) == (backup.place, [REGIONS], run)
+    assert scene.product.plan(rest).counts["unchanged"] == 1
+
+    # Approvals: of the way from the backup's environment; of its own one of every way that leads there.
+    way = Route.objects.create(slug="there", name="There", source=here, target=there)
+    assert routes_of(migration) == [way]
+    back = Route.objects.create(slug="back", name="Back", source=there, target=here)
+    assert routes_of(create_restore(backup, here, actor=admin)) == [back]
 
     # One document of it is damaged: that one is named and stays away, the rest can be restored.
     problems = [{"code": "object_damaged", "uuid": REGIONS, "title": "Regions", "text": "Damaged."}]
