@@ -49,15 +49,21 @@ class Rest:
 
     def import_assets(self, bundle: bytes) -> None:
         """Import a ZIP without its connections, over what is there already (6.0 and later)."""
+        self.import_file("/api/v1/assets/import/", "bundle", bundle, sparse="true")
+
+    def import_file(self, path: str, field: str, bundle: bytes, **form: str) -> None:
+        """Import a ZIP as somebody does who chose it in Superset's own pages."""
         boundary = "lab-of-ss-tools"
+        head = f"--{boundary}\r\nContent-Disposition: form-data; name="
         parts = [
-            f'--{boundary}\r\nContent-Disposition: form-data; name="sparse"\r\n\r\ntrue\r\n'.encode(),
-            f'--{boundary}\r\nContent-Disposition: form-data; name="bundle"; filename="bundle.zip"\r\n'.encode(),
+            *(f'{head}"{name}"\r\n\r\n{value}\r\n'.encode() for name, value in form.items()),
+            f'{head}"{field}"; filename="bundle.zip"\r\n'.encode(),
             b"Content-Type: application/zip\r\n\r\n" + bundle + f"\r\n--{boundary}--\r\n".encode(),
         ]
         headers = {**self._headers, "Content-Type": f"multipart/form-data; boundary={boundary}"}
-        path = f"{self.url}/api/v1/assets/import/"
-        request = urllib.request.Request(path, data=b"".join(parts), headers=headers, method="POST")
+        request = urllib.request.Request(
+            self.url + path, data=b"".join(parts), headers=headers, method="POST"
+        )
         self._send(request, _IMPORT_SECONDS)
 
     def _send(self, request: urllib.request.Request, timeout: float) -> dict[str, Any]:
