@@ -10,9 +10,7 @@ table(
     Backup,
     ("snapshot",),
     "backups",
-    leaves=(
-        "storage",
-    ),  # the file has the documents themselves, so that is where they are then: in the database
+    leaves=("storage",),  # the file has the documents themselves: they are in the database then
     rows=lambda: Backup.objects.readable(),
     of=("environment",),
 )

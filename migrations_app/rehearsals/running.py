@@ -181,17 +181,19 @@ def _plan(ctx: JobContext, row: Rehearsal, migration: Migration) -> Plan:
 
 
 def _map(ctx: JobContext, row: Rehearsal, plan: Plan) -> bool:
-    """Map what nobody mapped to the one connection that has all its tables. Returns whether there is a new mapping."""
+    """Map what nobody mapped to the one connection that has all its tables, else to that of the same name. Returns
+    whether there is a new mapping.
+    """
     found: dict[str, str] = {}
     for entry in plan.databases:
         if entry["target"]:
             continue
-        fitting = [
-            one
-            for one in entry["suggestions"]
-            if one["reached"] and one["tables_found"] == one["tables_needed"]
-        ]
+        offered = [one for one in entry["suggestions"] if one["reached"]]
+        fitting = [one for one in offered if one["tables_found"] == one["tables_needed"]]
         best = [one for one in fitting if one["score"] == fitting[0]["score"]]
+        if not best:  # the same connection under the same uuid or name; the plan checks its tables
+            best = [one for one in offered if one["uuid"] == entry["uuid"]]
+            best = best or [one for one in offered if one["name"] == entry["name"]]
         if len(best) != 1:
             why = "several of its connections fit alike" if best else "no connection of it has all its tables"
             raise RehearsalFailed(

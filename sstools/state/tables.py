@@ -139,4 +139,5 @@ def left_out() -> dict[str, str]:
     return {
         model._meta.label_lower: why
         for model, why in sorted(_left_out.items(), key=lambda x: x[0]._meta.label)
+        if model not in _tables
     }
