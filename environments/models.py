@@ -342,7 +342,9 @@ class Asset(models.Model):
     changed_on = models.DateTimeField(null=True, blank=True)
     changed_by = models.CharField(max_length=150, blank=True)
     owners = models.JSONField(default=list, blank=True)  # [{"name", "email"}]
-    tags = models.JSONField(default=list, blank=True)  # names, of dashboards and charts; Superset's own left out
+    tags = models.JSONField(
+        default=list, blank=True
+    )  # names, of dashboards and charts; Superset's own left out
     dataset_uuid = models.CharField(max_length=UUID_LENGTH, blank=True)  # of a chart
     database_uuid = models.CharField(
         max_length=UUID_LENGTH, blank=True

@@ -446,8 +446,10 @@ def _companions(run: Run) -> list[Carried]:
     rows = list(run.plan.companions.filter(action__in=actions))
     if not rows:
         return []
-    found = get_companions(
-        {sha for row in rows for sha in (row.wanted_id, row.present_id, row.source_id) if sha}
+    found: dict[str | None, Companion] = dict(
+        get_companions(
+            {sha for row in rows for sha in (row.wanted_id, row.present_id, row.source_id) if sha}
+        ).items()
     )
     written = set(run.plan.items.filter(action__in=("create", "update")).values_list("uuid", flat=True))
     return [

@@ -32,6 +32,7 @@ from migrations_app.repairing import without_marks
 from sstools.audit import services as audit
 from sstools.errors import JobCancelled
 from sstools.outages import OwnDatabaseFull, outage
+from sstools.roles import policy
 from sstools.texts import counted
 
 from .attempt import Attempt
@@ -120,7 +121,12 @@ def keep_baselines(attempt: Attempt, after: EnvironmentReading, only: Collection
     rows: list[Baseline] = []
     gone: list[str] = []
     left: list[Document] = []
-    # What stays by somebody's word stays accepted by it.
+    # What stays by somebody's word, now or earlier, stays until one of the sides moves.
+    word = {
+        "by": policy.name_of(by) if (by := attempt.row.created_by) is not None else "somebody",
+        "at": timezone.now().isoformat(),
+        "reason": f"kept by run {attempt.row.number}",
+    }
     known = Baseline.objects.filter(target=attempt.migration.target, accepted__isnull=False)
     accepted = dict(known.values_list("uuid", "accepted"))
     brought: dict[str, str] = {}
@@ -153,7 +159,7 @@ def keep_baselines(attempt: Attempt, after: EnvironmentReading, only: Collection
                 wanted=comparison_fingerprint(beside(wanted, now, item.aside)),
                 present=comparison_fingerprint(now),
                 document_id=now.fingerprint,
-                accepted=accepted.get(item.uuid) if item.action == Action.KEEP else None,
+                accepted=(accepted.get(item.uuid) or word) if item.action == Action.KEEP else None,
                 run=attempt.row,
                 updated_at=timezone.now(),
             )

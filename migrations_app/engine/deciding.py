@@ -270,7 +270,10 @@ class Builder:
         )
         if not reason:
             if self.given.released and viz_type not in self.given.released and not has_others:
-                text = f"“{chart.title}”: no Superset release draws the type {viz_type}, and the target has no such chart."
+                text = (
+                    f"“{chart.title}”: no Superset release draws the type {viz_type}, and the target has "
+                    "no such chart."
+                )
                 remedy = "See that the target's pages have the plugin for it: else it shows an error instead."
                 self.problems.append(Problem(Severity.WARNING, "viz_type_own", chart.uuid, text, remedy))
             return ""

@@ -66,8 +66,12 @@ LOOKS: dict[str, Look] = {
     "not_started": Look("not started", "no-entry", "removed"),
     # of a backup, and of what is in it
     "good": Look("good", "check", "added"),
-    "corrupt": Look("corrupt", "not-equal", "removed", "ringed", "Some of its documents are missing or damaged."),
-    "deleted": Look("deleted since", "minus", "plain", help="Not there any more: a restore would bring it back."),
+    "corrupt": Look(
+        "corrupt", "not-equal", "removed", "ringed", "Some of its documents are missing or damaged."
+    ),
+    "deleted": Look(
+        "deleted since", "minus", "plain", help="Not there any more: a restore would bring it back."
+    ),
     # of a migration and its runs
     "draft": Look("draft", "draft", "plain"),
     "planned": Look("planned", "tasks", "info"),
