@@ -250,6 +250,25 @@ def test_an_accepted_state_stays_accepted_when_a_run_keeps_it(scene: Scene) -> N
     assert actions(scene.promote().plan) == {"Revenue": "keep"}  # type: ignore[arg-type]
 
 
+def test_what_a_plan_kept_stays_until_a_side_moves(scene: Scene) -> None:
+    scene.edit("chart", "Revenue", description="only here")
+    dev = scene.pair.dev.record("dashboard", uuid_for("Sales"))
+    dev["data"]["dashboard_title"], dev["changed_on"] = "Sales 2", dev["changed_on"].replace(year=2027)
+    migration = scene.promote()
+    assert actions(migration.plan)["Revenue"] == "blocked"  # type: ignore[arg-type]
+    scene.product.answer(migration, {uuid_for("Revenue"): "keep"})
+    scene.product.apply(migration)
+    scene.product.refresh(scene.pair.target)
+    assert scene.check()["open"] == 0
+    again = scene.promote()
+    assert actions(again.plan) == {"Revenue": "keep"}  # type: ignore[arg-type]
+    text = again.plan.items.get(title="Revenue").conflict["text"]  # type: ignore[union-attr, index]
+    assert f"kept by run {migration.runs.get().number}" in text
+    # Edited there once more: it is asked once more.
+    scene.edit("chart", "Revenue", description="only here, and longer")
+    assert actions(scene.promote().plan)["Revenue"] == "blocked"  # type: ignore[arg-type]
+
+
 def test_each_answer_has_the_rights_and_approvals_of_its_direction(scene: Scene, make_user: Any) -> None:
     dev, prod = (f"environment:{one.uuid}" for one in (scene.pair.source, scene.pair.target))
     release.save_protection(scene.pair.target, {"approvals": 1}, actor=scene.product.admin)

@@ -118,7 +118,10 @@ def env_tag(environment: Any, href: str = "") -> SafeString:
     lock = icon("lock", label="protected") if is_protected(environment) else ""
     classes = f"env env-{environment_tone(environment)}"
     if _of(environment, "is_scratch"):
-        lock, classes = icon("draft", label="scratch: everything in it may be replaced"), f"{classes} is-scratch"
+        lock, classes = (
+            icon("draft", label="scratch: everything in it may be replaced"),
+            f"{classes} is-scratch",
+        )
     if href:
         return format_html('<a class="{}" href="{}">{}{}</a>', classes, href, lock, name)
     return format_html('<span class="{}">{}{}</span>', classes, lock, name)
