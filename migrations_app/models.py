@@ -189,7 +189,7 @@ class Migration(models.Model):
     `git:<repository>@<hash>`, `run:<number>:before` for a roll back, `applied:<slug>` for what was last applied to the
     target, or `repair:<slug>` for the target's own without damage.
     `selection` and `left_out` are uuids of the source. `answers`: uuid -> {"answer", "value"}. `carrying`: what comes
-    along beside the assets, where it is not the default (`engine.companions.OPTIONS`). `continues`: the run whose rest
+    along beside the assets, where it is not the default (`engine.carrying.OPTIONS`). `continues`: the run whose rest
     it writes. `copy_terms`: how it differs from the source, where it makes a copy (`engine.copies.Copy`, in JSON).
     """
 
