@@ -39,7 +39,7 @@ def find(params: dict[str, Any]) -> Environment:
 
 
 def subjects(many: Sequence[dict[str, Any]]) -> list[Subject | None]:
-    uuids = {str(params.get("environment")) for params in many}
+    uuids = {str(uuid) for params in many if (uuid := params.get("environment"))}
     found = {str(row.uuid): row for row in Environment.objects.filter(uuid__in=uuids)}
     return [_subject(found.get(str(params.get("environment")))) for params in many]
 

@@ -26,6 +26,7 @@ from migrations_app.comparing.models import UploadedBundle
 from migrations_app.drift.models import Finding
 from migrations_app.fanout.models import FanOut, FanOutCopy, FanOutEntry, FanOutRun
 from migrations_app.files.models import FileAudit
+from migrations_app.git.models import CommitReading, Repository
 from migrations_app.models import Pairing
 from migrations_app.rehearsals.models import Rehearsal
 from migrations_app.release import services as release
@@ -120,6 +121,8 @@ ARGUMENTS: list[tuple[str, dict[str, Any]]] = [
     (r"estate:remove_view", {"pk": lambda t: 0}),  # one's own alone; there is none
     (r"estate:.*", {"slug": lambda t: "zebra"}),
     (r"comparing:file.*|api:comparison-file", {"uuid": lambda t: t["upload"].uuid}),
+    (r"git:.*", {"slug": lambda t: t["repository"].slug}),
+    (r"api:repository.*", {"uuid": lambda t: t["repository"].uuid}),
     (r"files:migrate", {"uuid": lambda t: t["upload"].uuid}),
     (r"files:.*|api:file-audit", {"uuid": lambda t: t["file_audit"].uuid}),
     (
@@ -209,6 +212,10 @@ BODIES: dict[str, Body] = {
         "scope": f"environment:{t['zebra'].uuid}",
     },
     "PATCH api:webhook": {"name": "Renamed"},
+    "POST api:repositories": {"name": "New", "url": "https://git.example.org/new.git"},
+    "PATCH api:repository": {"branch": "next"},
+    "POST api:repository-commits": lambda t: {"environment": "zebra", "assets": [t["asset"].uuid], "message": "m"},
+    "POST api:repository-migrations": {"target": "zebra"},
     "PATCH api:schedule": {"name": "Renamed"},
     "POST jobs:answer": {"answer": "yes"},
     "POST comparing:list": {"what": "all", "count": "1"},
@@ -465,12 +472,23 @@ def _things(dev: Environment, zebra: Environment, make: Any) -> dict[str, Any]:
     file_audit = FileAudit.objects.create(
         name="Zebra tree.zip", sha256="0" * 64, size=1, target=zebra, finished_at=timezone.now()
     )
+    repository = Repository.objects.create(
+        name="Zebra assets",
+        slug="zebra-assets",
+        url="https://git.example.org/zebra.git",
+        refs={"refs/heads/main": "a" * 40},
+        fetched_at=timezone.now(),
+    )
+    CommitReading.objects.create(
+        repository=repository, sha="a" * 40, subject="zebra", author="person", committed_at=timezone.now()
+    )
     rehearsal = Rehearsal.objects.create(environment=zebra, scratch=dev, state="failed")
     return {
+        "repository": repository,
+        "rehearsal": rehearsal,
         "dev": dev,
         "zebra": zebra,
         "backup": _backup(zebra),
-        "rehearsal": rehearsal,
         "file_audit": file_audit,
         "asset": asset,
         "sales": sales,

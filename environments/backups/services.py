@@ -183,7 +183,7 @@ def find_backup(number: Any, user: Any) -> Backup:
         )
         found = rows.filter(pk=int(number)).first()
     if found is None:
-        raise NotFoundError(f"There is no backup {clean(str(number), 20)}, or you may not see it.")
+        raise NotFoundError("There is no such backup, or you may not see it.")
     return found
 
 

@@ -250,7 +250,7 @@ def request_reading(
     `ref`: "" for the repository's branch. Raises NotAllowed; Invalid("branch_name").
     """
     policy.require(actor, Permission.REPOSITORY_VIEW)
-    policy.require_anywhere(actor, Permission.ASSET_VIEW)
+    policy.require_anywhere(actor, Permission.ENVIRONMENT_TEST)
     ref = check_branch(ref.strip() or repository.branch)
     return jobs.enqueue(
         READ,

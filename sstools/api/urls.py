@@ -29,6 +29,7 @@ v1: list[URLPattern | URLResolver] = [
     path("", include("migrations_app.rehearsals.api")),
     path("", include("migrations_app.estate.api")),
     path("", include("migrations_app.files.api")),
+    path("", include("migrations_app.git.api")),
 ]
 urlpatterns = [
     path("docs/", views.docs, name="docs"),

@@ -106,7 +106,14 @@ GROUPS = (
                 "Copies to go back to",
                 covers=("rehearsals",),
             ),
-            Entry("Git", "git", "t", ("git:list",), "Repositories, both directions"),
+            Entry(
+                "Git",
+                "git",
+                "t",
+                ("git:list",),
+                "Repositories, both directions",
+                Permission.REPOSITORY_VIEW,
+            ),
         ),
     ),
     Group(

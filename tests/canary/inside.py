@@ -9,6 +9,7 @@ What was answered goes to a file, one JSON object a line.
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,14 @@ from django.test import Client
 from environments.backups.storages import copies
 from environments.backups.storages.errors import StorageError
 from environments.models import Document, Environment
+from migrations_app.git import services as repositories
 from migrations_app.models import Migration, Run
 from migrations_app.rehearsals.models import Rehearsal
 from migrations_app.release.models import FreezePeriod
 from migrations_app.release.models import Route as Way
 from sstools.audit.models import AuditEvent
 from sstools.jobs.models import Job, State
+from sstools.jobs.runner import run_job
 from sstools.notices.models import Delivery, Webhook
 from sstools.roles.models import ApiToken, CustomRole, Grant, Group
 from sstools.schedules.models import Schedule
@@ -38,6 +41,24 @@ def prepare() -> None:
     User.objects.filter(username="admin").update(username="first", email="first@corp.example")
     build_world()
     User.objects.filter(username="root").update(email="root@corp.example")
+
+
+def connect_repository() -> None:
+    """A repository with a token, at a server that gives back all it is told; its test fails and says so."""
+    row = repositories.register_repository(
+        {
+            "name": "Canary assets",
+            "slug": "canary",
+            "url": f"{os.environ['CANARY_GIT']}/x.git",
+            "username": "bot",
+        },
+        actor=User.objects.get(username="root"),
+        secret=os.environ["CANARY_TOKEN"],
+    )
+    job = repositories.request_check(row, actor=User.objects.get(username="root"))
+    run_job(str(job.uuid))
+    job.refresh_from_db()
+    assert job.state == "failed", job.result
 
 
 def store_away() -> None:

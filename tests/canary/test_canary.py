@@ -265,6 +265,11 @@ class Scenario:
         self.webhooks_and_people()
         self.work()
         self.shell("inside.store_away()")
+        self.installation.env |= {
+            "CANARY_GIT": self.around.hook.removesuffix("/hook"),
+            "CANARY_TOKEN": self.birds["git"],
+        }
+        self.shell("inside.connect_repository()")
         self.look_around()
 
     # -- the parts

@@ -393,7 +393,9 @@ def test_the_documents_name_options_results_and_codes_that_exist() -> None:
     # Of the commands that have no page of their own every option is named.
     own = {option for name in NAMES for option in options[name] - DJANGOS if option.startswith("--")}
     assert own - named - {"--title", "--no-verify"} == set()
-    source = "".join(path.read_text() for path in (Path(plan_command.__file__).parents[1]).rglob("*.py"))
+    source = "".join(
+        path.read_text() for path in (Path(plan_command.__file__).parents[2]).rglob("management/**/*.py")
+    )
     for result in re.findall(r"^\| (`[a-z_`, ]+) \| ", text, flags=re.MULTILINE):
         for word in re.findall(r"[a-z_]+", result):
             assert f'"{word}"' in source or word in RunState.values, word

@@ -19,6 +19,7 @@ from sstools.jobs.models import Job, State
 from sstools.roles.models import Grant
 from sstools.schedules import firing, services
 from sstools.schedules.models import Firing, Schedule
+from sstools.schedules.tasks import TIDY_UP
 from tests.factories import make_environment, make_migration, make_plan
 
 from .conftest import at, due, end, scope
@@ -289,11 +290,13 @@ def test_a_run_is_verified_again(make_schedule: Make, author: Any) -> None:
 def test_every_schedulable_kind_says_what_it_is_good_for() -> None:
     names = {kind.name for kind in services.kinds()}
     assert names == {
+        "backups.take",
         "drift.check",
         "environments.check",
         "environments.read_inventory",
         "migrations_app.make_plan",
         "migrations_app.verify_run",
+        "rehearsals.run",
     }
     assert all(kind.schedulable and kind.schedulable.text and kind.permission for kind in services.kinds())
 
@@ -311,7 +314,7 @@ def test_what_comes_with_ss_tools_is_made_once_and_only_its_times_can_be_changed
         monkeypatch.setattr(firing, "_ensured", False)
         firing.ensure_builtins()
     assert sorted(Schedule.objects.values_list("builtin", flat=True)) == sorted(builtins)
-    schedule = Schedule.objects.get(builtin=builtins[0])
+    schedule = Schedule.objects.get(builtin=TIDY_UP)
     changed = services.update_schedule(schedule, {"cron": "0 5 * * *"}, actor=admin)
     assert changed.next_due_at is not None
     assert changed.next_due_at.astimezone(changed.zone).hour == 5
@@ -338,7 +341,6 @@ def test_tidying_up_forgets_what_is_old_and_goes_on_after_a_failure(
     make_schedule: Make, admin: Any, run_jobs: Callable[[], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from sstools.jobs import tidying
-    from sstools.schedules.tasks import TIDY_UP
 
     schedule = due(make_schedule(admin), "2020-01-01 02:00")
     for day in (1, 2, 3):

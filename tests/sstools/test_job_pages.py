@@ -57,7 +57,7 @@ def test_the_number_of_queries_does_not_grow_with_the_list(author, signed_in, dj
     client = signed_in(author)
     for n in range(40):
         services.enqueue("trial.write", {"name": f"{n}"}, actor=author, locks=[PROD])
-    with django_assert_max_num_queries(15):
+    with django_assert_max_num_queries(16):
         page = text(client.get("/jobs/"))
     assert page.count("<tr>") == 41
 

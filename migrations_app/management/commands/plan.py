@@ -15,6 +15,8 @@ from migrations_app.comparing.uploads import store_upload
 from migrations_app.files import sources
 from migrations_app.files.local import archive_of
 from migrations_app.filters import looks_like_uuid
+from migrations_app.git import services as repositories
+from migrations_app.git.models import CommitReading
 from migrations_app.management.base import DONE, PENDING, MigrationCommand, Outcome, queued
 from migrations_app.management.texts import plan_text
 from migrations_app.models import Migration, Plan
@@ -37,7 +39,8 @@ class Command(MigrationCommand):
             dest="source",
             required=True,
             metavar="PLACE",
-            help="where the assets are: env:SLUG, backup:NUMBER, or file:PATH (an export or tree: ZIP, tar.gz, folder)",
+            help="where the assets are: env:SLUG, backup:NUMBER, git:REPOSITORY[@REF], or file:PATH (an export or "
+            "tree: ZIP, tar.gz, folder)",
         )
         parser.add_argument(
             "--to", dest="target", required=True, metavar="env:SLUG", help="where they shall be"
@@ -124,7 +127,8 @@ class Command(MigrationCommand):
         target = self.environment(options["target"])
         is_file = options["source"].startswith("file:")
         is_backup = options["source"].startswith("backup:")
-        source = None if is_file or is_backup else self.environment(options["source"])
+        is_commit = options["source"].startswith("git:")
+        source = None if is_file or is_backup or is_commit else self.environment(options["source"])
         if not is_file and (options["values"] or options["origin"]):
             raise Invalid("--values and --origin are for file:PATH.")
         if not is_backup and options["beside"] is not None:
@@ -152,8 +156,12 @@ class Command(MigrationCommand):
         migration.refresh_from_db()
         return outcome_of(migration, plan)
 
-    def _file(self, options: dict[str, Any]) -> UploadedBundle:
-        """The file that `file:PATH` names, kept as if it had been uploaded; `file:UUID` is one that was."""
+    def _file(self, options: dict[str, Any]) -> UploadedBundle | CommitReading:
+        """The file that `file:PATH` names, kept as if it had been uploaded; `file:UUID` is one that was. Of `git:` what
+        was read.
+        """
+        if options["source"].startswith("git:"):
+            return repositories.find_reading(options["source"].removeprefix("git:"), self.actor)
         text = options["source"].removeprefix("file:")
         if looks_like_uuid(text):
             return sources.find_file(text, self.actor)
@@ -171,6 +179,10 @@ class Command(MigrationCommand):
         self, source: Environment | None, target: Environment, mapped: dict[str, str], options: dict[str, Any]
     ) -> None:
         """Names mean what is there now, and "all" means all of it."""
+        if options["source"].startswith("git:") and not options["no_read"] and self.wait:
+            slug, _, ref = options["source"].removeprefix("git:").partition("@")
+            repository = repositories.find_repository(slug, self.actor)
+            self.do(repositories.request_reading(repository, ref, actor=self.actor, source=Source.COMMAND))
         wanted = [] if options["no_read"] or source is None else [source]
         if target.inventory_at is None and not all(looks_like_uuid(name) for name in mapped.values()):
             wanted.append(target)
