@@ -1,16 +1,19 @@
-"""One process of the stress test: `python -m tests.backups.stress DATABASE ROLE SEED SECONDS`, where ROLE is one of
+"""The processes of the stress test: `python -m tests.backups.stress DATABASE FOLDER` starts one for each of ROLES.
 
 take     whole backups of an environment, of contents that come and go
 plan     snapshots as plans and readings leave them, read back at once
-remove   deletes backups, and forgets old snapshots
+remove   deletes backups, as many as there come
 collect  forgets documents that nothing refers to
 
-A day is two seconds here, so that documents grow old while others are about to use them. Prints what it did as JSON.
+Each is at it until FOLDER has a file `stop`, and says after each round what it did so far in FOLDER/<its number>.json.
+A day is two seconds here, so that documents grow old while others are about to use them; where the machine is so slow
+that most backups are refused for it, a day is longer.
 """
 
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import random
 import sys
@@ -18,14 +21,21 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 DAY = timedelta(seconds=2)
-FEWEST, PATIENCE = 10, 60  # on a busy machine it takes as long as it takes to have done something
+LEFT = (
+    4  # backups that removing leaves: they hold a part of all documents, so that the others can be collected
+)
+LONGEST = 180  # seconds, if nobody says stop
 NAMES = [f"chart {number}" for number in range(40)]
 
 
-def main(database: str, role: str, seed: str, seconds: str) -> None:
+ROLES = ("take", "take", "plan", "remove", "collect")
+
+
+def main(database: str, folder: str) -> int:
     os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
     from django.conf import settings
 
@@ -34,16 +44,38 @@ def main(database: str, role: str, seed: str, seconds: str) -> None:
 
     django.setup()
     from environments import readings, store
+    from environments.backups import retention, taking  # noqa: F401  once, and not in each of them
 
     readings.FORGOTTEN_AFTER, store.KEPT_AGAIN = DAY, DAY / 2
     readings.KEPT_SNAPSHOTS = 3
-    chosen = random.Random(int(seed))
+    context = multiprocessing.get_context("fork")  # nothing is open and no thread runs yet
+    processes = [
+        context.Process(target=_work, args=(role, number, Path(folder))) for number, role in enumerate(ROLES)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    return max(abs(process.exitcode or 0) for process in processes)
+
+
+def _work(role: str, number: int, folder: Path) -> None:
+    chosen = random.Random(number)
     done: Counter[str] = Counter()
-    until = time.monotonic() + float(seconds)
-    work: Callable[[random.Random, Counter[str]], None] = globals()[f"_{role}"]
-    while time.monotonic() < until or (sum(done.values()) < FEWEST and time.monotonic() < until + PATIENCE):
-        work(chosen, done)
-    sys.stdout.write(json.dumps(done) + "\n")
+    work: Callable[..., None] = globals()[f"_{role}"]
+    mine, until = folder / f"{number}.json", time.monotonic() + LONGEST
+    while time.monotonic() < until and not (folder / "stop").exists():
+        work(chosen, done, number, folder)
+        mine.with_suffix(".new").write_text(json.dumps(done))
+        mine.with_suffix(".new").replace(mine)
+
+
+def total(folder: Path) -> Counter[str]:
+    """What all of them did so far."""
+    done: Counter[str] = Counter()
+    for path in folder.glob("*.json"):
+        done.update(json.loads(path.read_text()))
+    return done
 
 
 def _contents(chosen: random.Random) -> dict[str, Any]:
@@ -53,7 +85,7 @@ def _contents(chosen: random.Random) -> dict[str, Any]:
     return {one.uuid: one for one in (chart_document(name, version=chosen.randint(0, 5)) for name in some)}
 
 
-def _take(chosen: random.Random, done: Counter[str]) -> None:
+def _take(chosen: random.Random, done: Counter[str], number: int, folder: Path) -> None:
     from django.db import IntegrityError, transaction
 
     from environments import store
@@ -61,9 +93,7 @@ def _take(chosen: random.Random, done: Counter[str]) -> None:
     from environments.backups.models import Backup
     from environments.models import Environment
 
-    environment = Environment.objects.get(
-        slug=f"env-{sys.argv[3]}"
-    )  # one at a time for each, as jobs have it
+    environment = Environment.objects.get(slug=f"env-{number}")  # one at a time for each, as jobs have it
     documents = _contents(chosen)
     backup = taking._begin(environment, taking.Asked())
     store.put_documents(documents.values())
@@ -81,7 +111,7 @@ def _take(chosen: random.Random, done: Counter[str]) -> None:
         done["refused"] += 1
 
 
-def _plan(chosen: random.Random, done: Counter[str]) -> None:
+def _plan(chosen: random.Random, done: Counter[str], number: int, folder: Path) -> None:
     from django.db import IntegrityError
 
     from environments import readings, store
@@ -104,29 +134,31 @@ def _plan(chosen: random.Random, done: Counter[str]) -> None:
     readings.forget_snapshots(environment)
 
 
-def _remove(chosen: random.Random, done: Counter[str]) -> None:
+def _remove(chosen: random.Random, done: Counter[str], number: int, folder: Path) -> None:
     from django.db import transaction
 
     from environments.backups import retention
     from environments.backups.models import Backup
 
     rows = list(Backup.objects.exclude(state="running").order_by("pk").values_list("pk", flat=True))
-    if len(rows) > 4:
+    for one in chosen.sample(rows, max(0, len(rows) - LEFT)):
         with transaction.atomic():
             row = Backup.objects.select_for_update(of=("self",)).select_related("snapshot")
-            found = row.filter(pk=chosen.choice(rows)).first()
+            found = row.filter(pk=one).first()
             if found is not None:
                 retention.remove(found)
                 done["removed"] += 1
     time.sleep(0.02)
 
 
-def _collect(chosen: random.Random, done: Counter[str]) -> None:
+def _collect(chosen: random.Random, done: Counter[str], number: int, folder: Path) -> None:
     from environments import readings
 
+    others = total(folder)
+    readings.FORGOTTEN_AFTER = DAY * max(1.0, others["refused"] / (others["good"] + 1))
     done["collected"] += readings.forget_documents()
     time.sleep(0.02)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    sys.exit(main(*sys.argv[1:]))

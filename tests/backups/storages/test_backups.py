@@ -91,9 +91,17 @@ def test_a_storage_that_stops_answering_in_mid_backup_makes_that_backup_failed_a
     run_jobs: Callable[[], int],
     fault: str,
 ) -> None:
-    settings.BACKUP_STORAGE_TIMEOUT_SECONDS = 2
     settings.BACKUP_STORAGE = named.S3
-    line.fail(fault, after=4)
+
+    def fail(after: int) -> None:
+        settings.BACKUP_STORAGE_TIMEOUT_SECONDS = 1
+        line.fail(fault, after)
+
+    def mend() -> None:
+        settings.BACKUP_STORAGE_TIMEOUT_SECONDS = 10
+        line.mend()
+
+    fail(after=4)
     job = services.request_backup(environment, actor=owner)
     run_jobs()
     job = Job.objects.get(pk=job.pk)
@@ -102,11 +110,11 @@ def test_a_storage_that_stops_answering_in_mid_backup_makes_that_backup_failed_a
     assert failed.error["remedy"]
     assert (job.state, job.error["code"]) == (State.FAILED, "storage_unreachable")
     assert not Manifest.objects.exists()
-    line.mend()
+    mend()
     good = back_up(storage=named.S3)  # goes on with what is there
     assert verifying.verify(good).state == "good"
     # The line breaks again, for a look and for the next night: what was good stays good.
-    line.fail(fault, after=2)
+    fail(after=2)
     with pytest.raises(StorageUnreachable):
         verifying.verify(good)
     with pytest.raises(StorageUnreachable):
@@ -115,7 +123,7 @@ def test_a_storage_that_stops_answering_in_mid_backup_makes_that_backup_failed_a
     assert (good.state, good.verification["state"]) == ("good", "good")
     code, said = command("verify_backups")
     assert (code, list(said["unchecked"]), said["backups"]) == (2, [str(good.pk)], [])
-    line.mend()
+    mend()
     assert command("verify_backups")[0] == 0
     states = Backup.objects.order_by("pk").values_list("state", flat=True)
     assert list(states) == ["failed", "good", "failed"]
