@@ -183,7 +183,10 @@ class GuardedTransport(httpx.BaseTransport):
 
     def __init__(self) -> None:
         proxy = settings.OUTBOUND_PROXY or None
-        self._inner = httpx.HTTPTransport(retries=0, trust_env=False, proxy=proxy)
+        context = httpx.create_ssl_context(trust_env=False)
+        if settings.OUTBOUND_CA_BUNDLE:
+            context.load_verify_locations(settings.OUTBOUND_CA_BUNDLE)
+        self._inner = httpx.HTTPTransport(verify=context, retries=0, trust_env=False, proxy=proxy)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Raises AddressRefused; NoAnswer if the name is not known."""

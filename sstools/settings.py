@@ -265,6 +265,10 @@ OUTBOUND_ALLOW = env_list("SSTOOLS_OUTBOUND_ALLOW", [])
 # credentials.
 ENVIRONMENT_HOSTS = env_list("SSTOOLS_ENVIRONMENT_HOSTS", [])
 OUTBOUND_PROXY = env_str("SSTOOLS_OUTBOUND_PROXY", "")
+# Authorities of a company's own, beside those that everybody trusts: its git server is signed by one.
+OUTBOUND_CA_BUNDLE = env_str("SSTOOLS_OUTBOUND_CA_BUNDLE", "")
+if OUTBOUND_CA_BUNDLE and not Path(OUTBOUND_CA_BUNDLE).is_file():
+    raise SettingError("SSTOOLS_OUTBOUND_CA_BUNDLE must name a file of certificates.")
 # smtp://user:password@host:587 (STARTTLS), smtps://…:465 (TLS), smtp+plain://host:25.
 MAIL = env_mail_server("SSTOOLS_MAIL_URL")
 MAIL_ENABLED = bool(MAIL)

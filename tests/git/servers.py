@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import socket
+import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import paramiko
+import trustme
 
 CLEAN = {
     "GIT_CONFIG_NOSYSTEM": "1",
@@ -65,8 +67,12 @@ def commit_files(
 
 
 @contextmanager
-def http_server(root: Path, username: str, password: str) -> Iterator[str]:
-    """git http-backend for the repositories below `root`, which asks for a password. Gives the address."""
+def http_server(
+    root: Path, username: str, password: str, *, authority: trustme.CA | None = None
+) -> Iterator[str]:
+    """git http-backend for the repositories below `root`, which asks for a password. Gives the address; with an
+    `authority`, which signs its certificate, that is https.
+    """
     wanted = "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
 
     class Handler(BaseHTTPRequestHandler):
@@ -124,10 +130,14 @@ def http_server(root: Path, username: str, password: str) -> Iterator[str]:
         def log_message(self, *_: Any) -> None: ...
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    if authority is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("127.0.0.1").configure_cert(context)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
+        yield f"http{'s' if authority else ''}://127.0.0.1:{server.server_address[1]}"
     finally:
         server.shutdown()
         server.server_close()
