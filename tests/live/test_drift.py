@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -13,7 +15,7 @@ from migrations_app.drift import answers, services
 from migrations_app.drift.models import Finding, FindingState
 from migrations_app.models import Migration, Run
 from migrations_app.release.models import Route
-from tests.live.product import Product, actions, by_title, product
+from tests.live.product import Product, actions, by_title, fingerprints, product
 
 pytestmark = [pytest.mark.live]
 __all__ = ["product"]
@@ -94,3 +96,34 @@ def test_an_edit_by_hand_is_found_taken_reverted_and_accepted(product: Product, 
     assert again.plan is not None
     assert actions(again.plan) == {kept: "keep"}
     assert "Prod has its own words" in (again.plan.items.get(title=kept).conflict or {})["text"]
+
+    # A chart is taken off its dashboard and deleted: both are taken, and the source has neither any more. It can be undone.
+    unwanted = next(
+        item for item in charts[4:] if item.title in {one.title for one in there.documents.values()}
+    )
+    board = shown.ids.id_of(Kind.DASHBOARD, dashboard)
+    position = json.loads(grace.call("GET", f"/api/v1/dashboard/{board}")["result"]["position_json"])
+    position = {key: one for key, one in position.items() if not _shows(one, ids[unwanted.title])}
+    for one in position.values():
+        if isinstance(one, dict) and "children" in one:
+            one["children"] = [child for child in one["children"] if child in position]
+    grace.call("PUT", f"/api/v1/dashboard/{board}", {"json_metadata": json.dumps({"positions": position})})
+    grace.call("DELETE", f"/api/v1/chart/{ids[unwanted.title]}")
+    found = check()
+    assert {title: one.how for title, one in found.items()} == {
+        unwanted.title: "deleted",
+        "Featured Charts": "changed",
+    }
+    before = product.read(source)
+    run = go(answers.take(list(found.values()), actor=product.admin))
+    after = product.read(source).documents
+    assert before.documents.keys() - after.keys() == {unwanted.uuid}
+    assert unwanted.uuid not in str(after[dashboard].body)
+    assert check() == {}
+    product.apply(product.roll_back(run))
+    assert fingerprints(product.read(source)) == fingerprints(before)
+
+
+def _shows(node: Any, chart: int | None) -> bool:
+    """Whether a part of a layout is that chart's, by its id."""
+    return isinstance(node, dict) and node.get("meta", {}).get("chartId") == chart
