@@ -97,7 +97,7 @@ def test_an_edit_by_hand_is_found_taken_reverted_and_accepted(product: Product, 
     assert actions(again.plan) == {kept: "keep"}
     assert "Prod has its own words" in (again.plan.items.get(title=kept).conflict or {})["text"]
 
-    # A chart is taken off its dashboard and deleted: both are taken, and the source has neither any more. It can be undone.
+    # A chart is taken off its dashboard and deleted: both are taken, the source has neither any more. It can be undone.
     unwanted = next(
         item for item in charts[4:] if item.title in {one.title for one in there.documents.values()}
     )
