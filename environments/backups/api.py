@@ -133,7 +133,9 @@ class BackupWriteSerializer(serializers.Serializer[Backup]):
     title = serializers.CharField(
         max_length=services.TITLE_LENGTH, required=False, allow_blank=True, default=""
     )
-    notes = serializers.CharField(max_length=2000, required=False, allow_blank=True, default="")
+    notes = serializers.CharField(
+        max_length=services.NOTES_LENGTH, required=False, allow_blank=True, default=""
+    )
     selection = serializers.ListField(
         child=serializers.CharField(max_length=100),
         required=False,
@@ -141,6 +143,16 @@ class BackupWriteSerializer(serializers.Serializer[Backup]):
     )
     storage = serializers.ChoiceField(
         choices=named.NAMES, required=False, help_text="left out: where backups go by default"
+    )
+
+
+class BackupEditSerializer(serializers.Serializer[Backup]):
+    title = serializers.CharField(max_length=services.TITLE_LENGTH, required=False, allow_blank=True)
+    notes = serializers.CharField(max_length=services.NOTES_LENGTH, required=False, allow_blank=True)
+    keep_until = serializers.DateTimeField(
+        required=False,
+        allow_null=True,
+        help_text="it is kept at least until then; null: the rules alone decide",
     )
 
 
@@ -203,7 +215,9 @@ class BackupRulesPreviewSerializer(serializers.Serializer[Any]):
 
 
 class BackupViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Backup]):
-    """Backups, newest first. Taking one needs backup:create, pinning backup:pin, deleting and unpinning backup:edit."""
+    """Backups, newest first. Taking one needs backup:create, pinning backup:pin, deleting, unpinning and editing
+    backup:edit.
+    """
 
     lookup_field = "pk"
     lookup_url_kwarg = "number"
@@ -251,6 +265,16 @@ class BackupViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.G
             environment, actor=request.user, source=Source.API, idempotency_key=key, **values
         )
         return accepted(job, request)
+
+    @extend_schema(request=BackupEditSerializer(partial=True), responses=BackupDetailSerializer)
+    def partial_update(self, request: Request, number: int) -> Response:
+        """Change its title, its notes, or until when it is kept at least."""
+        backup = self.get_object()
+        policy.require(request.user, Permission.BACKUP_EDIT, backup.environment)
+        given = BackupEditSerializer(data=request.data, partial=True)
+        given.is_valid(raise_exception=True)
+        services.edit_backup(backup, given.validated_data, actor=request.user, source=Source.API)
+        return Response(BackupDetailSerializer(self.get_object()).data)
 
     @extend_schema(
         parameters=[
@@ -393,7 +417,11 @@ def _backups(actions: dict[str, str]) -> Any:
 
 urlpatterns = [
     path("backups/", _backups({"get": "list", "post": "create"}), name="backups"),
-    path("backups/<int:number>/", _backups({"get": "retrieve", "delete": "destroy"}), name="backup"),
+    path(
+        "backups/<int:number>/",
+        _backups({"get": "retrieve", "patch": "partial_update", "delete": "destroy"}),
+        name="backup",
+    ),
     path("backups/<int:number>/pin/", _backups({"put": "pin", "delete": "unpin"}), name="backup-pin"),
     path("backups/<int:number>/verify/", _backups({"post": "verify"}), name="backup-verify"),
     path("backups/<int:number>/download/", _backups({"get": "download"}), name="backup-download"),

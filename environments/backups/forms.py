@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import datetime, time
 from typing import Any
 
 from django import forms
+from django.utils import timezone
 
 from environments.models import Environment
 
 from . import services
-from .models import Policy, QuotaAction
+from .models import Backup, BackupState, Policy, QuotaAction
 from .storages import named
 
 STORAGES = {
@@ -31,7 +33,7 @@ class NewBackupForm(forms.Form):
     )
     storage = forms.ChoiceField(label="Keep it", required=False)
     notes = forms.CharField(
-        max_length=2000,
+        max_length=services.NOTES_LENGTH,
         required=False,
         widget=forms.Textarea(attrs={"rows": 3}),
         help_text="For who finds it later.",
@@ -50,6 +52,46 @@ class NewBackupForm(forms.Form):
             assert isinstance(storage, forms.ChoiceField)
             storage.choices = [(name, STORAGES.get(name, name)) for name in names]
             storage.initial = named.default()
+
+
+class EditBackupForm(forms.Form):
+    """What people say of one."""
+
+    title = forms.CharField(max_length=services.TITLE_LENGTH, required=False)
+    keep_until = forms.DateField(
+        label="Keep it until",
+        required=False,
+        widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
+        help_text="To the end of that day, whatever the rules say. Empty: the rules alone decide.",
+    )
+    notes = forms.CharField(
+        max_length=services.NOTES_LENGTH,
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 4}),
+        help_text="For who finds it later.",
+    )
+
+    def __init__(self, *args: Any, backup: Backup, **kwargs: Any) -> None:
+        until = backup.keep_until
+        self._known = until
+        initial = {
+            "title": backup.title,
+            "notes": backup.notes,
+            "keep_until": until and timezone.localdate(until),
+        }
+        super().__init__(*args, **{"initial": initial, **kwargs})
+        if backup.state == BackupState.FAILED:
+            del self.fields["keep_until"]
+
+    def values(self) -> dict[str, Any]:
+        """As `services.edit_backup` takes them. Only after is_valid()."""
+        given = dict(self.cleaned_data)
+        if (day := given.get("keep_until")) is not None:
+            # A program may have named an hour of that day.
+            is_same = self._known is not None and timezone.localdate(self._known) == day
+            its_end = datetime.combine(day, time(23, 59, 59), timezone.get_current_timezone())
+            given["keep_until"] = self._known if is_same else its_end
+        return given
 
 
 class PolicyForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's is no generic at run time

@@ -135,6 +135,11 @@ class Backup(models.Model):
         return self.state == BackupState.GOOD
 
     @property
+    def is_kept_until(self) -> bool:
+        """Whether somebody chose a moment until which it stays, and that is to come."""
+        return self.keep_until is not None and self.keep_until > timezone.now()
+
+    @property
     def asset_count(self) -> int:
         return sum(int(self.counts.get(kind.value, 0)) for kind in Kind)
 

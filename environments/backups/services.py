@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -29,7 +28,7 @@ from .storages import named
 from .taking import describe
 
 TAKE, VERIFY, VERIFY_ALL = "backups.take", "backups.verify", "backups.verify_all"
-TITLE_LENGTH, REASON_LENGTH, MOST_CHOSEN = 200, 200, 10_000
+TITLE_LENGTH, NOTES_LENGTH, REASON_LENGTH, MOST_CHOSEN = 200, 2000, 200, 10_000
 POLICY_FIELDS = (
     "enabled",
     "keep_last",
@@ -66,7 +65,7 @@ def request_backup(
     """
     policy.require(actor, Permission.BACKUP_CREATE, environment)
     chosen = None if selection is None else _chosen(environment, selection)
-    title, notes = clean(title, TITLE_LENGTH), clean(notes, 2000)
+    title, notes = clean(title, TITLE_LENGTH), clean(notes, NOTES_LENGTH)
     retention.refuse_over_quota(environment)
     params: dict[str, Any] = {"environment": str(environment.uuid)}
     storage = named.require(storage or named.default())
@@ -264,30 +263,30 @@ def unpin(backup: Backup, *, actor: Any, source: str = Source.PAGE) -> Backup:
 
 @transaction.atomic
 def edit_backup(
-    backup: Backup,
-    *,
-    actor: Any,
-    title: str | None = None,
-    notes: str | None = None,
-    keep_until: datetime | None = None,
-    source: str = Source.PAGE,
+    backup: Backup, values: Mapping[str, Any], *, actor: Any, source: str = Source.PAGE
 ) -> Backup:
-    """Change its title, its notes, or until when it is kept at least; None leaves one as it is. Raises NotAllowed."""
+    """Change the given ones of `title`, `notes` and `keep_until`: until when it is kept at least, aware; None: the
+    rules alone decide. Raises NotAllowed; Conflict for one that failed; Invalid for a moment that has passed.
+    """
     policy.require(actor, Permission.BACKUP_EDIT, backup.environment)
     backup = _locked(backup)
-    given: dict[str, Any] = {
-        "title": None if title is None else clean(title, TITLE_LENGTH),
-        "notes": None if notes is None else clean(notes, 2000),
-        "keep_until": keep_until,
-    }
-    changed = {name: value for name, value in given.items() if value not in (None, getattr(backup, name))}
+    given = dict(values)
+    for name, length in (("title", TITLE_LENGTH), ("notes", NOTES_LENGTH)):
+        if name in given:
+            given[name] = clean(given[name], length)
+    changed = {name: value for name, value in given.items() if value != getattr(backup, name)}
+    if until := changed.get("keep_until"):
+        if backup.state == BackupState.FAILED:
+            must_be_readable(backup)
+        if until <= timezone.now():
+            text = "This has passed. Name a moment to come, or none."
+            raise Invalid("Some values are not right.", errors={"keep_until": [text]})
     if changed:
         for name, value in changed.items():
             setattr(backup, name, value)
         backup.save(update_fields=list(changed))
-        _record(
-            "backup:update", backup, actor, source, **{name: str(value) for name, value in changed.items()}
-        )
+        said = {name: None if value is None else str(value) for name, value in changed.items()}
+        _record("backup:update", backup, actor, source, **said)
     return backup
 
 

@@ -11,6 +11,7 @@ urlpatterns = [
     path("retention/<slug:slug>/", views.retention_edit, name="retention"),
     path("<int:number>/", views.backup_detail, name="detail"),
     path("<int:number>/download/", views.backup_download, name="download"),
+    path("<int:number>/edit/", views.backup_edit, name="edit"),
     path("<int:number>/pin/", views.backup_pin, name="pin"),
     path("<int:number>/unpin/", views.backup_unpin, name="unpin"),
     path("<int:number>/verify/", views.backup_verify, name="verify"),

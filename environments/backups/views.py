@@ -31,7 +31,7 @@ from sstools.web.htmx import go_to, render_page, wants_fragment
 
 from . import contents, downloads, late, origins, retention, services
 from .filters import BackupFilter
-from .forms import STORAGES, NewBackupForm, PolicyForm
+from .forms import STORAGES, EditBackupForm, NewBackupForm, PolicyForm
 from .models import Backup, BackupReason, BackupState
 
 PAGE_SIZE = 50
@@ -317,6 +317,26 @@ def backup_download(request: HttpRequest, number: int) -> HttpResponseBase:
 
 
 # --- Deeds ----------------------------------------------------------------------------------------------------------
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@login_required
+def backup_edit(request: HttpRequest, number: int) -> HttpResponse:
+    """Its title, its notes, and until when it is kept at least."""
+    backup = _find(request, number)
+    policy.require(request.user, Permission.BACKUP_EDIT, backup.environment)
+    form = EditBackupForm(request.POST or None, backup=backup)
+    if request.method == "POST" and form.is_valid():
+        try:
+            services.edit_backup(backup, form.values(), actor=request.user)
+        except Invalid as exc:
+            for name, texts in exc.errors.items():
+                form.add_error(name, texts)
+        else:
+            messages.success(request, f"Backup {backup.pk} is saved.")
+            return go_to(request, "backups:detail", backup.pk)
+    context = {"backup": backup, "environment": backup.environment, "form": form}
+    return render_page(request, "backups/edit.html", None, context, status=422 if form.errors else 200)
 
 
 @require_POST

@@ -12,7 +12,7 @@ class Permission(StrEnum):
     ASSET_VIEW = "asset:view"
     AUDIT_VIEW = "audit:view"
     BACKUP_CREATE = "backup:create"
-    BACKUP_EDIT = "backup:edit"  # delete, unpin, how long they are kept
+    BACKUP_EDIT = "backup:edit"  # delete, unpin, title and notes, how long they are kept
     BACKUP_PIN = "backup:pin"
     BACKUP_VIEW = "backup:view"
     DRIFT_ACCEPT = "drift:accept"  # what somebody edited on a target may stay
@@ -28,6 +28,9 @@ class Permission(StrEnum):
     MIGRATION_PRUNE = "migration:prune"  # removing what the source no longer has
     MIGRATION_ROLLBACK = "migration:rollback"
     MIGRATION_VIEW = "migration:view"
+    PLUGIN_EDIT = "plugin:edit"  # enable, configure, forget
+    PLUGIN_RUN = "plugin:run"
+    PLUGIN_VIEW = "plugin:view"  # which there are, and what their jobs found
     REPOSITORY_COMMIT = "repository:commit"  # assets of an environment to git
     REPOSITORY_EDIT = "repository:edit"  # register, change, remove; credentials
     REPOSITORY_VIEW = "repository:view"  # on everything: what is in git is of no one environment
@@ -55,6 +58,7 @@ _VIEW = frozenset(
         Permission.ENVIRONMENT_VIEW,
         Permission.JOB_VIEW,
         Permission.MIGRATION_VIEW,
+        Permission.PLUGIN_VIEW,
         Permission.REPOSITORY_VIEW,
         Permission.SCHEDULE_VIEW,
     }
@@ -63,6 +67,7 @@ _AUTHOR = _VIEW | {
     Permission.BACKUP_CREATE,
     Permission.ENVIRONMENT_TEST,
     Permission.MIGRATION_PLAN,
+    Permission.PLUGIN_RUN,
     Permission.REPOSITORY_COMMIT,
     Permission.SCHEDULE_EDIT,
 }
@@ -103,7 +108,7 @@ MEANING: dict[Permission, str] = {
     Permission.ASSET_VIEW: "the inventory",
     Permission.AUDIT_VIEW: "who did what, and when",
     Permission.BACKUP_CREATE: "taking backups, having them verified",
-    Permission.BACKUP_EDIT: "deleting and unpinning backups; for how long they are kept",
+    Permission.BACKUP_EDIT: "deleting, unpinning and editing backups; for how long they are kept",
     Permission.BACKUP_PIN: "pinning backups, so that no rule removes them",
     Permission.BACKUP_VIEW: "backups, what is in them, downloading it",
     Permission.DRIFT_ACCEPT: "letting stay what somebody edited on a target by hand",
@@ -119,6 +124,9 @@ MEANING: dict[Permission, str] = {
     Permission.MIGRATION_PRUNE: "removing from a target what migrations brought and their source no longer has",
     Permission.MIGRATION_ROLLBACK: "rolling a run back",
     Permission.MIGRATION_VIEW: "migrations, plans and runs",
+    Permission.PLUGIN_EDIT: "switching plugins on and off, their settings, forgetting what they left",
+    Permission.PLUGIN_RUN: "running jobs of plugins",
+    Permission.PLUGIN_VIEW: "seeing plugins, and what their jobs found",
     Permission.REPOSITORY_COMMIT: "committing assets of an environment to git",
     Permission.REPOSITORY_EDIT: "registering, changing, removing git repositories; credentials",
     Permission.REPOSITORY_VIEW: "seeing git repositories and what is in them",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 from rest_framework.test import APIClient
 
 from environments.backups import notices, services
@@ -149,6 +151,48 @@ def test_a_backup_is_asked_for_pinned_and_deleted_on_its_pages(
     mine = AuditEvent.objects.filter(action__startswith="backup:").order_by("-number")
     actions = mine.values_list("action", flat=True)[:3]
     assert list(actions) == ["backup:delete", "backup:unpin", "backup:pin"]
+
+
+def test_title_notes_and_until_when_it_is_kept_are_changed_afterwards(
+    world: World,
+    admin: Any,
+    release_lead: Any,
+    signed_in: SignIn,
+    api: Callable[[Any], APIClient],
+) -> None:
+    page, rest = f"/backups/{world.night.pk}/edit/", f"/api/v1/backups/{world.night.pk}/"
+    assert signed_in(release_lead).get(page).status_code == 403
+    assert api(release_lead).patch(rest, {"title": "x"}, format="json").status_code == 403
+    boss, program = signed_in(admin), api(admin)
+    day = timezone.localdate() + timedelta(days=3)
+    said = {"title": "Before the audit", "notes": "Ask Ann.", "keep_until": day.isoformat()}
+    assert boss.post(page, said).status_code == 302
+    found = Backup.objects.get(pk=world.night.pk)
+    assert (found.title, found.notes) == ("Before the audit", "Ask Ann.")
+    assert found.keep_until is not None
+    assert timezone.localdate(found.keep_until) == day
+    shown = boss.get(f"/backups/{world.night.pk}/").content.decode()
+    assert "Ask Ann." in shown
+    assert "at least until" in shown
+    assert (
+        AuditEvent.objects.filter(action="backup:update").latest("number").data["title"] == "Before the audit"
+    )
+    # Nothing is lost by saving the form as it stands, though a program named an hour.
+    hour = (timezone.now() + timedelta(days=9)).replace(microsecond=0)
+    assert program.patch(rest, {"keep_until": hour.isoformat()}, format="json").status_code == 200
+    form = boss.get(page).context["form"]
+    assert boss.post(page, {name: form[name].value() for name in form.fields}).status_code == 302
+    assert Backup.objects.get(pk=world.night.pk).keep_until == hour
+    refused = boss.post(page, {**said, "keep_until": "2020-01-01"})
+    assert (refused.status_code, list(refused.context["form"].errors)) == (422, ["keep_until"])
+    past = program.patch(rest, {"keep_until": "2020-01-01T00:00:00Z"}, format="json")
+    assert list(past.json()["errors"]) == ["keep_until"]
+    assert Backup.objects.get(pk=world.night.pk).keep_until == hour
+    answer = program.patch(rest, {"keep_until": None}, format="json").json()
+    assert (answer["keep_until"], answer["notes"]) == (None, "Ask Ann.")
+    failed = f"/api/v1/backups/{world.failed.pk}/"
+    assert program.patch(failed, {"keep_until": hour.isoformat()}, format="json").status_code == 409
+    assert program.patch(failed, {"notes": "Disk was full"}, format="json").json()["notes"] == "Disk was full"
 
 
 def test_rules_are_tried_before_they_are_saved(world: World, admin: Any, signed_in: SignIn) -> None:
