@@ -22,6 +22,18 @@ from .rendering import read_values, render_files
 MAX_BYTES = 10 * 2**20  # of the file; an export of 1,000 charts has 600 KB
 #: Read while somebody waits: some three seconds at most. An estate beyond that is better registered as an environment.
 MAX_UNPACKED_BYTES = 16 * 2**20
+#: What Superset makes of a field that a file does not have (connectors/sqla/models.py and models/dashboard.py, the same
+#: in 4.1.4 and 6.1.0). Exports have them all; files that people write do not, and are what they become.
+_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
+    Kind.DASHBOARD: {"published": False},
+    Kind.DATASET: {
+        "offset": 0,
+        "filter_select_enabled": True,
+        "normalize_columns": False,
+        "always_filter_main_dttm": False,
+    },
+}
+_COLUMN_DEFAULTS = {"is_active": True, "groupby": True, "filterable": True, "is_dttm": False}
 
 
 @dataclass(frozen=True)
@@ -110,7 +122,17 @@ def _cleaned(asset: RawAsset, notes: list[Note]) -> RawAsset:
             text = f"“{name}” is no field of a {asset.kind} in any tested version; left out."
             notes.append(Note("unknown_field", asset.uuid, text, name))
             del data[name]
-    return replace(asset, data=data)
+    return replace(asset, data=_completed(asset.kind, data))
+
+
+def _completed(kind: str, data: dict[str, Any]) -> dict[str, Any]:
+    """The asset with the fields that an import would fill in."""
+    whole = {**_DEFAULTS.get(kind, {}), **data}
+    if kind == Kind.DATASET and isinstance(columns := data.get("columns"), list):
+        whole["columns"] = [
+            {**_COLUMN_DEFAULTS, **column} if isinstance(column, dict) else column for column in columns
+        ]
+    return whole
 
 
 def _refused(text: str, code: str = "bundle_invalid") -> Invalid:
