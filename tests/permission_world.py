@@ -121,8 +121,8 @@ ARGUMENTS: list[tuple[str, dict[str, Any]]] = [
     (r"estate:remove_view", {"pk": lambda t: 0}),  # one's own alone; there is none
     (r"estate:.*", {"slug": lambda t: "zebra"}),
     (r"comparing:file.*|api:comparison-file", {"uuid": lambda t: t["upload"].uuid}),
-    (r"git:.*", {"slug": lambda t: t["repository"].slug}),
-    (r"api:repository.*", {"uuid": lambda t: t["repository"].uuid}),
+    (r"git:.*", {"slug": lambda t: t["repository"].slug, "job": lambda t: t["refused"].uuid}),
+    (r"api:repository.*", {"uuid": lambda t: t["repository"].uuid, "job": lambda t: t["refused"].uuid}),
     (r"files:migrate", {"uuid": lambda t: t["upload"].uuid}),
     (r"files:.*|api:file-audit", {"uuid": lambda t: t["file_audit"].uuid}),
     (
@@ -220,6 +220,7 @@ BODIES: dict[str, Body] = {
         "message": "m",
     },
     "POST api:repository-migrations": {"target": "zebra"},
+    "POST api:repository-conflict": {"remote": "b" * 40},
     "PATCH api:schedule": {"name": "Renamed"},
     "POST jobs:answer": {"answer": "yes"},
     "POST comparing:list": {"what": "all", "count": "1"},
@@ -488,9 +489,23 @@ def _things(dev: Environment, zebra: Environment, make: Any) -> dict[str, Any]:
     CommitReading.objects.create(
         repository=repository, sha="a" * 40, subject="zebra", author="person", committed_at=timezone.now()
     )
+    refused = Job.objects.create(
+        kind="git.commit",
+        state="failed",
+        params={
+            "repository": str(repository.uuid),
+            "environment": str(zebra.uuid),
+            "branch": "main",
+            "base": "",
+            "message": "m",
+            "assets": {},
+        },
+        error={"code": "push_refused", "message": "", "remedy": "", "detail": {"remote_commit": "a" * 40}},
+    )
     rehearsal = Rehearsal.objects.create(environment=zebra, scratch=dev, state="failed")
     return {
         "repository": repository,
+        "refused": refused,
         "rehearsal": rehearsal,
         "dev": dev,
         "zebra": zebra,

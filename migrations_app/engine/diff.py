@@ -61,19 +61,19 @@ def _changes(before: Any, after: Any, path: tuple[str, ...]) -> Iterator[FieldCh
     if isinstance(before, list) and isinstance(after, list):
         yield from _list_changes(before, after, path)
         return
-    if not _same(before, after):
+    if not same(before, after):
         yield FieldChange(path, before, after)
 
 
-def _same(before: Any, after: Any) -> bool:
-    """As fingerprints see it: Python takes True for 1, JSON does not."""
+def same(before: Any, after: Any) -> bool:
+    """Whether two JSON values are, as fingerprints see it: Python takes True for 1, JSON does not."""
     return before == after and canonical_json(before) == canonical_json(after)
 
 
 def _list_changes(before: list[Any], after: list[Any], path: tuple[str, ...]) -> Iterator[FieldChange]:
-    if _same(before, after):
+    if same(before, after):
         return
-    if key := _item_key(before, after):
+    if key := item_key(before, after):
         left = {str(item[key]): item for item in before}
         right = {str(item[key]): item for item in after}
         for name in sorted({*left, *right}):
@@ -88,9 +88,10 @@ def _list_changes(before: list[Any], after: list[Any], path: tuple[str, ...]) ->
     yield FieldChange(path, before, after)
 
 
-def _item_key(before: Sequence[Any], after: Sequence[Any]) -> str | None:
+def item_key(*lists: Sequence[Any]) -> str | None:
+    """What names the items of these lists, each another one; None where nothing does, or where all are empty."""
     for key in _ITEM_KEYS:
-        if all(_names_each(items, key) for items in (before, after)) and (before or after):
+        if all(_names_each(items, key) for items in lists) and any(lists):
             return key
     return None
 

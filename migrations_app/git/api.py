@@ -27,7 +27,7 @@ from sstools.jobs.models import Source
 from sstools.roles import policy
 from sstools.roles.permissions import Permission
 
-from . import services
+from . import conflicts, services
 from .changes import changes_between
 from .models import CommitReading, Repository
 
@@ -184,6 +184,49 @@ class DeployRequestSerializer(serializers.Serializer[Any]):
     plan = serializers.BooleanField(default=False, help_text="make its first plan, too")
 
 
+class FieldConflictSerializer(serializers.Serializer[Any]):
+    key = serializers.CharField(
+        help_text="what a choice names it by: its path as a JSON pointer without the first slash"
+    )
+    base = serializers.CharField(help_text="as text; empty where a side has none")
+    mine = serializers.CharField()
+    theirs = serializers.CharField()
+
+
+class AssetConflictSerializer(serializers.Serializer[Any]):
+    kind = serializers.CharField()
+    uuid = serializers.CharField()
+    title = serializers.CharField()
+    mine = serializers.CharField(help_text="what the commit makes of it: changed, new or removed")
+    theirs = serializers.CharField(help_text="what the branch made of it")
+    fields = FieldConflictSerializer(
+        many=True, help_text="that both changed; none where one side removed the asset"
+    )  # type: ignore[assignment]
+    from_mine = serializers.IntegerField(help_text="number of fields that only the commit changes")
+    from_theirs = serializers.IntegerField(help_text="number of fields that only the branch changed")
+
+
+class RefusedSerializer(serializers.Serializer[Any]):
+    """A commit that was refused because its branch moved on."""
+
+    branch = serializers.CharField()
+    message = serializers.CharField(help_text="of the refused commit")
+    remote_sha = serializers.CharField(help_text="the commit that is in the way")
+    remote = CommitReadingSerializer(allow_null=True, help_text="null: POST readings/ first")
+    conflicts = AssetConflictSerializer(many=True)
+    untouched = serializers.IntegerField(help_text="number of its assets that nobody else changed")
+
+
+class SettleRequestSerializer(serializers.Serializer[Any]):
+    remote = serializers.CharField(max_length=40, help_text="the commit that was looked at: `remote.sha`")
+    choices = serializers.DictField(
+        required=False,
+        child=serializers.DictField(child=serializers.ChoiceField(choices=["mine", "theirs"])),
+        help_text='uuid -> field key -> mine or theirs; the key "" for all of the asset',
+    )
+    message = serializers.CharField(required=False, allow_blank=True, max_length=services.MESSAGE_LENGTH)
+
+
 @extend_schema_view(
     list=extend_schema(description="Repositories, by name. Needs repository:view on everything."),
     retrieve=extend_schema(description="One repository with its branches and tags, as they were last seen."),
@@ -286,6 +329,32 @@ class RepositoryViewSet(
             idempotency_key=idempotency_key(request),
         )
         return accepted(job, request)
+
+    @extend_schema(responses=RefusedSerializer)
+    @action(detail=True, methods=["get"], pagination_class=None)
+    def conflict(self, request: Request, uuid: UUID, job: UUID) -> Response:
+        """What a commit and its branch both changed, where the commit was refused for that. `job` is that commit's."""
+        refused = conflicts.find_refused(self.get_object(), job, request.user)
+        return Response(RefusedSerializer(refused).data)
+
+    @extend_schema(request=SettleRequestSerializer, responses={202: JobDetailSerializer}, parameters=[KEY])
+    @action(detail=True, methods=["post"])
+    def settle(self, request: Request, uuid: UUID, job: UUID) -> Response:
+        """Commit it on top of its branch, with mine or theirs where both changed the same. Needs repository:commit."""
+        refused = conflicts.find_refused(self.get_object(), job, request.user)
+        asked = SettleRequestSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        data = asked.validated_data
+        made = conflicts.settle(
+            refused,
+            data.get("choices", {}),
+            remote=data["remote"],
+            message=data.get("message", ""),
+            actor=request.user,
+            source=Source.API,
+            idempotency_key=idempotency_key(request),
+        )
+        return accepted(made, request)
 
     @extend_schema(
         request=DeployRequestSerializer, responses={201: MigrationDetailSerializer}, parameters=[KEY]
@@ -395,5 +464,10 @@ urlpatterns = [
         "repositories/<uuid:uuid>/migrations/",
         _view({"post": "migrations"}, detail=True),
         name="repository-migrations",
+    ),
+    path(
+        "repositories/<uuid:uuid>/conflicts/<uuid:job>/",
+        _view({"get": "conflict", "post": "settle"}, detail=True),
+        name="repository-conflict",
     ),
 ]

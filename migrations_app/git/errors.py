@@ -43,7 +43,7 @@ class PushRefused(Conflict):
     """The server did not take the commit. Nothing changed there."""
 
     code = "push_refused"
-    remedy = "Nothing was written to the repository. Look at its newest commit, then commit again."
+    remedy = "Nothing was written to the repository. Settle what both sides changed, or commit again."
 
 
 class ServerBroken(Unavailable):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.urls import reverse
+
 from environments.models import Environment
 from sstools.errors import NotFoundError
 from sstools.jobs.models import Job
@@ -18,6 +20,15 @@ from .models import Repository
 def _link(job: Job) -> tuple[str, str] | None:
     row = Repository.objects.filter(uuid=job.params.get("repository")).first()
     return (row.name, row.get_absolute_url()) if row is not None else None
+
+
+def _commit_link(job: Job) -> tuple[str, str] | None:
+    """A commit that was refused leads to where it is settled."""
+    found = _link(job)
+    if found is None or not ((job.error or {}).get("detail") or {}).get("remote_commit"):
+        return found
+    slug = Repository.objects.values_list("slug", flat=True).get(uuid=job.params["repository"])
+    return "Settle it", reverse("git:conflict", args=[slug, job.uuid])
 
 
 def _repository(uuid: str) -> Repository:
@@ -44,7 +55,10 @@ def read(ctx: JobContext, *, repository: str, ref: str) -> dict[str, Any]:
 
 
 @job_kind(
-    services.COMMIT, title="Commit to a repository", permission=Permission.REPOSITORY_COMMIT, link=_link
+    services.COMMIT,
+    title="Commit to a repository",
+    permission=Permission.REPOSITORY_COMMIT,
+    link=_commit_link,
 )
 def commit(
     ctx: JobContext,

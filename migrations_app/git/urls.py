@@ -1,6 +1,6 @@
 from django.urls import path
 
-from . import views
+from . import conflict_views, views
 
 app_name = "git"
 urlpatterns = [
@@ -12,5 +12,6 @@ urlpatterns = [
     path("git/<slug:slug>/test/", views.repository_check, name="check"),
     path("git/<slug:slug>/read/", views.repository_read, name="read"),
     path("git/<slug:slug>/commit/", views.commit, name="commit"),
+    path("git/<slug:slug>/conflicts/<uuid:job>/", conflict_views.conflict, name="conflict"),
     path("git/<slug:slug>/deploy/", views.deploy, name="deploy"),
 ]

@@ -94,6 +94,8 @@ def run_commit(
     if now != base and now:
         if head is not None and _holds(before, assets):
             return {"unchanged": True, "commit": now, "branch": branch}
+        if head is not None:
+            keep(repository, head, before)  # whoever settles it needs to know what is there
         raise _moved(repository, branch, now)
     ctx.step("Writing files")
     documents = _documents(assets)
