@@ -5,6 +5,7 @@ reading    a Superset with 2,000 charts: first and next readings, a plan of ever
 estate     list pages over four environments of 10,000 assets, on SQLite and PostgreSQL
 search     searches among the same, on SQLite and PostgreSQL
 backups    a hundred nights of 3,200 assets with 1 % changed, against plain ZIPs (a quarter of an hour, one Superset)
+git        10,000 files committed and read, next to git itself (some minutes)
 queue      how soon a job starts, and pages with a thousand jobs waiting
 """
 
@@ -39,6 +40,7 @@ PARTS = {
     "backups": Part(
         ("--charts", "60", "--dashboards", "6", "--datasets", "30", "--nights", "3", "--zips", "1")
     ),
+    "git": Part(("--files", "300", "--rounds", "1")),
     "queue": Part(("--rounds", "3")),
 }
 SECTIONS = tuple(f"{name}-{database}" for name, part in PARTS.items() for database in part.databases)
