@@ -19,7 +19,8 @@ from environments.superset.errors import SupersetUnreachable
 from environments.words import clean, cleaned
 from sstools.errors import Invalid
 
-from .engine.carrying import OFF, OPTIONS, WARN, Carrying, checked
+from .comparing.models import UploadedBundle
+from .engine.carrying import OFF, OPTIONS, SAVED_QUERIES, WARN, Carrying, checked
 from .engine.companions import (
     TAKEN,
     TOUCHED_BY_IMPORT,
@@ -82,13 +83,30 @@ def clean_carrying(values: Mapping[str, object] | None) -> dict[str, str]:
 
 
 def carrying_of(migration: Migration) -> Carrying:
-    """What a migration carries: nothing where it comes from a file or from what was applied last, which hold no more
-    than assets.
+    """What a migration carries: of a file at most its saved queries, nothing where it comes from what was applied last,
+    which holds no more than assets.
     """
     has_companions = (
         migration.source is not None or migration.rolls_back is not None or migration.is_of_backup
     )
-    return Carrying(migration.carrying if has_companions else {option.name: OFF for option in OPTIONS})
+    if has_companions:
+        return Carrying(migration.carrying)
+    nothing = {option.name: OFF for option in OPTIONS}
+    if migration.is_of_file and SAVED_QUERIES in migration.carrying:
+        nothing[SAVED_QUERIES] = migration.carrying[SAVED_QUERIES]
+    return Carrying(nothing)
+
+
+def _kept_side(migration: Migration, kinds: Collection[CompanionKind]) -> Side:
+    """What is read nowhere any more: of a backup, or the saved queries of a file."""
+    if migration.is_of_backup:
+        return companions_in(migration, kinds)
+    file = migration.file
+    if not isinstance(file, UploadedBundle) or CompanionKind.SAVED_QUERY not in kinds:
+        return Side()
+    return Side(
+        {one.uuid: one for one in get_companions(file.queries.values_list("document_id", flat=True)).values()}
+    )
 
 
 def read_side(
@@ -142,10 +160,12 @@ def carry_along(
     """
     if migration.rolls_back is not None:
         return _restored(migration.rolls_back, plan, clients[0], ids[0])
-    if migration.source is None and not migration.is_of_backup:
+    if migration.source is None and not migration.is_of_backup and not migration.is_of_file:
         return plan
     carrying = carrying_of(migration)
     kinds = frozenset(kinds_to_read(carrying, plan.items, given.source))
+    if migration.is_of_file:  # its saved queries come by themselves
+        kinds = frozenset(kind for kind in CompanionKind if carrying.asks(kind))
     whole = takes_everything(migration, given.source)
     if whole:
         kinds = frozenset(kind for kind in CompanionKind if carrying.asks(kind))
@@ -164,7 +184,7 @@ def carry_along(
         if migration.source is not None:
             calls.append(lambda: read_side(clients[1], kinds, ids[1], here, whole=False, lenient=lenient))
         read = side_by_side(calls)
-        known[kinds, here, there] = read if len(read) > 1 else [*read, Read(companions_in(migration, kinds))]
+        known[kinds, here, there] = read if len(read) > 1 else [*read, Read(_kept_side(migration, kinds))]
     target, source = known[kinds, here, there]
     exists = {*given.target, *given.unreadable_target} | {
         item.target_uuid for item in taken if item.action == Action.CREATE
@@ -178,7 +198,7 @@ def carry_along(
             target=target.side,
             people=_people(migration, clients[0], source.side, target.side, carrying),
             exists=exists,
-            everything=whole,
+            everything=whole or migration.is_of_file,
             # Who puts back what was there before wants no edit of since.
             bases={} if migration.is_put_back else bases_of(migration.target, kinds),
             answers=given.answers,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from django import forms
@@ -13,12 +13,22 @@ PREFIX = "carrying_"
 
 
 class CarryingForm(forms.Form):
-    """One field for each option, `carrying_<name>`. `chosen`: as a migration or a route keeps it."""
+    """One field for each option, `carrying_<name>`. `chosen`: as a migration or a route keeps it; `only`:
+    the options there are, where not all of them make sense.
+    """
 
-    def __init__(self, *args: Any, chosen: Mapping[str, str] | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        chosen: Mapping[str, str] | None = None,
+        only: Collection[str] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
         now = Carrying(chosen or {})
         for option in OPTIONS:
+            if only is not None and option.name not in only:
+                continue
             self.fields[PREFIX + option.name] = forms.ChoiceField(
                 label=option.label,
                 choices=list(option.choices.items()),
@@ -26,6 +36,8 @@ class CarryingForm(forms.Form):
                 required=False,
                 help_text=option.help,
             )
+        if only is not None:
+            return
         self.fields[PREFIX + RECIPIENTS] = forms.CharField(
             label="Recipients of alerts and reports",
             initial=now[RECIPIENTS],

@@ -16,6 +16,7 @@ from environments.reading import last_reading, read_everything
 from environments.store import EnvironmentReading, get_documents, load_snapshot, take_snapshot
 from environments.superset.client import SupersetClient
 
+from .comparing.models import UploadedBundle
 from .errors import NotReady
 from .models import Baseline, Migration, PlanItem, Run
 
@@ -68,7 +69,8 @@ def source_of_file(migration: Migration) -> SourceReading:
         raise NotReady(
             "The file of this migration is forgotten.", remedy="Upload it again, and make another migration."
         )
-    rows = dict(file.assets.values_list("uuid", "document_id"))
+    kept = file.documents if isinstance(file, UploadedBundle) else file.assets
+    rows = dict(kept.values_list("uuid", "document_id"))
     documents = get_documents(rows.values())
     notes = tuple(Note(**note) for note in file.notes)
     return SourceReading({uuid: documents[sha] for uuid, sha in rows.items()}, IdTable(), notes, None)

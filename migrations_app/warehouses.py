@@ -11,6 +11,7 @@ from typing import Any
 
 from rapidfuzz import fuzz
 
+from environments.canonical.companions import CompanionKind
 from environments.canonical.documents import Document, Kind
 from environments.models import Asset, Environment
 from environments.store import EnvironmentReading
@@ -183,8 +184,8 @@ def database_rows(
     reading: EnvironmentReading,
     ctx: JobContext,
 ) -> list[dict[str, Any]]:
-    """For each source database of the plan: who needs it, where it goes, and for an unmapped one what it
-    might be there.
+    """For each source database of the plan, those of its saved queries included: who needs it, where it goes, and for
+    an unmapped one what it might be there.
     """
     members = [
         given.source[item.uuid]
@@ -195,6 +196,11 @@ def database_rows(
     for document in members:
         if document.kind == Kind.DATASET and document.body.get("database_uuid"):
             datasets.setdefault(str(document.body["database_uuid"]), []).append(document)
+    for (
+        item
+    ) in plan.companions:  # of a file all are meant, and may stand on connections that no dataset needs
+        if item.kind == CompanionKind.SAVED_QUERY and item.source is not None:
+            datasets.setdefault(str(item.source.body["database"]), [])
     choices = [document for document in given.target.values() if document.kind == Kind.DATABASE]
     if plan.unmapped_databases:
         learn_database_ids(client, environment, reading, [choice.uuid for choice in choices])

@@ -9,12 +9,14 @@ from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
+from environments.canonical.companions import CompanionKind
 from environments.models import KIND_CHOICES, UUID_LENGTH, Document, Environment
 from sstools.roles import policy
 from sstools.roles.permissions import Permission
 
 NAME_LENGTH = 200
 PLACE_LENGTH = 200
+SAVED_QUERY = CompanionKind.SAVED_QUERY.value
 
 
 class UploadedBundleQuerySet(models.QuerySet["UploadedBundle"]):
@@ -66,12 +68,22 @@ class UploadedBundle(models.Model):
         return f"file:{self.uuid}"
 
     @property
+    def documents(self) -> models.QuerySet[UploadedAsset]:
+        """Its assets: what is compared and brought by itself."""
+        return self.assets.exclude(kind=SAVED_QUERY)
+
+    @property
+    def queries(self) -> models.QuerySet[UploadedAsset]:
+        """Its saved queries, which come along as of an environment."""
+        return self.assets.filter(kind=SAVED_QUERY)
+
+    @property
     def concerns(self) -> list[Environment]:
         return [self.origin] if self.origin is not None else []
 
 
 class UploadedAsset(models.Model):
-    """One asset of an uploaded bundle."""
+    """One asset of an uploaded bundle; or a saved query in it, with the uuid and the document of the companion."""
 
     bundle = models.ForeignKey(UploadedBundle, on_delete=models.CASCADE, related_name="assets")
     kind = models.CharField(max_length=20, choices=KIND_CHOICES)

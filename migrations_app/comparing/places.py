@@ -238,7 +238,7 @@ def _file(name: str, user: Any) -> PlaceContents | None:
         complete=bundle.complete,
         read_at=bundle.exported_at or bundle.uploaded_at,
         version=bundle.place,
-        rows=lambda: bundle.assets.order_by(),
+        rows=lambda: bundle.documents.order_by(),
         columns=("kind", "uuid", "document__title", "document_id"),
     )
 

@@ -25,7 +25,7 @@ from sstools.jobs.models import Source
 from sstools.roles import policy
 from sstools.roles.permissions import Permission
 
-from .models import NAME_LENGTH, UploadedAsset, UploadedBundle, Viewed
+from .models import NAME_LENGTH, SAVED_QUERY, UploadedAsset, UploadedBundle, Viewed
 
 MAX_BYTES = files.MAX_BYTES
 MAX_PER_PERSON = 20
@@ -82,14 +82,14 @@ def store_upload(
         rows = Asset.objects.filter(environment=origin).values_list("kind", "superset_id", "uuid")
         ids = IdTable((Kind(kind), number, uuid) for kind, number, uuid in rows)
     reading = documents_of(tree, ids, origin.url if origin is not None else "")
-    if not reading.documents:
+    if not reading.documents and not reading.queries:
         raise Invalid(
             "There is no dashboard, chart or dataset in this file.",
             code="bundle_empty",
             errors={"file": ["Nothing in it can be compared."]},
         )
     with transaction.atomic():
-        put_documents(reading.documents.values())
+        put_documents([*reading.documents.values(), *reading.queries])
         kept = UploadedBundle.objects.create(
             name=clean(name.strip() or "upload.zip", NAME_LENGTH),
             sha256=hashlib.sha256(data).hexdigest(),
@@ -111,6 +111,13 @@ def store_upload(
                     bundle=kept, kind=document.kind.value, uuid=uuid, document_id=document.fingerprint
                 )
                 for uuid, document in reading.documents.items()
+            ),
+            batch_size=1000,
+        )
+        UploadedAsset.objects.bulk_create(
+            (
+                UploadedAsset(bundle=kept, kind=SAVED_QUERY, uuid=query.uuid, document_id=query.fingerprint)
+                for query in reading.queries
             ),
             batch_size=1000,
         )

@@ -132,6 +132,8 @@ RECIPIENTS = "recipients"
 RECIPIENT_CHOICES = {KEEP: "the same as on the source", NOBODY: "nobody"}
 BY_NAME: Mapping[str, Option] = {option.name: option for option in OPTIONS}
 OPTION_OF: Mapping[CompanionKind, Option] = {kind: option for option in OPTIONS for kind in option.kinds}
+#: All that can come along from a file.
+SAVED_QUERIES = OPTION_OF[CompanionKind.SAVED_QUERY].name
 
 
 @dataclass(frozen=True)

@@ -103,6 +103,7 @@ def file_migrate(request: HttpRequest, uuid: UUID) -> HttpResponse:
         "can_plan": targets.exists(),
         "page": Paginator(rows, SHOWN).get_page(1),
         "total": len(rows),
+        "query_count": file.queries.count(),
         "left_off": max(0, len(rows) - SHOWN),
         "picked": set(data.getlist("pick")) if data is not None else set(),
         "everything": data is None or data.get("what") == "all",

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
+from uuid import UUID
 
+from environments.canonical.companions import Companion, CompanionKind
 from environments.canonical.documents import Document, Kind, Note
 from environments.canonical.ids import IdTable
 from environments.canonical.reading import read_assets
 from environments.canonical.secrets import find_secrets, without_secrets
 from environments.superset.archives import archive_files
 from environments.superset.bundle import RawAsset
+from environments.superset.companions.objects import saved_query_body
 from environments.superset.errors import SupersetRefused
 from environments.superset.trees import SUPERSET, Tree, layout_ids, layout_uuids, read_tree
 from migrations_app.engine.auditing.files import FIELDS
@@ -38,11 +41,12 @@ _COLUMN_DEFAULTS = {"is_active": True, "groupby": True, "filterable": True, "is_
 
 @dataclass(frozen=True)
 class TreeReading:
-    """Documents by uuid as far as the tree has them, and what there is to say about them."""
+    """Documents by uuid as far as the tree has them, its saved queries, and what there is to say about them."""
 
     tree: Tree
     documents: Mapping[str, Document]
     notes: tuple[Note, ...]
+    queries: tuple[Companion, ...] = ()
 
 
 def tree_of(data: bytes, values: bytes | None = None) -> Tree:
@@ -107,7 +111,26 @@ def documents_of(tree: Tree, ids: IdTable | None = None, base_url: str = "") -> 
         )
         documents |= found.documents
         notes += found.notes
-    return TreeReading(tree, documents, tuple(notes))
+    return TreeReading(tree, documents, tuple(notes), _queries_of(tree))
+
+
+def _queries_of(tree: Tree) -> tuple[Companion, ...]:
+    """The saved queries of a tree. Raises Invalid("bundle_invalid") for one without a uuid of its own or without its
+    connection: nothing could say later which one it is.
+    """
+    found: dict[str, tuple[str, Companion]] = {}
+    for path, data in tree.queries:
+        for name in ("uuid", "database_uuid"):
+            try:
+                UUID(str(data.get(name)))
+            except ValueError:
+                raise _refused(f"{path}: the saved query has no “{name}” that is one.") from None
+        body = saved_query_body(data, str(UUID(str(data["database_uuid"]))))
+        query = Companion.of(CompanionKind.SAVED_QUERY, body)
+        first, known = found.setdefault(query.uuid, (path, query))
+        if known != query:
+            raise _refused(f"{first} and {path} have the same uuid, {query.body['uuid']}.")
+    return tuple(query for _, query in found.values())
 
 
 def _cleaned(asset: RawAsset, notes: list[Note]) -> RawAsset:

@@ -12,7 +12,9 @@ from environments.canonical.documents import Kind
 from environments.models import Environment
 from environments.words import fold
 from migrations_app import naming
+from migrations_app.carrying import clean_carrying
 from migrations_app.comparing.models import UploadedBundle
+from migrations_app.engine.carrying import OFF, ON, SAVED_QUERIES
 from migrations_app.filters import looks_like_uuid
 from migrations_app.git import services as repositories
 from migrations_app.git.models import CommitReading
@@ -43,7 +45,7 @@ Files = UploadedBundle | CommitReading
 
 def assets_of(file: Files) -> list[Any]:
     """What can be brought: dashboards, charts, datasets, each by title."""
-    rows = file.assets.exclude(kind=Kind.DATABASE.value).select_related("document").defer("document__body")
+    rows = file.assets.filter(kind__in=_ORDER).select_related("document").defer("document__body")
     return sorted(rows, key=lambda row: (_ORDER.get(row.kind, 9), row.document.title.casefold(), row.uuid))
 
 
@@ -85,13 +87,15 @@ def create_migration(
     with_dependencies: bool = True,
     verify: bool = True,
     roll_back_when_red: bool = False,
+    carrying: Mapping[str, Any] | None = None,
     uuid: UUID | None = None,
 ) -> Migration:
     """A draft that brings `selection` (uuids; none: all of it) of a file to `target`. `databases`: connections of
-    the target by those of the file, as `save_mapping` takes them, names included; remembered.
+    the target by those of the file, as `save_mapping` takes them, names included; remembered. `carrying`: of a file
+    that holds saved queries whether they come along (`{"saved_queries": "on"}`); they do where all of it is brought.
 
     Raises NotAllowed; NotFoundError for a file of somebody else; Invalid("unknown_asset", "empty_selection",
-    "wrong_mapping", "tree_unreadable").
+    "wrong_mapping", "wrong_carrying", "tree_unreadable").
     """
     policy.require(actor, Permission.MIGRATION_PLAN, target)
     if isinstance(file, CommitReading):
@@ -99,8 +103,11 @@ def create_migration(
     else:
         find_file(file.uuid, actor)
     rows = {row.uuid: row for row in assets_of(file)}
-    chosen = {str(one).lower() for one in selection} or set(rows)
-    if not chosen:
+    picked = {str(one).lower() for one in selection}
+    chosen = picked or set(rows)
+    queries = file.queries.count() if isinstance(file, UploadedBundle) else 0
+    carried = clean_carrying({SAVED_QUERIES: ON if queries and not picked else OFF, **(carrying or {})})
+    if not chosen and not (queries and SAVED_QUERIES in carried):
         raise Invalid(
             f"There is no dashboard, chart or dataset in {file.name}.",
             code="empty_selection",
@@ -115,11 +122,11 @@ def create_migration(
     if databases:
         named = naming.name_databases_of_file(file, target, databases)
         save_mapping(file.origin, target, actor=actor, databases=named)
-    first = next(row for row in rows.values() if row.uuid in chosen)
+    first = next((row.document.title for row in rows.values() if row.uuid in chosen), "Saved queries")
     more = f" and {len(chosen) - 1} more" if len(chosen) > 1 else ""
     migration = Migration.objects.create(
         uuid=uuid or uuid4(),
-        title=(title.strip() or f"{first.document.title}{more}: {file.name} → {target.tag}")[:200],
+        title=(title.strip() or f"{first}{more}: {file.name} → {target.tag}")[:200],
         source_place=file.place,
         target=target,
         selection=sorted(chosen),
@@ -127,6 +134,7 @@ def create_migration(
         with_dependencies=with_dependencies,
         verify=verify,
         roll_back_when_red=roll_back_when_red,
+        carrying=carried,
         created_by=actor,
     )
     audit.record(

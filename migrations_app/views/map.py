@@ -16,7 +16,7 @@ from environments.models import Asset
 from migrations_app import services
 from migrations_app.carrying import names_in
 from migrations_app.carrying_forms import PREFIX, CarryingForm
-from migrations_app.engine.carrying import Carrying
+from migrations_app.engine.carrying import SAVED_QUERIES, Carrying
 from migrations_app.models import Mapping, Migration
 from sstools.errors import Conflict, Invalid
 from sstools.web.htmx import go_to, render_page
@@ -177,10 +177,11 @@ class _Beside:
         self.data = data
         self.was_shown = data is not None and any(key.startswith(PREFIX) for key in data)
         chosen = migration.carrying
-        self.form = CarryingForm(data if self.was_shown else None, chosen=chosen)
+        only = (SAVED_QUERIES,) if migration.is_of_file else None
+        self.form = CarryingForm(data if self.was_shown else None, chosen=chosen, only=only)
         if data is not None and not self.was_shown:
             self.form = CarryingForm(
-                {PREFIX + name: value for name, value in Carrying(chosen).to_json().items()}
+                {PREFIX + name: value for name, value in Carrying(chosen).to_json().items()}, only=only
             )
         plan = migration.plan or migration.plans.first()
         people, roles = names_in(plan) if plan is not None else ([], [])

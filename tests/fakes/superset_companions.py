@@ -376,7 +376,7 @@ class Companions(Bundles):
         fields = ("label", "description", "sql", "catalog", "schema", "uuid")
         data = {name: row.get(name) for name in fields}
         data |= {"version": "1.0.0", "database_uuid": database["uuid"]}
-        slug = re.sub(r"\W+", "_", row["label"])
+        slug = re.sub(r"\W+", "_", row["label"]).strip("_")
         files: dict[str, dict[str, Any]] = {
             "metadata.yaml": {"version": "1.0.0", "type": "SavedQuery"},
             f"queries/db/{slug}.yaml": data,

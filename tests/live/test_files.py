@@ -11,13 +11,17 @@ import pytest
 from environments.canonical.comparison import comparison_fingerprint
 from environments.canonical.documents import Kind
 from environments.lab.instance import RunningSuperset
-from environments.superset.archives import pack_files
+from environments.lab.rest import Rest
+from environments.superset.archives import archive_files, pack_files
+from environments.superset.auth import PasswordAuth
+from environments.superset.client import SupersetClient
 from migrations_app import services
 from migrations_app.comparing.uploads import store_upload
 from migrations_app.files import services as audits
 from migrations_app.files import sources
 from migrations_app.files.reading import documents_of, tree_of
 from tests.files.damage import DATABASE, DATASET, SECRET, changed, damaged, tree_files
+from tests.files.queries import QUERIES, check_queries_of_a_file
 from tests.live.product import Product, fingerprints, product
 
 pytestmark = [pytest.mark.live]
@@ -73,6 +77,26 @@ def test_a_tree_of_preset_cli_is_planned_applied_verified_and_rolled_back_and_a_
 
     product.apply(product.roll_back(run))
     assert fingerprints(product.read(target)) == fingerprints(before)
+
+
+def test_an_export_of_saved_queries_is_brought_and_taken_back(product: Product, fresh_target: Lease) -> None:
+    source, superset = fresh_target(), fresh_target("5.0.0")
+    rest = Rest(source)
+    (database,) = rest.call("GET", "/api/v1/database/")["result"]
+    for label, sql in QUERIES.items():
+        body = {"label": label, "sql": sql, "schema": "main", "description": "", "db_id": database["id"]}
+        rest.call("POST", "/api/v1/saved_query/", body)
+    with SupersetClient(source.url, PasswordAuth(source.username, source.password)) as client:
+        files: dict[str, bytes] = {}
+        for row in client.list_rows("saved_query", ("id",)):
+            found = archive_files(client.export_saved_query(row["id"]).to_zip())
+            files |= {path: data for path, data in found.items() if path not in files}
+    there = Rest(superset)
+
+    def queries() -> dict[str, str]:
+        return {row["label"]: row["sql"] for row in there.call("GET", "/api/v1/saved_query/")["result"]}
+
+    check_queries_of_a_file(product, product.register("prod", superset), files, queries)
 
 
 def _audit(product: Product, target: Any, files: dict[str, bytes]) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from environments.canonical.companions import Companion, CompanionKind
@@ -131,16 +132,22 @@ def _read_queries(reader: Reader) -> None:
         for path, data in files.items():
             if not path.startswith("queries/"):
                 continue
-            body = {
-                "uuid": str(data["uuid"]).lower(),
-                "label": str(data.get("label") or ""),
-                "description": data.get("description") or None,
-                "sql": str(data.get("sql") or ""),
-                "catalog": data.get("catalog") or None,
-                "schema": data.get("schema") or None,
-                "database": database,
-            }
-            reader.add(Companion.of(CompanionKind.SAVED_QUERY, body), row["id"])
+            reader.add(Companion.of(CompanionKind.SAVED_QUERY, saved_query_body(data, database)), row["id"])
+
+
+def saved_query_body(data: Mapping[str, Any], database: str) -> dict[str, Any]:
+    """The body of a saved query from its file in an export (queries/*.yaml, parsed). `database`: the uuid of its
+    connection.
+    """
+    return {
+        "uuid": str(data["uuid"]).lower(),
+        "label": str(data.get("label") or ""),
+        "description": data.get("description") or None,
+        "sql": str(data.get("sql") or ""),
+        "catalog": data.get("catalog") or None,
+        "schema": data.get("schema") or None,
+        "database": database,
+    }
 
 
 def _write_query(

@@ -46,7 +46,7 @@ def of_target(given: AuditInput) -> Iterator[Finding]:
                 str(data.get("label") or path),
                 "“catalog” of a saved query is exported by 4.1 and not taken back by its import.",
                 "The whole import is refused: 422 (I#32706).",
-                "Saved queries of files are not brought.",
+                "Leaves the catalog out, and brings the query.",
             )
 
 

@@ -102,6 +102,11 @@ class Settling:
             self._lose(item.asset_uuid, "owner_unknown", text)
         return missing
 
+    def _query(self, item: CompanionItem, source: Companion, wanted: Companion) -> CompanionItem | Companion:
+        if str(source.body["database"]) not in self.given.plan.mapping.databases:
+            return self._left_out(item, "its connection is not mapped to one of the target.")
+        return wanted
+
     def _is_there(self, uuid: str) -> bool:
         item = self.done.get(uuid)
         if uuid in self.given.target.companions:
@@ -269,4 +274,5 @@ _SETTLE: Mapping[
     CompanionKind.REPORT: Settling._report,
     CompanionKind.ANNOTATION_USE: Settling._annotations,
     CompanionKind.THEME_USE: Settling._theme,
+    CompanionKind.SAVED_QUERY: Settling._query,
 }

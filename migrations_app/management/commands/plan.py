@@ -12,6 +12,7 @@ from migrations_app import naming, services
 from migrations_app.api.shapes import MigrationSerializer, PlanSerializer
 from migrations_app.comparing.models import UploadedBundle
 from migrations_app.comparing.uploads import store_upload
+from migrations_app.engine.carrying import SAVED_QUERIES
 from migrations_app.files import sources
 from migrations_app.files.local import archive_of
 from migrations_app.filters import looks_like_uuid
@@ -219,9 +220,9 @@ class Command(MigrationCommand):
             )
         if source is None and options["prune"]:
             raise Invalid("Only a migration from an environment can remove what its source no longer has.")
-        if source is None and options["carry"]:
+        if source is None and set(carrying) - {SAVED_QUERIES}:
             raise Invalid(
-                "Files hold no owners, roles, rules or reports: --carry needs an environment as source."
+                f"Files hold no owners, roles, rules or reports: of them only {SAVED_QUERIES} can be carried."
             )
         if source is None:
             file = self._file(options)
@@ -235,6 +236,7 @@ class Command(MigrationCommand):
                 left_out=[uuid.lower() for uuid in options["leave_out"]],
                 with_dependencies=not options["without_dependencies"],
                 verify=not options["no_verify"],
+                carrying=carrying,
             )
         naming.must_be_read(source)
         selection = naming.all_assets(source) if options["all"] else naming.find_assets(source, names)
