@@ -137,6 +137,7 @@ class EnvironmentAdmin(ByService, admin.ModelAdmin):
         return [str(obj) for obj in objs], counts, set(), []
 
     def remove(self, obj: Environment, request: HttpRequest) -> None:
+        """One with backups is refused here, with their number: its own page asks for that."""
         confirm = request.POST.get("confirm", "")
         services.remove_environment(obj, actor=request.user, confirm=confirm, source=SOURCE)
 

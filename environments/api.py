@@ -250,14 +250,21 @@ class EnvironmentViewSet(
 
     @extend_schema(
         parameters=[
-            OpenApiParameter("confirm", str, required=True, description="the slug of the environment")
+            OpenApiParameter("confirm", str, required=True, description="the slug of the environment"),
+            OpenApiParameter("backups", int, description="how many backups go with it, where it has any"),
         ],
         responses={204: None},
     )
     def destroy(self, request: Request, uuid: str) -> Response:
-        """Forget it with its inventory and snapshots. The Superset itself is not touched."""
-        confirm = request.query_params.get("confirm", "")
-        services.remove_environment(self.get_object(), actor=request.user, confirm=confirm, source=Source.API)
+        """Forget it with its inventory, snapshots and backups. The Superset itself is not touched."""
+        asked = request.query_params
+        services.remove_environment(
+            self.get_object(),
+            actor=request.user,
+            confirm=asked.get("confirm", ""),
+            backups=asked.get("backups"),
+            source=Source.API,
+        )
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     @extend_schema(request=None, responses={202: JobDetailSerializer}, parameters=[IDEMPOTENCY])

@@ -1,10 +1,12 @@
 """Everything that changes an environment, or asks it something. Page, API, admin and commands call these."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import ProtectedError
+from django.db.models import Count, Max, ProtectedError, Q
 from django.utils import timezone
 
 from sstools.audit import services as audit
@@ -16,6 +18,7 @@ from sstools.roles import policy
 from sstools.roles.models import Grant
 from sstools.roles.permissions import Permission
 from sstools.secrets import SecretUnreadable
+from sstools.texts import counted
 
 from . import readings, validation
 from .connections import connect
@@ -24,6 +27,7 @@ from .superset.connection import ConnectionReport, Stage
 from .superset.errors import SupersetError
 
 __all__ = [
+    "backups_of",
     "connect",
     "keep_capabilities",
     "register_environment",
@@ -110,14 +114,44 @@ def update_environment(
     return environment
 
 
+@dataclass(frozen=True)
+class Held:
+    """Backups of an environment that hold something."""
+
+    number: int
+    pinned: int
+    newest: datetime | None  # when the newest one was taken
+
+    @property
+    def words(self) -> str:
+        """12 backups (2 pinned, the newest of 2026-11-23)."""
+        more = [f"{self.pinned} pinned"] if self.pinned else []
+        more += [f"the newest of {timezone.localdate(self.newest)}"] if self.newest else []
+        return counted(self.number, "backup") + (f" ({', '.join(more)})" if more else "")
+
+
+def backups_of(environment: Environment) -> Held:
+    """What would be lost with it, beside what Superset could be asked for again."""
+    found = environment.backups.readable().aggregate(
+        number=Count("pk"), pinned=Count("pk", filter=Q(pinned=True)), newest=Max("started_at")
+    )
+    return Held(**found)
+
+
 @transaction.atomic
 def remove_environment(
-    environment: Environment, *, actor: Any, confirm: str, source: str = Source.PAGE
+    environment: Environment,
+    *,
+    actor: Any,
+    confirm: str,
+    backups: int | str | None = None,
+    source: str = Source.PAGE,
 ) -> None:
-    """Forget an environment with its inventory, snapshots and grants; the Superset itself is not touched.
+    """Forget an environment with its inventory, snapshots, backups and grants; the Superset itself is not touched.
 
-    `confirm` is its slug or name, typed. Raises NotAllowed; Invalid; Conflict while a job concerns it, or where
-    migrations still tell of it.
+    `confirm` is its slug or name, typed. `backups`: how many backups go with it, as whoever confirms was told.
+    Raises NotAllowed; Invalid; Conflict while a job concerns it, where migrations still tell of it, or for another
+    number of backups ("has_backups").
     """
     policy.require(actor, Permission.ENVIRONMENT_EDIT, environment)
     if confirm.strip().casefold() not in (environment.slug.casefold(), environment.name.casefold()):
@@ -132,7 +166,19 @@ def remove_environment(
             code="in_use",
             remedy="Wait for its end, or cancel it first.",
         )
-    label = {"slug": environment.slug, "name": environment.name, "url": environment.url}
+    held = backups_of(environment)
+    if held.number:
+        policy.require(actor, Permission.BACKUP_EDIT, environment)
+    if held.number and str(backups or "") != str(held.number):
+        raise Conflict(
+            f"{environment.name} has {held.words}. They would go with it.",
+            code="has_backups",
+            remedy=f"Confirm that these {held.number} may go (backups={held.number}), or keep the environment and "
+            "take away its credential. Nothing was removed.",
+            detail={"backups": held.number, "pinned": held.pinned},
+        )
+    label: dict[str, Any] = {"slug": environment.slug, "name": environment.name, "url": environment.url}
+    label |= {"backups": held.number, "pinned": held.pinned} if held.number else {}
     try:
         audit.record("environment:remove", environment, actor=actor, data=label, source=source)
         Grant.objects.filter(scope=name).delete()

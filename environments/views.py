@@ -170,7 +170,10 @@ def environment_remove(request: HttpRequest, slug: str) -> HttpResponse:
     if request.method == "POST":
         try:
             services.remove_environment(
-                environment, actor=request.user, confirm=request.POST.get("confirm", "")
+                environment,
+                actor=request.user,
+                confirm=request.POST.get("confirm", ""),
+                backups=request.POST.get("backups"),
             )
         except (Invalid, Conflict) as exc:
             error = exc
@@ -182,6 +185,7 @@ def environment_remove(request: HttpRequest, slug: str) -> HttpResponse:
         "error": error,
         "snapshots": environment.snapshots.count(),
         "assets": environment.assets.count(),
+        "backups": services.backups_of(environment),
     }
     return render_page(
         request, "environments/remove.html", None, context, status=error.status if error else 200

@@ -29,7 +29,7 @@ from sstools.schedules.models import Schedule
 from sstools.texts import counted
 from sstools.web.htmx import go_to, render_page, wants_fragment
 
-from . import contents, downloads, late, origins, retention, services
+from . import choices, contents, downloads, late, origins, retention, services
 from .filters import BackupFilter
 from .forms import STORAGES, EditBackupForm, NewBackupForm, PolicyForm
 from .models import Backup, BackupReason, BackupState
@@ -113,14 +113,19 @@ def schedules(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def backup_new(request: HttpRequest) -> HttpResponse:
-    """?env=prod &asset=dashboard:<uuid>, repeated; also <env>:<kind>:<uuid>, as lists name them. POST `do=take`
-    takes it; a POST without it is a choice that was made elsewhere.
+    """?env=prod &asset=dashboard:<uuid>, repeated; also <env>:<kind>:<uuid>, as lists name them; or ?chosen=prod: what
+    another page remembered. POST `do=take` takes it; a POST without it is a choice that was
+    made elsewhere.
     """
     allowed = _allowed(request.user, Permission.BACKUP_CREATE)
     if not allowed.exists():
         policy.require(request.user, Permission.BACKUP_CREATE)
     given = request.POST if request.method == "POST" else request.GET
-    env, chosen, elsewhere = _chosen(given.getlist("asset"), given.get("env", ""))
+    kept = choices.kept(request)
+    if kept is None:
+        env, chosen, elsewhere = _chosen(given.getlist("asset"), given.get("env", ""))
+    else:
+        env, chosen, elsewhere = _chosen(kept, request.GET["chosen"])
     asked = request.method == "POST" and request.POST.get("do") == "take"
     initial = {"environment": env, "title": given.get("title", "")}
     form = NewBackupForm(request.POST if asked else None, environments=allowed, initial=initial)
@@ -149,6 +154,7 @@ def backup_new(request: HttpRequest) -> HttpResponse:
         "form": form,
         "problem": problem,
         "chosen": chosen,
+        "is_kept": kept is not None,
         "assets": _titles(environment, chosen[:CHOSEN_SHOWN]) if environment else [],
         "more": max(0, len(chosen) - CHOSEN_SHOWN),
         "elsewhere": elsewhere,

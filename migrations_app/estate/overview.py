@@ -135,6 +135,7 @@ def bulk(
         "compare_with": compared_with(source, others, QueryDict(query).get("env", "")),
         "query": query,
         "can_plan": policy.can_anywhere(user, Permission.MIGRATION_PLAN),
+        "can_back_up": policy.can(user, Permission.BACKUP_CREATE, source),
     }
 
 

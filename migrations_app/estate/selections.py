@@ -88,6 +88,10 @@ class Chosen:
         return [asset.uuid for asset in self.assets]
 
     @property
+    def keys(self) -> list[str]:
+        return [f"{asset.kind}:{asset.uuid}" for asset in self.assets]
+
+    @property
     def digest(self) -> str:
         return digest_of(self.uuids)
 

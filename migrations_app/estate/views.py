@@ -15,6 +15,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST
 
 from environments import services as environment_services
+from environments.backups import choices
 from environments.filters import AssetFilter
 from environments.models import Asset, Environment
 from sstools.errors import Conflict, Invalid, SSToolsError
@@ -39,8 +40,8 @@ PAGES = {"web:home"}  # lists whose filters can be saved
 @login_required
 def select(request: HttpRequest, slug: str) -> HttpResponse:
     """`shown`, `pick`: what the page listed and what is ticked on it. `do`: all (with `matching`, the number that the
-    page said), none, compare, continue, or listed (all that the inventory lists of it). `query`: the filters of the
-    page, to go back to.
+    page said), none, compare, backup, continue, or listed (all that the inventory lists of it). `query`: the filters
+    of the page, to go back to.
     """
     user = request.user
     source = _source(request, slug)
@@ -64,6 +65,8 @@ def select(request: HttpRequest, slug: str) -> HttpResponse:
         status = error.status
     if do == "compare" and status == 200 and (url := _comparison(request, source, query)):
         return go_to(request, url)
+    if do == "backup" and status == 200 and (keys := selections.chosen(user, source).keys):
+        return go_to(request, choices.keep(request, source, keys))
     if do == "continue" and status == 200:
         return go_to(request, "estate:selection", source.slug)
     if wants_fragment(request) and status == 200:

@@ -22,6 +22,7 @@ from migrations_app import restore_points
 from migrations_app.errors import NotReady
 from migrations_app.models import RunState, RunStep
 from migrations_app.services import create_rollback
+from sstools.audit.models import AuditEvent
 from sstools.errors import Conflict, Invalid
 from tests.factories import chart_document, make_environment, make_migration, make_run
 
@@ -287,3 +288,32 @@ def test_restore_points_of_before_there_were_backups_become_some() -> None:
     assert (made.digest, made.counts, made.started_at) == (digest, {"chart": 2}, point.created_at)
     make(apps, None)
     assert Backup.objects.count() == 1
+
+
+def test_an_environment_is_not_removed_with_its_backups_unless_their_number_is_confirmed(
+    environment: Environment,
+    owner: Any,
+    back_up: Callable[..., Backup],
+    client: Any,
+    api: Callable[[Any], Any],
+) -> None:
+    services.pin(back_up(), actor=owner)
+    back_up(title="chosen", selection=(f"chart:{environment.assets.filter(kind='chart')[0].uuid}",))
+    client.force_login(owner)
+    page, slug = f"/environments/{environment.slug}/remove/", environment.slug
+    assert "2 backups (1 pinned, the newest of " in client.get(page).content.decode()
+    for said in ({}, {"backups": "1"}, {"backups": "x"}):
+        refused = client.post(page, {"confirm": slug, **said})
+        assert refused.status_code == 409
+        assert "2 backups (1 pinned" in refused.content.decode()
+    rest = f"/api/v1/environments/{environment.uuid}/?confirm={slug}"
+    answer = api(owner).delete(rest).json()
+    assert (answer["code"], "2 backups" in answer["detail"]) == ("has_backups", True)
+    admin_page = f"/admin/environments/environment/{environment.pk}/delete/"
+    answered = client.post(admin_page, {"post": "yes", "confirm": slug}, follow=True)
+    assert "2 backups (1 pinned" in answered.content.decode()
+    assert Backup.objects.readable().count() == 2
+    assert api(owner).delete(f"{rest}&backups=2").status_code == 204
+    assert not Environment.objects.exists()
+    assert not Span.objects.exists()
+    assert AuditEvent.objects.get(action="environment:remove").data["backups"] == 2

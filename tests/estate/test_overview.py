@@ -18,6 +18,7 @@ from environments.models import Asset, Environment
 from migrations_app.engine.sync import Sync
 from migrations_app.estate.models import SavedView, Selection, SyncState
 from migrations_app.models import Migration
+from sstools.jobs.models import Job
 from tests.estate.worlds import fill, make_way
 from tests.factories import make_environment, tag_asset, uuid_for
 
@@ -230,6 +231,13 @@ def test_a_selection_survives_paging_and_filters_and_says_what_is_outside(browse
     assert "No asset matches" in elsewhere
     back = text(browser.get("/?sort=title&per_page=25"))
     assert back.count("checked") == 3
+    to_back_up = browser.post("/selection/dev/change/", {**fields(back), "pick": picks, "do": "backup"})
+    assert to_back_up["Location"] == "/backups/new/?chosen=dev"
+    assert "Back up 4 assets" in text(browser.get(to_back_up["Location"]))
+    assert browser.post(to_back_up["Location"], {"do": "take", "environment": "dev"}).status_code == 302
+    job = Job.objects.get(kind="backups.take")
+    assert sorted(job.params["selection"]) == sorted([*picks, more])
+    assert "not known any more" in text(browser.get("/backups/new/?chosen=prod"), 409)
     browser.post("/selection/dev/change/", {**fields(back), "pick": picks[:1]})  # two are let go
     assert Selection.objects.get().rows == [more, picks[0]]
 
