@@ -1,4 +1,6 @@
-"""What happened to an asset: what readings saw change, runs that touched it, edits, pairings, and its end."""
+"""What happened to an asset, in one line of time: what readings saw change, runs that touched it, edits, commits that
+hold another content of it, backups, pairings, and its end. Any two of the contents are compared.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +9,20 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import F, Q
+from django.urls import reverse
 
+from environments.backups import holding
 from environments.canonical.documents import Document, Kind
 from environments.models import Environment, SnapshotEntry
 from environments.store import get_documents
 from migrations_app.engine.diff import field_changes
 from migrations_app.engine.sentences import sentence
+from migrations_app.git.models import CommitAsset
 from migrations_app.models import PlanItem, Run, RunState
+from sstools.roles import policy
+from sstools.roles.permissions import Permission
+from sstools.texts import counted
 
 from .cards import WRITING
 from .families import Family, Member
@@ -22,23 +30,27 @@ from .families import Family, Member
 #: Of the newest snapshots of an environment that have the asset: what came before is in the audit and in the runs.
 MOST_SNAPSHOTS = 200
 MOST_RUNS = 100
+MOST_COMMITS = 500
 MOST_SENTENCES = 8
 RUN_WORDS = {"create": "created it", "update": "changed it", "remove": "removed it"}
 
 
 @dataclass
 class Event:
-    """`what`: seen, changed, edited, run, paired, gone. `sentences`: of the changes; `more`: how many besides."""
+    """`what`: seen, changed, edited, run, commit, backup, paired, gone. `environment`: None of a commit. `sentences`:
+    of the changes; `more`: how many besides. `place`: that holds what it was then, "" where none does.
+    """
 
     at: datetime
     what: str
-    environment: Environment
+    environment: Environment | None
     text: str
     who: str = ""
     state: str = ""
     url: str = ""
     sentences: list[str] = field(default_factory=list)
     more: int = 0
+    place: str = ""
 
 
 def events_of(family: Family, user: Any) -> list[Event]:
@@ -48,6 +60,8 @@ def events_of(family: Family, user: Any) -> list[Event]:
         if member.uuid:
             events += _readings(family.kind, member)
     events += _runs(family, user)
+    events += _commits(family, user)
+    events += _backups(family, user)
     events += _pairings(family.members)
     return sorted(events, key=lambda event: event.at, reverse=True)
 
@@ -134,9 +148,59 @@ def _runs(family: Family, user: Any) -> list[Event]:
         who = run.created_by.get_username() if run.created_by else ""
         text = f"Run {run.number} of migration {run.migration_id} {RUN_WORDS[action]}"
         at = run.finished_at or run.started_at or run.created_at
+        place = f"run:{run.number}:before" if run.restore_point_id and action != "create" else ""
         found.append(
-            Event(at, "run", run.migration.target, text, who, str(run.state), run.get_absolute_url())
+            Event(
+                at,
+                "run",
+                run.migration.target,
+                text,
+                who,
+                str(run.state),
+                run.get_absolute_url(),
+                place=place,
+            )
         )
+    return found
+
+
+def _commits(family: Family, user: Any) -> list[Event]:
+    """Of the commits that were read, those that hold another content of it than the one before in that repository."""
+    uuids = {member.uuid for member in family.members if member.uuid}
+    if not policy.can(user, Permission.REPOSITORY_VIEW):
+        return []
+    rows = (
+        CommitAsset.objects.filter(uuid__in=uuids, kind=family.kind.value)
+        .filter(reading__folder=F("reading__repository__folder"))
+        .select_related("reading__repository")
+        .order_by("-reading__committed_at", "-reading__pk")[:MOST_COMMITS]
+    )
+    found = []
+    before: dict[int, str] = {}
+    for row in reversed(rows):
+        reading = row.reading
+        if before.get(reading.repository_id) == row.document_id:
+            continue
+        before[reading.repository_id] = row.document_id
+        text = f"{reading.name} “{reading.subject}”"
+        who = reading.author.partition(" <")[0]
+        url = reading.repository.get_absolute_url()
+        found.append(Event(reading.committed_at, "commit", None, text, who, url=url, place=reading.place))
+    return found
+
+
+def _backups(family: Family, user: Any) -> list[Event]:
+    """The first backup of each content in a row, as the tab of backups has them."""
+    uuids = {member.environment: member.uuid for member in family.members}
+    found = []
+    for version in holding.versions_of(uuids, family.kind.value, user):
+        if not version.sha:
+            continue
+        oldest = version.oldest
+        more = f" and {counted(len(version.backups) - 1, 'more backup')}" if len(version.backups) > 1 else ""
+        text = f"Content {version.sha[:10]} is in backup {oldest.pk}{more}"
+        url = reverse("backups:entry", args=[oldest.pk, family.kind.value, version.uuid])
+        found.append(Event(version.since, "backup", version.environment, text, url=url, place=oldest.place))
     return found
 
 

@@ -116,12 +116,15 @@ class ImpactSerializer(serializers.Serializer[Impact]):
 
 class EventSerializer(serializers.Serializer[Event]):
     at = serializers.DateTimeField()
-    what = serializers.CharField(help_text="seen, changed, edited, run, paired or gone")
-    environment = serializers.CharField(source="environment.slug")
+    what = serializers.CharField(help_text="seen, changed, edited, run, commit, backup, paired or gone")
+    environment = serializers.CharField(
+        source="environment.slug", allow_null=True, help_text="null of a commit"
+    )
     text = serializers.CharField()
     who = serializers.CharField()
     state = serializers.CharField(help_text="of a run")
     sentences = serializers.ListField(child=serializers.CharField())
+    place = serializers.CharField(help_text="holds what it was then, for comparisons; empty where none does")
 
 
 class PairingSerializer(serializers.ModelSerializer[Pairing]):

@@ -165,12 +165,21 @@ def _names(family: Family, reference: Member | None) -> dict[int, dict[str, str]
 @require_safe
 @_of_family("history")
 def asset_history(request: HttpRequest, family: Family, reference: Member | None) -> HttpResponse:
-    """?env= of one environment alone."""
+    """?env= of one environment alone. Any two contents of the page, and what is there now, are compared."""
     events = history.events_of(family, request.user)
     if (only := request.GET.get("env", "")) in family.by_slug:
-        events = [event for event in events if event.environment.slug == only]
+        events = [event for event in events if event.environment and event.environment.slug == only]
     page = Paginator(events, PAGE_SIZE).get_page(request.GET.get("page"))
-    context = {**_context(request, family, reference, "history"), "page": page, "only": only}
+    places = [(f"env:{member.environment.slug}", member) for member in family.present]
+    held = [event.place for event in page.object_list if event.place]
+    context = {
+        **_context(request, family, reference, "history"),
+        "page": page,
+        "only": only,
+        "places": places,
+        "is_comparable": family.kind != Kind.DATABASE and bool(held) and len(held) + len(places) > 1,
+        "chosen": held[:1],
+    }
     return render_page(request, "assets/history.html", None, context)
 
 
