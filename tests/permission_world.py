@@ -26,7 +26,7 @@ from migrations_app.comparing.models import UploadedBundle
 from migrations_app.drift.models import Finding
 from migrations_app.fanout.models import FanOut, FanOutCopy, FanOutEntry, FanOutRun
 from migrations_app.files.models import FileAudit
-from migrations_app.git.models import CommitReading, Repository
+from migrations_app.git.models import CommitReading, Follow, Hold, Repository
 from migrations_app.models import Pairing
 from migrations_app.rehearsals.models import Rehearsal
 from migrations_app.release import services as release
@@ -121,6 +121,9 @@ ARGUMENTS: list[tuple[str, dict[str, Any]]] = [
     (r"estate:remove_view", {"pk": lambda t: 0}),  # one's own alone; there is none
     (r"estate:.*", {"slug": lambda t: "zebra"}),
     (r"comparing:file.*|api:comparison-file", {"uuid": lambda t: t["upload"].uuid}),
+    (r"git:hook", {"uuid": lambda t: t["repository"].uuid}),
+    (r"git:look|git:change|git:follow_remove|api:follow(-look)?", {"uuid": lambda t: t["follow"].uuid}),
+    (r"git:lift|api:hold(-lift)?", {"uuid": lambda t: t["hold"].uuid}),
     (r"git:.*", {"slug": lambda t: t["repository"].slug, "job": lambda t: t["refused"].uuid}),
     (r"api:repository.*", {"uuid": lambda t: t["repository"].uuid, "job": lambda t: t["refused"].uuid}),
     (r"files:migrate", {"uuid": lambda t: t["upload"].uuid}),
@@ -221,6 +224,20 @@ BODIES: dict[str, Body] = {
     },
     "POST api:repository-migrations": {"target": "zebra"},
     "POST api:repository-conflict": {"remote": "b" * 40},
+    "POST api:repository-pull-requests": {"branch": "main"},
+    "POST api:repository-environment-commits": {"environment": "zebra"},
+    "POST api:repository-statuses": {"migration": 999_999},
+    "POST api:follows": lambda t: {
+        "repository": str(t["repository"].uuid),
+        "target": "zebra",
+        "branch": "next",
+    },
+    "PATCH api:follow": {"is_enabled": False},
+    "POST api:holds": lambda t: {
+        "repository": str(t["repository"].uuid),
+        "target": "zebra",
+        "reason": "Month end",
+    },
     "PATCH api:schedule": {"name": "Renamed"},
     "POST jobs:answer": {"answer": "yes"},
     "POST comparing:list": {"what": "all", "count": "1"},
@@ -502,10 +519,14 @@ def _things(dev: Environment, zebra: Environment, make: Any) -> dict[str, Any]:
         },
         error={"code": "push_refused", "message": "", "remedy": "", "detail": {"remote_commit": "a" * 40}},
     )
+    follow = Follow.objects.create(repository=repository, branch="main", target=zebra, owner=person)
+    hold = Hold.objects.create(repository=repository, target=zebra, reason="zebra was rolled back")
     rehearsal = Rehearsal.objects.create(environment=zebra, scratch=dev, state="failed")
     return {
         "repository": repository,
         "refused": refused,
+        "follow": follow,
+        "hold": hold,
         "rehearsal": rehearsal,
         "dev": dev,
         "zebra": zebra,

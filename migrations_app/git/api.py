@@ -62,6 +62,16 @@ class RepositorySerializer(serializers.ModelSerializer[Repository]):
         help_text="token or password, or a private key for ssh; never given back. Without it, the stored one stays",
     )
     has_secret = serializers.SerializerMethodField(help_text="whether one is stored")
+    forge_secret = serializers.CharField(
+        write_only=True,
+        required=False,
+        allow_blank=True,
+        trim_whitespace=False,
+        max_length=5_000,
+        help_text="token for the forge's API, where it is another; never given back. Without it, the stored one stays",
+    )
+    has_forge_secret = serializers.SerializerMethodField(help_text="whether one is stored")
+    takes_webhooks = serializers.SerializerMethodField(help_text="whether they have a secret")
     slug = serializers.SlugField(max_length=50, required=False, help_text="in places: git:<slug>@<branch>")
     branches = serializers.DictField(
         child=serializers.CharField(), read_only=True, help_text="branch -> commit"
@@ -87,11 +97,18 @@ class RepositorySerializer(serializers.ModelSerializer[Repository]):
             "folder",
         ]
         fields += ["author_name", "author_email", "sign_off", "environment", "branches", "tags", "can_push"]
+        fields += ["forge", "forge_url", "forge_secret", "has_forge_secret", "statuses", "takes_webhooks"]
         fields += ["fetched_at", "error", "page", "created_at", "updated_at"]
         read_only_fields = ["uuid", "can_push", "fetched_at", "created_at", "updated_at"]
 
     def get_has_secret(self, row: Repository) -> bool:
         return bool(row.secret)
+
+    def get_has_forge_secret(self, row: Repository) -> bool:
+        return bool(row.forge_secret)
+
+    def get_takes_webhooks(self, row: Repository) -> bool:
+        return bool(row.hook_secret)
 
 
 class CommitReadingSerializer(serializers.ModelSerializer[CommitReading]):
@@ -162,6 +179,9 @@ class CommitRequestSerializer(serializers.Serializer[Any]):
         help_text="what it stands on; none: the repository's branch",
     )
     with_dependencies = serializers.BooleanField(default=True)
+    pull_request = serializers.BooleanField(
+        default=False, help_text="open one of the branch into the repository's, with what changes as its text"
+    )
 
 
 class DeployRequestSerializer(serializers.Serializer[Any]):
@@ -250,8 +270,8 @@ class RepositoryViewSet(
         asked = RepositorySerializer(data=request.data)
         asked.is_valid(raise_exception=True)
         values = dict(asked.validated_data)
-        secret = values.pop("secret", "")
-        row = services.register_repository(values, actor=request.user, secret=secret, source=Source.API)
+        secrets = {name: values.pop(name, "") for name in ("secret", "forge_secret")}
+        row = services.register_repository(values, actor=request.user, source=Source.API, **secrets)
         return Response(RepositorySerializer(row).data, status=status.HTTP_201_CREATED)
 
     def partial_update(self, request: Request, uuid: UUID) -> Response:
@@ -261,8 +281,8 @@ class RepositoryViewSet(
         asked = RepositorySerializer(row, data=request.data, partial=True)
         asked.is_valid(raise_exception=True)
         values = dict(asked.validated_data)
-        secret = values.pop("secret", None)
-        services.update_repository(row, values, actor=request.user, secret=secret, source=Source.API)
+        secrets = {name: values.pop(name, None) for name in ("secret", "forge_secret")}
+        services.update_repository(row, values, actor=request.user, source=Source.API, **secrets)
         return Response(RepositorySerializer(row).data)
 
     @extend_schema(responses={204: None})
@@ -324,6 +344,7 @@ class RepositoryViewSet(
             branch=data.get("branch", ""),
             base=_base(row, data.get("at", "")),
             with_dependencies=data["with_dependencies"],
+            pull_request=data["pull_request"],
             actor=request.user,
             source=Source.API,
             idempotency_key=idempotency_key(request),

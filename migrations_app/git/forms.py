@@ -10,7 +10,7 @@ from environments.models import Environment
 from migrations_app.files.forms import MigrateForm
 from sstools.errors import Invalid
 
-from .models import Repository
+from .models import Forge, Policy, Repository
 
 _PLAIN = {"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
 
@@ -70,6 +70,30 @@ class RepositoryForm(forms.Form):
     sign_off = forms.BooleanField(
         required=False, label="Sign off", help_text="Adds Signed-off-by, with who asked for the commit."
     )
+    forge = forms.ChoiceField(
+        choices=[("", "as the address says"), *Forge.choices],
+        required=False,
+        help_text="Whose API opens pull or merge requests there.",
+    )
+    forge_url = forms.CharField(
+        label="Address of its API",
+        max_length=500,
+        required=False,
+        help_text="Empty: where the forge has it beside the repository.",
+        widget=forms.TextInput(attrs={**_PLAIN, "placeholder": "https://git.example.org/api/v4"}),
+    )
+    forge_secret = forms.CharField(
+        label="Token for its API",
+        required=False,
+        max_length=5_000,
+        widget=forms.PasswordInput(attrs={**_PLAIN, "autocomplete": "new-password"}),
+        help_text="Empty: the token above, if it is one. May write pull requests, and statuses if they are told.",
+    )
+    statuses = forms.BooleanField(
+        required=False,
+        label="Tell it what plans say",
+        help_text="Each plan of a commit posts pending, success or failure to the commit, with a link.",
+    )
     slug = forms.SlugField(
         max_length=50,
         required=False,
@@ -81,25 +105,31 @@ class RepositoryForm(forms.Form):
         self, *args: Any, environments: Any, repository: Repository | None = None, **kwargs: Any
     ) -> None:
         if repository is not None:
-            names = [name for name in self.base_fields if name not in ("secret", "environment")]
+            names = [
+                name for name in self.base_fields if name not in ("secret", "forge_secret", "environment")
+            ]
             kwargs["initial"] = {name: getattr(repository, name) for name in names}
             kwargs["initial"]["environment"] = repository.environment and repository.environment.slug
         super().__init__(*args, **kwargs)
         self.fields["environment"].queryset = environments  # type: ignore[attr-defined]
         if repository is not None and repository.secret:
             self.fields["secret"].help_text = "One is stored. Leave it empty to keep it."
+        if repository is not None and repository.forge_secret:
+            self.fields["forge_secret"].help_text = "One is stored. Leave it empty to keep it."
         self.repository = repository
 
     def values(self) -> dict[str, Any]:
         """For the service, without the secret. An empty short name keeps what is there."""
-        found = {name: value for name, value in self.cleaned_data.items() if name != "secret"}
+        found = {
+            name: value for name, value in self.cleaned_data.items() if name not in ("secret", "forge_secret")
+        }
         if not found["slug"]:
             del found["slug"]
         return found
 
-    def new_secret(self) -> str | None:
+    def new_secret(self, name: str = "secret") -> str | None:
         """None keeps what is stored."""
-        given = self.cleaned_data["secret"].strip()
+        given = self.cleaned_data[name].strip()
         return given or (None if self.repository is not None else "")
 
     def add_invalid(self, error: Invalid) -> None:
@@ -128,7 +158,50 @@ class CommitForm(forms.Form):
         label="With what it stands on",
         help_text="Where git does not have it yet. What git has is committed only where it is ticked.",
     )
+    pull_request = forms.BooleanField(
+        required=False,
+        label="Open a pull request",
+        help_text="Of the branch into the repository's, with what changes in sentences as its text.",
+    )
+
+    def __init__(self, *args: Any, has_forge: bool = False, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not has_forge:
+            del self.fields["pull_request"]
 
 
 class DeployForm(MigrateForm):
     """How a commit is brought to an environment."""
+
+
+class FollowForm(forms.Form):
+    """A branch, and what is done with its commits."""
+
+    branch = forms.CharField(max_length=200, widget=forms.TextInput(attrs=_PLAIN))
+    target = forms.ModelChoiceField(Environment.objects.none(), to_field_name="slug", label="To")
+    policy = forms.ChoiceField(
+        choices=Policy.choices,
+        initial=Policy.PLAN,
+        label="A new commit is",
+        help_text="Green: nothing is blocked or contradicts, all checks are fine, and the rules of the target are met. "
+        "Else it waits for somebody.",
+    )
+    roll_back_when_red = forms.BooleanField(
+        required=False, initial=True, label="Roll back by itself if a chart fails afterwards"
+    )
+    from_now = forms.BooleanField(
+        required=False,
+        label="Only commits from now on",
+        help_text="What the branch holds now is there already.",
+    )
+    confirmation = forms.CharField(
+        required=False,
+        max_length=100,
+        label="Short name of the target",
+        help_text="Typed, where it is protected and is to be written to.",
+        widget=forms.TextInput(attrs=_PLAIN),
+    )
+
+    def __init__(self, *args: Any, targets: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["target"].queryset = targets  # type: ignore[attr-defined]

@@ -23,6 +23,14 @@ SUBJECT_LENGTH = 300
 OWN_TREE = "ss_tools"  # a commit's shape where its tree is of tree.py
 
 
+class Forge(models.TextChoices):
+    """Whose API it is. Gitea's is also Forgejo's."""
+
+    GITHUB = "github", "GitHub"
+    GITLAB = "gitlab", "GitLab"
+    GITEA = "gitea", "Gitea or Forgejo"
+
+
 class RepositoryQuerySet(models.QuerySet["Repository"]):
     def visible_to(self, user: Any) -> Self:
         """All of them for who may see repositories (`repository:view`, on everything), else none."""
@@ -37,6 +45,10 @@ class Repository(models.Model):
     the author of a commit is the person who asked for it. `environment`: in whose terms the files are, where mapping
     and pairing are to be those of a pair of environments. `refs`: branches and tags with their commits at `fetched_at`;
     `error` is what the last try to reach it ended with, if it failed.
+
+    `forge`, `forge_url`: whose API opens pull requests there, and where it is; "": as its address says.
+    `forge_secret`: the token for it, "" where `secret` is one. `statuses`: whether plans of its commits are told to it.
+    `hook_secret`: what signs its webhooks, "" as long as none are taken; `hooks_seen`: hashes of the last ones.
     """
 
     uuid = models.UUIDField(unique=True, default=uuid_module.uuid4, editable=False)
@@ -58,6 +70,12 @@ class Repository(models.Model):
     fetched_at = models.DateTimeField(null=True, blank=True)
     can_push = models.BooleanField(null=True)  # as the server told at the last test; None: never tested
     error = models.JSONField(null=True, blank=True)
+    forge = models.CharField(max_length=20, choices=Forge.choices, blank=True)
+    forge_url = models.CharField(max_length=500, blank=True)
+    forge_secret = SecretField(blank=True)
+    statuses = models.BooleanField(default=False)
+    hook_secret = SecretField(blank=True)
+    hooks_seen = models.JSONField(default=list, blank=True, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
@@ -172,3 +190,144 @@ class CommitAsset(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.uuid}"
+
+
+class PullRequest(models.Model):
+    """A pull or merge request that ss-tools opened, or found open. What becomes of it is seen on the forge."""
+
+    repository = models.ForeignKey(Repository, on_delete=models.CASCADE, related_name="pull_requests")
+    branch = models.CharField(max_length=200)
+    into = models.CharField(max_length=200)
+    number = models.PositiveIntegerField()
+    url = models.CharField(max_length=1000)
+    title = models.CharField(max_length=SUBJECT_LENGTH)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+
+    class Meta:
+        ordering = ["-created_at", "-pk"]
+        constraints = [
+            models.UniqueConstraint(fields=["repository", "number"], name="a_pull_request_is_known_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"#{self.number} {self.title}"
+
+
+class Policy(models.TextChoices):
+    """What is done with a commit that is new on a branch."""
+
+    PLAN = "plan", "plan only"
+    APPLY = "apply", "apply when green"
+
+
+class Followed(models.QuerySet["Follow"]):
+    def visible_to(self, user: Any) -> Self:
+        """Of targets that somebody sees, for who sees repositories."""
+        if not policy.can(user, Permission.REPOSITORY_VIEW):
+            return self.none()
+        return self.filter(target__in=Environment.objects.visible_to(user))
+
+
+class Follow(models.Model):
+    """A branch whose commits are brought to an environment. It acts in the name of `owner`.
+
+    `sha`: the commit that was dealt with last; `seen_sha`: what the branch pointed to at `looked_at`. `asked_at`: when
+    a webhook last said that there is something new. `outcome`: what came of the last look ("planning", "applying",
+    "nothing_new", "held", "busy", "failed"), with `text` for people.
+    """
+
+    uuid = models.UUIDField(unique=True, default=uuid_module.uuid4, editable=False)
+    repository = models.ForeignKey(Repository, on_delete=models.CASCADE, related_name="follows")
+    branch = models.CharField(max_length=200)
+    target = models.ForeignKey(Environment, on_delete=models.CASCADE, related_name="follows")
+    policy = models.CharField(max_length=10, choices=Policy.choices, default=Policy.PLAN)
+    roll_back_when_red = models.BooleanField(default=True)
+    is_enabled = models.BooleanField(default=True)
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    sha = models.CharField(max_length=40, blank=True)
+    seen_sha = models.CharField(max_length=40, blank=True)
+    looked_at = models.DateTimeField(null=True, blank=True)
+    asked_at = models.DateTimeField(null=True, blank=True)
+    outcome = models.CharField(max_length=20, blank=True)
+    text = models.CharField(max_length=500, blank=True)
+    migration = models.ForeignKey(
+        "migrations_app.Migration", null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = Followed.as_manager()
+
+    class Meta:
+        ordering = ["pk"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["repository", "branch", "target"], name="a_branch_is_followed_once_to_a_target"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.repository}@{self.branch} → {self.target}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("git:follows", args=[self.repository.slug])
+
+    @property
+    def concerns(self) -> list[Environment]:
+        return [self.target]
+
+
+class HoldQuerySet(models.QuerySet["Hold"]):
+    def standing(self) -> Self:
+        return self.filter(lifted_at=None)
+
+    def visible_to(self, user: Any) -> Self:
+        """As of follows."""
+        if not policy.can(user, Permission.REPOSITORY_VIEW):
+            return self.none()
+        return self.filter(target__in=Environment.objects.visible_to(user))
+
+
+class Hold(models.Model):
+    """As long as it is not lifted, nothing of a repository is written to a target. `run`: that was rolled back."""
+
+    uuid = models.UUIDField(unique=True, default=uuid_module.uuid4, editable=False)
+    repository = models.ForeignKey(Repository, on_delete=models.CASCADE, related_name="holds")
+    target = models.ForeignKey(Environment, on_delete=models.CASCADE, related_name="holds")
+    run = models.ForeignKey(
+        "migrations_app.Run", null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    reason = models.CharField(max_length=500)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    lifted_at = models.DateTimeField(null=True, blank=True)
+    lifted_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    lift_reason = models.CharField(max_length=500, blank=True)
+
+    objects = HoldQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-pk"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["repository", "target"], condition=models.Q(lifted_at=None), name="one_hold_stands"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.repository} → {self.target}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("git:follows", args=[self.repository.slug])
+
+    @property
+    def concerns(self) -> list[Environment]:
+        return [self.target]

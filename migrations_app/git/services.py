@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -27,14 +27,15 @@ from sstools.roles import policy
 from sstools.roles.permissions import Permission
 from sstools.texts import counted
 
+from . import forges
 from .address import check_branch, folder_of
 from .changes import MISSING, Change, changes_between, chosen_of
-from .models import CommitReading, Repository
+from .models import CommitReading, Forge, Repository
 
-CHECK, READ, COMMIT = "git.check", "git.read", "git.commit"
+CHECK, READ, COMMIT, PULL = "git.check", "git.read", "git.commit", "git.pull_request"
 FIELDS = (
     "name", "slug", "url", "username", "host_key", "branch", "folder", "author_name", "author_email", "sign_off",
-    "environment",
+    "environment", "forge", "forge_url", "statuses",
 )  # fmt: skip
 MESSAGE_LENGTH = 5000
 _SCP = re.compile(r"(?P<user>[\w.-]+)@(?P<host>[\w.-]+):(?!/)(?P<path>[^\s]+)")
@@ -52,7 +53,12 @@ def find_repository(slug: str, user: Any) -> Repository:
 
 
 def register_repository(
-    values: Mapping[str, Any], *, actor: Any, secret: str = "", source: str = Source.PAGE
+    values: Mapping[str, Any],
+    *,
+    actor: Any,
+    secret: str = "",
+    forge_secret: str = "",
+    source: str = Source.PAGE,
 ) -> Repository:
     """A repository from the values of `FIELDS`; `name` and `url` are needed. Nothing is asked of the server.
 
@@ -62,7 +68,7 @@ def register_repository(
     row = Repository(created_by=actor)
     _fill(row, values)
     row.slug = row.slug or slugify(row.name)[:50] or "repository"
-    row.secret = secret
+    row.secret, row.forge_secret = secret, forge_secret
     return _save(row, "repository:create", actor, source, changed=sorted(values))
 
 
@@ -72,13 +78,14 @@ def update_repository(
     *,
     actor: Any,
     secret: str | None = None,
+    forge_secret: str | None = None,
     source: str = Source.PAGE,
 ) -> Repository:
-    """Change some of `FIELDS`. `secret`: None keeps it, "" forgets it. One that is kept is never sent to another host
-    than it was entered for. Raises as `register_repository`; Invalid("secret_needed").
+    """Change some of `FIELDS`. `secret`, `forge_secret`: None keeps it, "" forgets it. One that is kept is never sent
+    to another host than it was entered for. Raises as `register_repository`; Invalid("secret_needed").
     """
     policy.require(actor, Permission.REPOSITORY_EDIT)
-    before = _host_of(repository.url)
+    before, api_before = _host_of(repository.url), _api_host(repository)
     known = (repository.url, repository.folder, repository.slug)
     in_use = bool(shas_in_use(repository))
     _fill(repository, values)
@@ -95,6 +102,14 @@ def update_repository(
             "The address is on another host: enter the token or key again.",
             code="secret_needed",
             errors={"secret": ["Needed for another host."]},
+        )
+    if forge_secret is not None:
+        repository.forge_secret = forge_secret
+    elif _api_host(repository) != api_before and _api_token_is_kept(repository, secret):
+        raise Invalid(
+            "The forge's API is on another host: enter the token for it again.",
+            code="secret_needed",
+            errors={"forge_secret": ["Needed for another host."]},
         )
     if repository.url != known[0]:
         repository.refs, repository.fetched_at, repository.can_push, repository.error = {}, None, None, None
@@ -116,6 +131,17 @@ def remove_repository(repository: Repository, *, actor: Any, source: str = Sourc
         )
     audit.record("repository:remove", repository, actor=actor, data={"slug": repository.slug}, source=source)
     repository.delete()
+
+
+def _api_host(row: Repository) -> tuple[str, str | None, int | None]:
+    return _host_of(forges.api_of(forges.kind_of(row), row.url, row.forge_url))
+
+
+def _api_token_is_kept(row: Repository, secret: str | None) -> bool:
+    """Whether the token for the API is one that was entered before."""
+    if row.forge_secret:
+        return True
+    return bool(row.secret) and secret is None and not row.is_ssh
 
 
 def _save(row: Repository, action: str, actor: Any, source: str, **data: Any) -> Repository:
@@ -157,6 +183,11 @@ def _check(row: Repository) -> None:
         errors["folder"] = ["Names with / between them; none begins with a dot or an underscore."]
     if re.search(r"[<>\n]", row.author_name) or not row.author_name:
         errors["author_name"] = ["A name, without < and >."]
+    row.forge_url = row.forge_url.rstrip("/")
+    if row.forge_url and (problem := _problem_of_url(row.forge_url, ("https", "http"), needs_path=False)):
+        errors["forge_url"] = [problem]
+    if row.forge not in ("", *Forge.values):
+        errors["forge"] = [f"One of {', '.join(Forge.values)}."]
     try:
         validate_email(row.author_email.replace("@localhost", "@localhost.example"))
     except ValidationError:
@@ -177,19 +208,16 @@ def _check(row: Repository) -> None:
         raise Invalid(f"Some values are not right: {first}", errors=errors)
 
 
-def _problem_of_url(url: str) -> str:
+def _problem_of_url(
+    url: str, schemes: Sequence[str] = ("https", "http", "ssh", "file"), *, needs_path: bool = True
+) -> str:
     try:
         parts = urlsplit(url)
         port_is_fine = parts.port is None or parts.port > 0
     except ValueError:
         return "Not an address."
-    if (
-        not url.isprintable()
-        or " " in url
-        or not port_is_fine
-        or parts.scheme not in ("https", "http", "ssh", "file")
-    ):
-        return "It begins with https://, ssh:// or file://."
+    if not url.isprintable() or " " in url or not port_is_fine or parts.scheme not in schemes:
+        return "It begins with https://, ssh:// or file://." if needs_path else "It begins with https://."
     if parts.query or parts.fragment:
         return "Without ? and #."
     if parts.password is not None or (parts.scheme != "ssh" and parts.username is not None):
@@ -199,7 +227,7 @@ def _problem_of_url(url: str) -> str:
     if (
         not parts.hostname
         or parts.hostname.startswith("-")
-        or not parts.path.strip("/")
+        or (needs_path and not parts.path.strip("/"))
         or "//" in parts.path
     ):
         return "The host and the repository's path are needed."
@@ -275,16 +303,19 @@ def request_commit(
     branch: str = "",
     base: CommitReading | None = None,
     with_dependencies: bool = True,
+    pull_request: bool = False,
     source: str = Source.PAGE,
     idempotency_key: str | None = None,
 ) -> Job:
     """Commit assets of an environment, as it was last read, and push them. What the environment no longer has is
     removed from git, if it is named. `base`: the commit that the difference was looked at with, None for a repository
     with nothing in it; a branch that is not there yet begins at it, one that is there must still point to it.
-    `with_dependencies`: what chosen assets stand on comes along where git does not have it.
+    `with_dependencies`: what chosen assets stand on comes along where git does not have it. `pull_request`: one of the
+    branch into the repository's is opened with what changes as its text.
 
-    The job's result: {"commit", "branch", "files", "place"}, or {"unchanged": true}. Raises NotAllowed;
-    Invalid("empty_selection", "unknown_asset", "message_needed", "branch_name", "tree_unreadable").
+    The job's result: {"commit", "branch", "files", "place", "pull_request", "pull_request_error"}, or {"unchanged":
+    true}. Raises NotAllowed; Invalid("empty_selection", "unknown_asset", "message_needed", "branch_name",
+    "tree_unreadable", "pull_request_branch", "forge_unknown", "forge_no_token").
     """
     policy.require(actor, Permission.REPOSITORY_VIEW)
     policy.require(actor, Permission.REPOSITORY_COMMIT, environment)
@@ -297,6 +328,8 @@ def request_commit(
             errors={"message": ["Say what changes, and why."]},
         )
     branch = check_branch(branch.strip() or repository.branch)
+    if pull_request:
+        check_pull(repository, branch, repository.branch)
     must_be_readable(base)
     changes = changes_between(environment, base)
     chosen = chosen_of(changes, uuids, environment, with_dependencies=with_dependencies)
@@ -309,12 +342,58 @@ def request_commit(
             "base": base.sha if base is not None else "",
             "message": message,
             "assets": {change.uuid: change.sha for change in chosen},
+            **({"pull_request": True} if pull_request else {}),
         },
         actor=actor,
         about=[environment],
         locks=[repository],
         idempotency_key=idempotency_key,
         title=f"Commit {counted(len(chosen), 'asset')} of {environment.name} to {repository.name}",
+        source=source,
+    )
+
+
+def check_pull(repository: Repository, branch: str, into: str) -> None:
+    """Whether a pull request of a branch into another can be asked for. Raises Invalid("pull_request_branch") and as
+    `forges.address_of`.
+    """
+    if branch == into:
+        raise Invalid(
+            f"A request needs a branch of its own beside {into}.",
+            code="pull_request_branch",
+            errors={"branch": [f"Another one than {into}."]},
+        )
+    forges.address_of(repository)
+
+
+@transaction.atomic
+def request_pull(
+    repository: Repository,
+    branch: str,
+    *,
+    actor: Any,
+    into: str = "",
+    title: str = "",
+    source: str = Source.PAGE,
+    idempotency_key: str | None = None,
+) -> Job:
+    """Open a pull request of a branch that is there, in the background; one that is open already is found. `into`: ""
+    for the repository's branch. The job's result: {"pull_request": {"number", "url", "is_new"}}.
+
+    Raises NotAllowed; Invalid("pull_request_branch", "branch_name", "forge_unknown", "forge_no_token").
+    """
+    policy.require(actor, Permission.REPOSITORY_VIEW)
+    policy.require_anywhere(actor, Permission.REPOSITORY_COMMIT)
+    branch, into = check_branch(branch.strip()), check_branch(into.strip() or repository.branch)
+    check_pull(repository, branch, into)
+    return jobs.enqueue(
+        PULL,
+        {"repository": str(repository.uuid), "branch": branch, "into": into, "title": title.strip()[:200]},
+        actor=actor,
+        about=[repository],
+        join_key=f"{PULL}:{repository.uuid}:{branch}"[:200],
+        idempotency_key=idempotency_key,
+        title=f"Open a pull request of {branch} in {repository.name}",
         source=source,
     )
 

@@ -18,13 +18,14 @@ from sstools.roles import policy
 from sstools.roles.permissions import Permission
 from sstools.web.htmx import go_to, render_page
 
-from . import services
+from . import forges, services
 from .changes import changes_between, different
 from .forms import CommitForm, DeployForm, RepositoryForm
-from .models import CommitReading, Repository
+from .models import CommitReading, Forge, Repository
 
 SHOWN = 500
 READINGS_SHOWN = 20
+PULLS_SHOWN = 10
 
 
 def _allowed(user: Any, permission: Permission) -> Any:
@@ -62,7 +63,10 @@ def repository_new(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         try:
             row = services.register_repository(
-                form.values(), actor=request.user, secret=form.new_secret() or ""
+                form.values(),
+                actor=request.user,
+                secret=form.new_secret() or "",
+                forge_secret=form.new_secret("forge_secret") or "",
             )
         except (Invalid, Conflict) as error:
             _add(form, error)
@@ -82,7 +86,13 @@ def repository_edit(request: HttpRequest, slug: str) -> HttpResponse:
     form = RepositoryForm(request.POST or None, environments=environments, repository=row)
     if request.method == "POST" and form.is_valid():
         try:
-            services.update_repository(row, form.values(), actor=request.user, secret=form.new_secret())
+            services.update_repository(
+                row,
+                form.values(),
+                actor=request.user,
+                secret=form.new_secret(),
+                forge_secret=form.new_secret("forge_secret"),
+            )
         except (Invalid, Conflict) as error:
             _add(form, error)
             row.refresh_from_db()
@@ -124,6 +134,9 @@ def repository_detail(request: HttpRequest, slug: str) -> HttpResponse:
         "readings": list(read.values())[:READINGS_SHOWN],
         "at_work": list(at_work[:5]),
         "in_use": bool(services.shas_in_use(row)),
+        "forge": forges.NAMES.get(Forge(kind)) if (kind := forges.kind_of(row)) else "",
+        "pulls": list(row.pull_requests.select_related("created_by")[:PULLS_SHOWN]),
+        "holds": list(row.holds.standing().visible_to(request.user).select_related("target", "created_by")),
         **_may(request.user),
     }
     return render_page(request, "git/detail.html", None, context)
@@ -196,7 +209,8 @@ def commit(request: HttpRequest, slug: str) -> HttpResponse:
     chosen = [change for change in found if change.uuid in picked] or found
     suggested = services.suggested_message(chosen, environment) if environment is not None else ""
     data = request.POST if request.method == "POST" else None
-    form = CommitForm(data, initial={"message": suggested, "branch": ref, "with_dependencies": True})
+    usual = {"message": suggested, "branch": ref, "with_dependencies": True}
+    form = CommitForm(data, initial=usual, has_forge=bool(forges.kind_of(row)))
     if data is not None and form.is_valid() and environment is not None:
         try:
             _must_be_the_same(data.get("base", ""), reading)

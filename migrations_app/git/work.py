@@ -28,7 +28,7 @@ from .services import must_be_readable
 def run_check(ctx: JobContext, repository: Repository) -> dict[str, Any]:
     """Notes branches and tags down, and whether the account may push. Raises what is wrong, which is noted as well."""
     ctx.step(f"Asking {repository.name} for its branches")
-    refs = _refs(repository)
+    refs = refs_of(repository)
     can_push, why = True, ""
     ctx.step("Asking whether it may be pushed to")
     try:
@@ -47,12 +47,10 @@ def run_check(ctx: JobContext, repository: Repository) -> dict[str, Any]:
 def run_reading(ctx: JobContext, repository: Repository, ref: str) -> dict[str, Any]:
     """Reads the commit that a ref names now. A commit that was read before is not read again."""
     ctx.step(f"Asking {repository.name} for its branches")
-    refs = _refs(repository)
+    refs = refs_of(repository)
     sha = remotes.resolve(refs, ref)
-    known = repository.readings.filter(sha=sha, folder=repository.folder).first()
-    if known is None:
-        ctx.step(f"Reading {sha[:10]}")
-        known = keep(repository, *_read(repository, sha))
+    ctx.step(f"Reading {sha[:10]}")
+    known = read_commit(repository, sha)
     must_be_readable(known)
     ctx.log("info", f"{known.sha[:10]} “{known.subject}”: {counted(sum(known.counts.values()), 'asset')}")
     return {"place": known.place, "commit": known.sha, "assets": sum(known.counts.values())}
@@ -67,6 +65,7 @@ def run_commit(
     base: str,
     message: str,
     assets: Mapping[str, str],
+    author: Person | None = None,
 ) -> dict[str, Any]:
     """Writes chosen assets, uuid -> fingerprint ("" to remove), on top of `base` and pushes that to `branch`.
 
@@ -74,7 +73,7 @@ def run_commit(
     PushRefused where the branch points elsewhere by now, or the server says no.
     """
     ctx.step(f"Asking {repository.name} for its branches")
-    refs = _refs(repository)
+    refs = refs_of(repository)
     now = refs.get(f"refs/heads/{branch}", "")
     head, before = None, TreeOfCommit("", {}, {}, (), (), Files())
     if start := now or base:
@@ -100,10 +99,8 @@ def run_commit(
     ctx.step("Writing files")
     documents = _documents(assets)
     changes = _files(environment, before, documents, [uuid for uuid, sha in assets.items() if not sha])
-    author, committer = (
-        _person(ctx.job.actor, repository),
-        Person(repository.author_name, repository.author_email),
-    )
+    author = author or _person(ctx.job.actor, repository)
+    committer = Person(repository.author_name, repository.author_email)
     text = f"{message}\n\nSigned-off-by: {author.line().decode()}" if repository.sign_off else message
     made = make_commit(
         head.store if head else None, head.commit if head else None, repository.folder, changes,
@@ -134,7 +131,7 @@ def run_commit(
     return {"commit": sha, "branch": branch, "files": len(changes), "place": place}
 
 
-def _refs(repository: Repository) -> dict[str, str]:
+def refs_of(repository: Repository) -> dict[str, str]:
     """Branches and tags now; noted down, or what went wrong is."""
     try:
         refs = remotes.list_refs(repository.remote)
@@ -143,6 +140,12 @@ def _refs(repository: Repository) -> dict[str, str]:
         raise
     Repository.objects.filter(pk=repository.pk).update(refs=refs, fetched_at=timezone.now(), error=None)
     return refs
+
+
+def read_commit(repository: Repository, sha: str) -> CommitReading:
+    """What a commit holds, whatever is wrong with it; read before is read."""
+    known = repository.readings.filter(sha=sha, folder=repository.folder).first()
+    return known or keep(repository, *_read(repository, sha))
 
 
 def _read(repository: Repository, sha: str) -> tuple[remotes.Head, TreeOfCommit]:

@@ -30,6 +30,7 @@ v1: list[URLPattern | URLResolver] = [
     path("", include("migrations_app.estate.api")),
     path("", include("migrations_app.files.api")),
     path("", include("migrations_app.git.api")),
+    path("", include("migrations_app.git.follow_api")),
 ]
 urlpatterns = [
     path("docs/", views.docs, name="docs"),

@@ -21,11 +21,14 @@ from environments.backups.storages import copies
 from environments.backups.storages.errors import StorageError
 from environments.models import Document, Environment
 from migrations_app.git import services as repositories
+from migrations_app.git import statuses
+from migrations_app.git.models import Repository
 from migrations_app.models import Migration, Run
 from migrations_app.rehearsals.models import Rehearsal
 from migrations_app.release.models import FreezePeriod
 from migrations_app.release.models import Route as Way
 from sstools.audit.models import AuditEvent
+from sstools.errors import Invalid
 from sstools.jobs.models import Job, State
 from sstools.jobs.runner import run_job
 from sstools.notices.models import Delivery, Webhook
@@ -51,14 +54,25 @@ def connect_repository() -> None:
             "slug": "canary",
             "url": f"{os.environ['CANARY_GIT']}/x.git",
             "username": "bot",
+            "forge": "github",
+            "forge_url": f"{os.environ['CANARY_GIT']}/api",
+            "statuses": True,
         },
         actor=User.objects.get(username="root"),
         secret=os.environ["CANARY_TOKEN"],
+        forge_secret=os.environ["CANARY_FORGE"],
     )
+    Repository.objects.filter(pk=row.pk).update(hook_secret=os.environ["CANARY_HOOK"])
     job = repositories.request_check(row, actor=User.objects.get(username="root"))
     run_job(str(job.uuid))
     job.refresh_from_db()
     assert job.state == "failed", job.result
+    target, error = Environment.objects.all()[0], Invalid("It cannot be read.")
+    statuses.request_broken(row, target, "a" * 40, error, actor=User.objects.get(username="root"))
+    told = Job.objects.get(kind=statuses.STATUS)
+    run_job(str(told.uuid))
+    told.refresh_from_db()
+    assert told.is_finished, told.state
 
 
 def store_away() -> None:

@@ -41,6 +41,8 @@ HIDDEN_BIRDS = ("a2FuYXJp", "thbmFya", "rYW5hcm")
 #: Encrypted columns; the scenario fills each of them.
 ENCRYPTED = {
     "environments.Environment.secret",
+    "git.Repository.forge_secret",
+    "git.Repository.hook_secret",
     "git.Repository.secret",
     "notices.Webhook.url",
     "notices.Webhook.secret",
@@ -268,6 +270,8 @@ class Scenario:
         self.installation.env |= {
             "CANARY_GIT": self.around.hook.removesuffix("/hook"),
             "CANARY_TOKEN": self.birds["git"],
+            "CANARY_FORGE": self.birds["forge"],
+            "CANARY_HOOK": self.birds["hook"],
         }
         self.shell("inside.connect_repository()")
         self.look_around()

@@ -294,6 +294,8 @@ def test_every_schedulable_kind_says_what_it_is_good_for() -> None:
         "drift.check",
         "environments.check",
         "environments.read_inventory",
+        "git.commit_environment",
+        "git.follow",
         "migrations_app.make_plan",
         "migrations_app.verify_run",
         "rehearsals.run",

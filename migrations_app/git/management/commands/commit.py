@@ -52,6 +52,11 @@ class Command(MigrationCommand):
             metavar="REF",
             help="where a branch that is not there yet begins; default: its branch",
         )
+        parser.add_argument(
+            "--pull-request",
+            action="store_true",
+            help="open a pull or merge request of the branch into the repository's",
+        )
         parser.add_argument("--check", action="store_true", help="only say what differs; commit nothing")
         parser.add_argument("--without-dependencies", action="store_true", help="only what is named")
         parser.add_argument(
@@ -84,6 +89,7 @@ class Command(MigrationCommand):
             branch=branch,
             base=base,
             with_dependencies=not options["without_dependencies"],
+            pull_request=options["pull_request"],
             actor=self.actor,
             source=Source.COMMAND,
         )
@@ -95,6 +101,10 @@ class Command(MigrationCommand):
         if done.get("unchanged"):
             return Outcome(DONE, "nothing_to_do", "Nothing differs: git has it all.", {"commit": done})
         text = f"Committed {done['commit'][:10]} to {done['branch']}: {done['files']} files."
+        if pull := done.get("pull_request"):
+            text += f"\nPull request: {pull['url']}"
+        if problem := done.get("pull_request_error"):
+            text += f"\nNo pull request was opened: {problem['message']} {problem['remedy']}"
         return Outcome(DONE, "committed", text, {"commit": done})
 
     def _read(
