@@ -21,6 +21,7 @@ from sstools.errors import Invalid
 
 from .comparing.models import UploadedBundle
 from .engine.carrying import OFF, OPTIONS, SAVED_QUERIES, WARN, Carrying, checked
+from .engine.checks import Problem, Severity
 from .engine.companions import (
     TAKEN,
     TOUCHED_BY_IMPORT,
@@ -29,6 +30,7 @@ from .engine.companions import (
     People,
     Side,
     Touched,
+    companion_words,
     general_losses,
     kinds_to_read,
     with_companions,
@@ -84,11 +86,14 @@ def clean_carrying(values: Mapping[str, object] | None) -> dict[str, str]:
 
 def carrying_of(migration: Migration) -> Carrying:
     """What a migration carries: of a file at most its saved queries, nothing where it comes from what was applied last,
-    which holds no more than assets.
+    which holds no more than assets; of a copy no saved queries.
     """
     has_companions = (
         migration.source is not None or migration.rolls_back is not None or migration.is_of_backup
     )
+    if has_companions and migration.copy_terms:
+        # A saved query has one uuid everywhere: each copy would write over that of the one before, or of its source.
+        return Carrying({**migration.carrying, SAVED_QUERIES: OFF})
     if has_companions:
         return Carrying(migration.carrying)
     nothing = {option.name: OFF for option in OPTIONS}
@@ -190,7 +195,7 @@ def carry_along(
         item.target_uuid for item in taken if item.action == Action.CREATE
     }
     exists |= {uuid for _, _, uuid in ids[0]}
-    return with_companions(
+    plan = with_companions(
         CompanionInput(
             plan=plan,
             carrying=carrying,
@@ -204,6 +209,29 @@ def carry_along(
             answers=given.answers,
         )
     )
+    return _with_what_copies_share(plan) if migration.copy_terms else plan
+
+
+def _with_what_copies_share(plan: Plan) -> Plan:
+    """The plan of a copy, which says where it writes what its sisters write too: their plans are stale after it."""
+    shared = [
+        one
+        for one in plan.companions
+        if one.kind not in FACETS and one.action in (Action.CREATE, Action.UPDATE)
+    ]
+    if not shared:
+        return plan
+    shared.sort(key=lambda one: one.kind != CompanionKind.RLS)
+    words = ", ".join(companion_words(one.kind, one.title) for one in shared[:3])
+    more = f" and {len(shared) - 3} more" if len(shared) > 3 else ""
+    problem = Problem(
+        Severity.WARNING,
+        "shared_by_copies",
+        "",
+        f"All copies on a target share what goes by its name: {words}{more}.",
+        "Once this copy is applied, plan the others on this target again; they add theirs to it.",
+    )
+    return replace(plan, problems=(*plan.problems, problem))
 
 
 def bases_of(target: Environment, kinds: Collection[CompanionKind]) -> dict[str, CompanionBase]:
