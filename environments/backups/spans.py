@@ -3,12 +3,11 @@
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
-from typing import Any
 
-from django.db.models import BigIntegerField, Exists, OuterRef, Q, QuerySet, Subquery, Value
+from django.db.models import BigIntegerField, Exists, OuterRef, Q, QuerySet, Value
 from django.db.models.functions import Coalesce
 
-from environments.models import Environment, Snapshot, SnapshotCompanion, SnapshotEntry
+from environments.models import Environment, Snapshot
 
 from .models import Backup, Span
 
@@ -82,36 +81,10 @@ def forget(environment: Environment | int) -> int:
     return gone._raw_delete(gone.db)
 
 
-def holding(environment: Environment | int, uuid: str, kind: str = "") -> QuerySet[Backup]:
-    """The readable backups that have an asset or companion, newest first, each with `document_sha`: its fingerprint
-    there, None where it could not be read.
-    """
-    named = {"uuid": uuid, "kind": kind} if kind else {"uuid": uuid}
-    entry = SnapshotEntry.objects.filter(snapshot=OuterRef("pk"), **named)
-    companion = SnapshotCompanion.objects.filter(snapshot=OuterRef("pk"), **named)
-    span = Span.objects.filter(
-        Q(last=None) | Q(last__gte=OuterRef("pk")),
-        environment=environment,
-        first__lte=OuterRef("pk"),
-        **named,
-    )
-    is_whole = Q(snapshot__in_spans=True)
-    rows = Backup.objects.readable().filter(environment=environment)
-    return (
-        rows.filter((is_whole & Exists(span)) | (~is_whole & (Exists(entry) | Exists(companion))))
-        .annotate(document_sha=Coalesce(_document(span), _document(entry), _document(companion)))
-        .order_by("-pk")
-    )
-
-
 def has_any(numbers: Sequence[int], first: int, last: int | None) -> bool:
     """Whether one of these, sorted, is in the range of a span."""
     place = bisect_left(numbers, first)
     return place < len(numbers) and (last is None or numbers[place] <= last)
-
-
-def _document(rows: QuerySet[Any]) -> Subquery:
-    return Subquery(rows.values("document_id")[:1])
 
 
 def _chunks(items: Iterable[int]) -> Iterable[list[int]]:

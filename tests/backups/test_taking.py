@@ -13,7 +13,7 @@ import pytest
 from django.utils import timezone
 
 from environments import damage, readings, store
-from environments.backups import retention, services, spans, taking, verifying
+from environments.backups import holding, retention, services, taking, verifying
 from environments.backups.models import Backup, Policy, Span
 from environments.canonical import reading as canonical
 from environments.canonical.companions import CompanionKind
@@ -76,7 +76,7 @@ def test_a_whole_backup_holds_everything_and_its_digest_is_of_that(
 
 
 def test_a_second_night_costs_what_changed(
-    back_up: BackUp, superset: FakeSuperset, django_assert_max_num_queries: Any
+    back_up: BackUp, superset: FakeSuperset, owner: Any, django_assert_max_num_queries: Any
 ) -> None:
     first = back_up()
     before, rows = held(first), Span.objects.count()
@@ -93,9 +93,9 @@ def test_a_second_night_costs_what_changed(
     assert (held(first), held(same)) == (before, before)  # what is past stays as it was
     assert Span.objects.count() < rows + 5
     assert (third.added_documents >= 1, third.added_bytes > 0) == (True, True)
-    found = [(row.pk, row.document_sha) for row in spans.holding(first.environment, chart)]
-    assert [pk for pk, _ in found] == [third.pk, same.pk, first.pk]
-    assert len({sha for _, sha in found}) == 2
+    found = holding.versions_of({first.environment: chart}, "chart", owner)
+    assert [[row.pk for row in one.backups] for one in found] == [[third.pk], [same.pk, first.pk]]
+    assert len({one.sha for one in found}) == 2
 
 
 def test_a_selection_holds_what_it_stands_on_and_no_more(

@@ -273,10 +273,19 @@ def fetch(rows: Iterable[DocumentCopy]) -> Iterator[tuple[DocumentCopy, bytes | 
             return proven(envelope, place.get(row.key), row.document_id)
 
         try:
-            yield from calls.each(opened, mine, seconds=named.seconds(), words=place.words)
+            for row, outcome in calls.each(opened, mine, seconds=named.seconds(), words=place.words):
+                if isinstance(outcome, ObjectMissing) and (moved := _elsewhere_now(row)) is not None:
+                    yield from fetch([moved])
+                else:
+                    yield row, outcome
         except StorageUnreachable as exc:
             # It hangs: whoever has no answer yet gets this one, others may have another copy.
             yield from ((row, exc) for row in mine)
+
+
+def _elsewhere_now(row: DocumentCopy) -> DocumentCopy | None:
+    """The row of a copy that was sealed anew since it was read."""
+    return DocumentCopy.objects.filter(pk=row.pk).exclude(key=row.key).first()
 
 
 def proven(envelope: Envelope, data: bytes, fingerprint: str) -> bytes:

@@ -10,6 +10,7 @@ from io import StringIO
 from typing import Any
 
 import pytest
+from cryptography.fernet import Fernet
 from django.core.management import call_command
 
 from environments import models, store
@@ -233,7 +234,9 @@ def test_backups_move_between_storages_are_proven_there_and_leave_nothing_behind
         moving.move([backup], named.S3)
     assert Backup.objects.get().storage == "database"
     line.mend()
-    settings.BACKUP_STORAGE_TIMEOUT_SECONDS = 60  # what is written twice because it was slow would be an orphan
+    settings.BACKUP_STORAGE_TIMEOUT_SECONDS = (
+        60  # what is written twice because it was slow would be an orphan
+    )
     code, said = command("move_backups", "--to", "s3")
     total = len({sha for *_, sha in manifests.entries_of(backup.snapshot) if sha})
     assert (code, said["moved"], said["failed"]) == (0, [backup.pk], {})
@@ -325,3 +328,80 @@ def test_keeping_asks_the_worker_whether_it_is_still_wanted(back_up: BackUp, fol
     with pytest.raises(Cancelled):
         taking.take(Environment.objects.get(), taking.Asked(storage=named.FOLDER), progress)
     assert Backup.objects.get().state == "failed"
+
+
+@pytest.mark.both_databases
+def test_a_storage_is_sealed_anew_and_the_old_key_is_given_up(
+    back_up: BackUp, folder: Any, settings: Any
+) -> None:
+    old, new = Fernet.generate_key().decode(), Fernet.generate_key().decode()
+    back_up(storage=named.FOLDER, title="plain")
+    settings.BACKUP_ENCRYPTION_KEYS = [old]
+    chosen = f"chart:{models.Asset.objects.filter(kind='chart')[0].uuid}"
+    back_up(storage=named.FOLDER, selection=(chosen,))
+    settings.BACKUP_ENCRYPTION_KEYS = [new, old]
+    before = {row.pk: row for row in DocumentCopy.objects.all()}
+    hurt = DocumentCopy.objects.earliest("pk")
+    kept = folder.read(hurt.key)
+    folder.write(hurt.key, b"x" + kept[1:])
+    code, said = command("reseal_backups")
+    assert (code, len(said["failed"]), said["objects"]) == (1, 1, len(before) - 1)
+    folder.write(hurt.key, kept)
+    code, said = command("reseal_backups", "--storage", "folder")
+    assert (code, said["objects"], said["manifests"], said["failed"]) == (0, 1, 0, [])
+    # Who had read the rows before finds the objects where they are now.
+    assert all(isinstance(outcome, bytes) for _, outcome in copies.fetch(before.values()))
+    settings.BACKUP_ENCRYPTION_KEYS = [new]
+    assert command("verify_backups")[0] == 0
+    assert not any(folder.read(key).startswith(b"SST1P") for key in folder.keys("objects/"))
+    assert {row.key for row in DocumentCopy.objects.all()} == set(folder.keys("objects/"))
+    assert len(folder.keys("backups/")) == 2
+
+
+@pytest.mark.both_databases
+def test_backups_come_back_out_of_a_storage_when_the_database_is_lost(
+    back_up: BackUp, environment: Environment, superset: FakeSuperset, folder: Any, settings: Any
+) -> None:
+    settings.BACKUP_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
+    night = back_up(storage=named.FOLDER, title="Night")
+    chart_uuid = environment.assets.filter(kind="chart")[0].uuid
+    rename(superset, chart_uuid)
+    newest = back_up(storage=named.FOLDER, title="Newest")
+    chosen = back_up(storage=named.FOLDER, selection=(f"chart:{chart_uuid}",))
+    there = (night, newest, chosen)
+    digests = [row.digest for row in there]
+    only_old = (
+        DocumentCopy.objects.filter(document__spans__last__isnull=False, document__kind="chart")
+        .values_list("key", flat=True)
+        .first()
+    )
+    assert only_old is not None
+    url = environment.url
+    for model in (Manifest, DocumentCopy, models.Environment):
+        model.objects.all().delete()
+    models.Document.objects.all().delete()
+
+    code, said = command("adopt_backups", "folder", "--adopt")
+    assert (code, [one["into"] for one in said["backups"]], said["adopted"]) == (1, [None] * 3, {})
+    here = make_environment("again", url=url)
+    code, said = command("adopt_backups", "folder")
+    assert (code, [one["into"] for one in said["backups"]], said["adopted"]) == (0, ["again"] * 3, {})
+    assert not Backup.objects.exists()
+    kept = folder.read(only_old)
+    folder.write(only_old, kept[:-1])
+    code, said = command("adopt_backups", "folder", "--adopt")
+    assert (code, list(said["failed"]), len(said["adopted"])) == (1, [str(night.pk)], 2)
+    assert said["failed"][str(night.pk)]["code"] == "object_damaged"
+    folder.write(only_old, kept)
+    code, said = command("adopt_backups", "folder", "--adopt", "--into", "again")
+    assert (code, said["known"], list(said["adopted"])) == (0, 2, [str(night.pk)])
+    found = {row.title: row for row in Backup.objects.filter(environment=here)}
+    rows = [found["Night"], found["Newest"], found[""]]
+    assert [row.digest for row in rows] == digests
+    assert [row.whole for row in rows] == [True, True, False]
+    assert command("verify_backups", "--orphans")[0] == 0
+    titles = {row.document.title for row in store.entries_of(found["Night"].snapshot) if row.kind == "chart"}
+    assert titles != {
+        row.document.title for row in store.entries_of(found["Newest"].snapshot) if row.kind == "chart"
+    }
+    assert taking._begin(here, taking.Asked()).pk > max(row.pk for row in rows)  # no number is given twice
