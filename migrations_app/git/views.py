@@ -190,7 +190,9 @@ def _at(request: HttpRequest, row: Repository) -> tuple[str, CommitReading | Non
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def commit(request: HttpRequest, slug: str) -> HttpResponse:
-    """?from=dev&at=main: what differs, to be ticked and committed. POST `pick`, `base` and the form."""
+    """?from=dev&at=main: what differs, to be ticked and committed. POST `pick`, or `what=all` if that still
+    are `count`; `base` and the form.
+    """
     row = services.find_repository(slug, request.user)
     allowed = _allowed(request.user, Permission.REPOSITORY_COMMIT) & _allowed(
         request.user, Permission.ASSET_VIEW
@@ -206,6 +208,7 @@ def commit(request: HttpRequest, slug: str) -> HttpResponse:
         changes = changes_between(environment, reading)
     found = different(changes)
     picked = set(request.POST.getlist("pick"))
+    everything = request.POST.get("what") == "all"
     chosen = [change for change in found if change.uuid in picked] or found
     suggested = services.suggested_message(chosen, environment) if environment is not None else ""
     data = request.POST if request.method == "POST" else None
@@ -214,6 +217,9 @@ def commit(request: HttpRequest, slug: str) -> HttpResponse:
     if data is not None and form.is_valid() and environment is not None:
         try:
             _must_be_the_same(data.get("base", ""), reading)
+            if everything:
+                _must_be_as_many(data.get("count", ""), len(found))
+                picked = {change.uuid for change in found}
             job = services.request_commit(
                 row, environment, uuids=picked, actor=request.user, base=reading, **form.cleaned_data
             )
@@ -235,6 +241,8 @@ def commit(request: HttpRequest, slug: str) -> HttpResponse:
         "environments": allowed,
         "changes": found[:SHOWN],
         "left_off": max(0, len(found) - SHOWN),
+        "total": len(found),
+        "everything": everything,
         "same": sum(change.state == "same" for change in changes),
         "not_read": sum(change.state == "not_read" for change in changes),
         "picked": picked,
@@ -254,6 +262,16 @@ def _must_be_the_same(base: str, reading: CommitReading | None) -> None:
             f"The branch was read again since, and is at {now[:10]}.",
             code="changed_meanwhile",
             remedy="Nothing was committed. Look at the difference as it is now, then commit.",
+        )
+
+
+def _must_be_as_many(shown: str, now: int) -> None:
+    """Raises Conflict where the environment was read anew since the page was opened, and more or less differs."""
+    if shown != str(now):
+        raise Conflict(
+            f"The page listed {shown[:10] or 'none'}, and {now} differ by now: the environment was read again.",
+            code="changed_meanwhile",
+            remedy="Nothing was committed. Look at what differs now, then commit.",
         )
 
 

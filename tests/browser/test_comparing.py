@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 import pytest
+from dulwich.object_store import MemoryObjectStore
+from dulwich.objects import Commit, ObjectID
 
+from environments.backups.storages import named
+from environments.canonical.documents import Document
 from environments.models import Environment
+from migrations_app.git.files import Files
+from migrations_app.git.models import OWN_TREE, Repository
+from migrations_app.git.reading import TreeOfCommit, keep
+from migrations_app.git.remotes import Head
 from sstools.audit.models import AuditEvent
+from tests.backups.storages.conftest import make_backup
 from tests.comparing.conftest import SECRET, entries, target_documents
 from tests.factories import chart_document, make_migration, make_run, uuid_for
 
@@ -25,6 +35,21 @@ MARKS = """() => [...document.querySelectorAll('.diff del, .diff ins')].map(mark
 
 def asset(title: str, query: str = "", kind: str = "chart") -> str:
     return f"/compare/{kind}/{uuid_for(title)}/?left=env:dev&right=env:prod{query}"
+
+
+def kept_places(environment: Environment, *documents: Document) -> dict[str, str]:
+    """A backup and a commit that hold these: place -> what pages call it."""
+    backup = make_backup(environment, *documents, storage=named.default())
+    repository = Repository.objects.create(
+        name="BI", slug="bi", url="https://git.example.org/bi.git", environment=environment
+    )
+    tree = TreeOfCommit(OWN_TREE, {one.uuid: one for one in documents}, {}, (), (), Files())
+    made = Commit()
+    made.tree, made.message, made.encoding = ObjectID(b"0" * 40), b"As of May", b"UTF-8"
+    made.author = made.committer = b"Ann <ann@example.org>"
+    made.author_time = made.commit_time = made.author_timezone = made.commit_timezone = 0
+    reading = keep(repository, Head(MemoryObjectStore(), made, "main"), tree)
+    return {backup.place: f"backup {backup.number}", reading.place: reading.name}
 
 
 def test_comparing(
@@ -113,6 +138,14 @@ def test_comparing(
     page.wait_for_url(f"**left=run%3A{run.number}%3Abefore**")
     points(33, "Prod before run" in page.inner_text("#comparison"), "no comparison with a restore point")
     points(33, page.locator(".item .name", has_text="Revenue").count() == 1, "its difference is not listed")
+    for place, label in kept_places(prod, old, *target_documents()[1:2]).items():
+        page.goto(LIST)
+        page.select_option("#id_left_place", place)
+        page.wait_for_url(f"**left={quote(place, safe='')}**")
+        points(33, label in page.inner_text("#comparison"), f"no comparison with {place}")
+        points(
+            33, page.locator(".item .name", has_text="Revenue").count() == 1, f"{place}: not its difference"
+        )
     for place in ("backup:999", "git:bi@3f2c9e1"):
         page.goto(f"/compare/?left={place}&right=env:prod")
         points(

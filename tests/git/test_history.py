@@ -45,5 +45,13 @@ def test_commits_and_backups_that_hold_another_content_are_in_one_line_of_time(
         shown = client.get(address, {"left": left, "right": right})
         assert shown.status_code == 200, left
         assert "Net revenue" in shown.content.decode()
+    # The same two by REST: the list, the asset, and the lines of its text.
+    rest, two = api(author), {"left": places[1], "right": places[0]}
+    rows = rest.get("/api/v1/comparisons/", two).json()["results"]
+    assert {(row["title"], row["state"]) for row in rows} >= {("Net revenue", "changed"), ("Regions", "changed")}
+    detail = rest.get(f"/api/v1/comparisons/chart/{revenue}/", two).json()
+    assert "Net revenue" in str(detail["changes"])
+    lines = client.get(f"/compare/chart/{revenue}/changes.diff", two)
+    assert "+slice_name: Net revenue" in lines.content.decode()
     only = client.get(f"/charts/{revenue}/history/?env=dev").content.decode()
     assert ("“First”" in only, backup.place in only) == (False, True)

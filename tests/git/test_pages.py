@@ -64,7 +64,9 @@ def test_on_pages_a_repository_is_connected_committed_to_and_deployed_from(
     }
     nothing = client.post("/git/bi/commit/", wish)
     assert (nothing.status_code, "Nothing is chosen" in nothing.content.decode()) == (422, True)
-    done(work, client.post("/git/bi/commit/", wish | {"pick": [uuid_for("Sales")]}))
+    stale = client.post("/git/bi/commit/", wish | {"what": "all", "count": "4"})
+    assert (stale.status_code, "listed 4, and 5 differ" in stale.content.decode()) == (409, True)
+    done(work, client.post("/git/bi/commit/", wish | {"what": "all", "count": "5"}))
     assert git(folder, "log", "--format=%an|%cn|%s", "main") == "admin|Bot|First"
     assert "Git has it all" in client.get("/git/bi/commit/?from=dev").content.decode()
     assert "git:bi@main" in client.get("/git/bi/").content.decode()
