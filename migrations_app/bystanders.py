@@ -29,7 +29,7 @@ from .models import Bystander, Plan, Run
 
 #: Charts that are asked, at most; a dataset that half an estate stands on must not hold up a run for an hour.
 MOST = 50
-#: Of a repair: they are what it is for.
+#: Of a repair or a replacement: they are what it is for.
 MOST_MENDED = 300
 #: Rows that are asked for: whether it runs, and with which columns, the first one tells.
 ROWS = 10
@@ -41,7 +41,8 @@ IdsOf = Callable[[Environment, Sequence[str]], dict[Kind, set[int]]]
 
 def charts_of(plan: Plan) -> list[tuple[str, str]]:
     """(uuid, title) of every chart that the plan touches without writing it, by title: what stands on what it changes,
-    and of a repair what its dashboards show.
+    and of a repair what its dashboards show, of a replacement also those that it writes: there is no source to hold
+    them against but themselves.
     """
     found = {row["uuid"]: str(row["title"]) for row in plan.affected if row["kind"] == Kind.CHART.value}
     if plan.migration.is_repair:
@@ -52,6 +53,10 @@ def charts_of(plan: Plan) -> list[tuple[str, str]]:
             environment=plan.migration.target, kind=Kind.CHART.value, uuid__in=shown
         )
         found |= dict(charts.values_list("uuid", "title"))
+    if plan.migration.is_replacement:
+        found |= dict(
+            plan.items.filter(action="update", kind=Kind.CHART.value).values_list("target_uuid", "title")
+        )
     return sorted(found.items(), key=lambda pair: (pair[1].casefold(), pair[0]))
 
 
@@ -59,7 +64,7 @@ def ask_before(
     plan: Plan, client: SupersetClient, reading: EnvironmentReading, ids_of: IdsOf
 ) -> list[Bystander]:
     """Unsaved rows with what each chart answers now, MOST of them; for `run` to be set. Never raises SupersetError."""
-    chosen = charts_of(plan)[: MOST_MENDED if plan.migration.is_repair else MOST]
+    chosen = charts_of(plan)[: MOST_MENDED if plan.migration.changes_own else MOST]
     found = _ask(plan.migration.target, client, reading, [uuid for uuid, _ in chosen], ids_of)
     return [
         Bystander(uuid=uuid, title=title[:500], viz_type=viz_type[:250], before=answer)
@@ -79,7 +84,8 @@ def verify(
         row.after = answer
         row.status, row.reason = verdict(row.before, answer)
         if row.status == BROKEN:
-            ctx.log("error", f"{row.title}, outside the plan: {row.reason}")
+            whose = "" if run.migration.changes_own else ", outside the plan"
+            ctx.log("error", f"{row.title}{whose}: {row.reason}")
     with ctx.fenced():
         Bystander.objects.bulk_update(rows, ["after", "status", "reason"])
     return dict(Counter(row.status for row in rows))

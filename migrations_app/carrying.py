@@ -20,7 +20,7 @@ from environments.words import clean, cleaned
 from sstools.errors import Invalid
 
 from .comparing.models import UploadedBundle
-from .engine.carrying import OFF, OPTIONS, SAVED_QUERIES, WARN, Carrying, checked
+from .engine.carrying import OFF, ON, OPTIONS, SAVED_QUERIES, WARN, Carrying, checked
 from .engine.checks import Problem, Severity
 from .engine.companions import (
     TAKEN,
@@ -86,8 +86,11 @@ def clean_carrying(values: Mapping[str, object] | None) -> dict[str, str]:
 
 def carrying_of(migration: Migration) -> Carrying:
     """What a migration carries: of a file at most its saved queries, nothing where it comes from what was applied last,
-    which holds no more than assets; of a copy no saved queries.
+    which holds no more than assets; of a copy no saved queries; what an import takes off charts where texts of the
+    target's own are replaced.
     """
+    if migration.is_replacement:
+        return Carrying({**{option.name: OFF for option in OPTIONS}, "annotations": ON})
     has_companions = (
         migration.source is not None or migration.rolls_back is not None or migration.is_of_backup
     )
@@ -165,7 +168,9 @@ def carry_along(
     """
     if migration.rolls_back is not None:
         return _restored(migration.rolls_back, plan, clients[0], ids[0])
-    if migration.source is None and not migration.is_of_backup and not migration.is_of_file:
+    if migration.source is None and not (
+        migration.is_of_backup or migration.is_of_file or migration.is_replacement
+    ):
         return plan
     carrying = carrying_of(migration)
     kinds = frozenset(kinds_to_read(carrying, plan.items, given.source))
@@ -188,6 +193,8 @@ def carry_along(
         ]
         if migration.source is not None:
             calls.append(lambda: read_side(clients[1], kinds, ids[1], here, whole=False, lenient=lenient))
+        elif migration.is_replacement:  # what is there is what is wanted
+            calls.append(lambda: read_side(clients[0], kinds, ids[0], there, whole=False, lenient=lenient))
         read = side_by_side(calls)
         known[kinds, here, there] = read if len(read) > 1 else [*read, Read(_kept_side(migration, kinds))]
     target, source = known[kinds, here, there]
@@ -205,7 +212,9 @@ def carry_along(
             exists=exists,
             everything=whole or migration.is_of_file,
             # Who puts back what was there before wants no edit of since.
-            bases={} if migration.is_put_back else bases_of(migration.target, kinds),
+            bases={}
+            if migration.is_put_back or migration.is_replacement
+            else bases_of(migration.target, kinds),
             answers=given.answers,
         )
     )

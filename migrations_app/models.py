@@ -187,7 +187,8 @@ class Migration(models.Model):
 
     `source_place` says where the assets come from: `env:<slug>`, `backup:<number>`, `file:<uuid>`,
     `git:<repository>@<hash>`, `run:<number>:before` for a roll back, `applied:<slug>` for what was last applied to the
-    target, or `repair:<slug>` for the target's own without damage.
+    target, `repair:<slug>` for the target's own without damage, or `replace:<slug>` for the target's own with texts
+    replaced.
     `selection` and `left_out` are uuids of the source. `answers`: uuid -> {"answer", "value"}. `carrying`: what comes
     along beside the assets, where it is not the default (`engine.carrying.OPTIONS`). `continues`: the run whose rest
     it writes. `copy_terms`: how it differs from the source, where it makes a copy (`engine.copies.Copy`, in JSON).
@@ -265,6 +266,16 @@ class Migration(models.Model):
     def is_repair(self) -> bool:
         """It mends what other tools damaged in dashboards of the target."""
         return self.source_place.startswith("repair:")
+
+    @property
+    def is_replacement(self) -> bool:
+        """It replaces texts in assets of the target: its `replacement` says which."""
+        return self.source_place.startswith("replace:")
+
+    @property
+    def changes_own(self) -> bool:
+        """What it wants is made of what the target holds: charts are held against how they ran there before."""
+        return self.is_repair or self.is_replacement
 
     @property
     def is_of_file(self) -> bool:
@@ -347,6 +358,8 @@ class Migration(models.Model):
             return f"before run {self.rolls_back_id}"
         if self.is_repair:
             return "repair"
+        if self.is_replacement:
+            return "replacement"
         if self.is_of_file:
             return self.file.name if self.file is not None else "a commit" if self.is_of_commit else "a file"
         if self.is_of_backup:

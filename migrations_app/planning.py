@@ -18,7 +18,7 @@ from environments.canonical.references import closure
 from environments.connections import connect
 from environments.dialects import unknown_fields
 from environments.models import Environment, Snapshot
-from environments.store import EnvironmentReading, put_documents
+from environments.store import EnvironmentReading, get_documents, put_documents
 from environments.superset.client import SupersetClient
 from environments.superset.errors import SupersetError
 from environments.superset.versions import Capabilities
@@ -35,7 +35,7 @@ from .engine.copies import Copy, copy_uuid, placeholder_notes
 from .engine.sentences import sentence
 from .errors import NotReady
 from .mappings import asset_mapping, identity_mapping, mapping_to_json
-from .models import Baseline, Migration, MigrationState, Plan, PlanItem
+from .models import Baseline, Migration, MigrationState, Plan, PlanItem, Run
 from .models import Mapping as PairMapping
 from .places import (
     SourceReading,
@@ -49,6 +49,7 @@ from .places import (
 from .pruning import TOO_MUCH, Pruning
 from .pruning import find as find_what_to_prune
 from .repairing import mend
+from .replacing.planning import replaced_in
 from .restoring.source import find_later, restore_input, source_of_backup
 from .side_by_side import Meanwhile, side_by_side
 from .warehouses import Warehouses, database_rows, expected_tables, learn_database_ids
@@ -90,7 +91,7 @@ def make_plan(migration: Migration, ctx: JobContext) -> Plan:
         elif migration.is_of_backup:
             ctx.step(f"Reading {migration.source_name} and {migration.target.name}")
             source = source_of_backup(migration)
-        elif migration.is_repair:
+        elif migration.changes_own:
             ctx.step(f"Reading {migration.target.name}")
             source = SourceReading({}, IdTable(), (), None)
         elif migration.source is None:
@@ -116,6 +117,8 @@ def make_plan(migration: Migration, ctx: JobContext) -> Plan:
             ctx.step("Comparing")
             if migration.is_repair:
                 given = _repair_input(migration, client, readings[0])
+            elif migration.is_replacement:
+                given = _replacement_input(migration, target)
             else:
                 given = plan_input(migration, source, target)
             plan = engine.make_plan(given)
@@ -211,6 +214,8 @@ def plan_input(migration: Migration, source: SourceReading, target: TargetReadin
             item.target_uuid for item in run.plan.items.all() if item.action in ("create", "update", "remove")
         }
         created = {uuid for uuid in touched if uuid not in source.documents}
+        if run.migration.is_replacement:
+            common["baselines"] = {**common["baselines"], **_left_by(run)}
         return engine.PlanInput(
             source=source.documents,
             selection=sorted(touched - created),
@@ -254,6 +259,14 @@ def _repair_input(
     )
 
 
+def _replacement_input(migration: Migration, target: TargetReading) -> engine.PlanInput:
+    """What is there was not edited by hand in between: it is what the replacement is made of."""
+    replaced = replaced_in(migration, target.reading.documents)
+    source = SourceReading({**target.reading.documents, **replaced}, IdTable(), (), None)
+    given = plan_input(migration, source, target)
+    return replace(given, selection=sorted(replaced), baselines={}, removals=())
+
+
 def _copy_input(
     migration: Migration, source: SourceReading, documents: Documents, common: dict[str, Any]
 ) -> engine.PlanInput:
@@ -293,6 +306,15 @@ def baselines_of(target: Environment, documents: Documents) -> dict[str, engine.
         uuid: engine.Baseline(wanted, present, accepted_in_words(accepted))
         for uuid, wanted, present, accepted in rows
     }
+
+
+def _left_by(run: Run) -> dict[str, engine.Baseline]:
+    """What a replacement left, which keeps no baselines: what is otherwise by now was edited since."""
+    rows = run.plan.items.filter(action="update", wanted__isnull=False)
+    wanted = dict(rows.values_list("target_uuid", "wanted_id"))
+    found = get_documents(sha for sha in wanted.values() if sha)
+    prints = {uuid: comparison_fingerprint(found[sha]) for uuid, sha in wanted.items() if sha}
+    return {uuid: engine.Baseline(mark, mark) for uuid, mark in prints.items()}
 
 
 def _edits_of(reading: EnvironmentReading) -> dict[str, engine.Edit]:

@@ -85,6 +85,7 @@ INSTALLED_APPS = [
     "migrations_app.fanout",
     "migrations_app.git",
     "migrations_app.rehearsals",
+    "migrations_app.replacing",
     "environments",
     "environments.search",
     "environments.backups",

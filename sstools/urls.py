@@ -27,6 +27,7 @@ urlpatterns = [
     path("", include("migrations_app.files.urls")),
     path("", include("migrations_app.restoring.urls")),
     path("", include("migrations_app.git.urls")),
+    path("", include("migrations_app.replacing.urls")),
     path("", include("migrations_app.comparing.urls")),
     path("", include("sstools.notices.urls")),
     path("", include("sstools.web.urls")),

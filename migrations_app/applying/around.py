@@ -12,7 +12,7 @@ from .reading import inventory_ids
 def ask_bystanders(attempt: Attempt) -> None:
     """Keep what each answers before anything is written. Not after that: a worker that goes on finds what was kept."""
     migration, plan = attempt.migration, attempt.row.plan
-    puts_back = migration.maps_nothing and not migration.is_repair
+    puts_back = migration.maps_nothing and not migration.changes_own
     if not migration.verify or puts_back or attempt.may_have_written:
         return
     found = bystanders.charts_of(plan)

@@ -117,7 +117,12 @@ def _continued(attempt: Attempt, first: Run, truth: Truth) -> Other:
 
 
 def keep_baselines(attempt: Attempt, after: EnvironmentReading, only: Collection[str] | None = None) -> None:
-    """What is there now is what the next edit is measured against. `only`: of these assets."""
+    """What is there now is what the next edit is measured against. `only`: of these assets.
+
+    What was replaced on an environment is in no source: to the next migration it is an edit, and asked about.
+    """
+    if attempt.migration.is_replacement:
+        return
     rows: list[Baseline] = []
     gone: list[str] = []
     left: list[Document] = []

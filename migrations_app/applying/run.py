@@ -114,9 +114,10 @@ def _wanted(attempt: Attempt) -> str:
 
 def _why_red(attempt: Attempt, red: tuple[int, int]) -> str:
     target, (planned, outside) = attempt.migration.target.name, red
+    where = "now" if attempt.migration.changes_own else "outside the plan"
     parts = [
         f"{planned} {_charts(planned)} on {target} that work on the source" if planned else "",
-        f"{outside} {_charts(outside)} outside the plan that ran on {target} before" if outside else "",
+        f"{outside} {_charts(outside)} {where} that ran on {target} before" if outside else "",
     ]
     return " and ".join(part for part in parts if part) + "."
 
@@ -130,20 +131,22 @@ def _verify(attempt: Attempt) -> tuple[int, int] | None:
     target; and outside of it, which ran on the target before. Raises JobCancelled, which ends no more than the
     verification.
     """
-    mends = attempt.migration.is_repair
-    if not attempt.migration.verify or (attempt.migration.maps_nothing and not mends):
+    own = attempt.migration.changes_own
+    if not attempt.migration.verify or (attempt.migration.maps_nothing and not own):
         return None
     assert attempt.after is not None
     attempt.enter(RunState.VERIFYING, MigrationState.VERIFYING)
     ctx = attempt.ctx.without_cancel() if _wanted(attempt) == FINISH else attempt.ctx
     ctx.checkpoint(look=True)
     alone = not attempt.migration.has_live_source
-    where = "of what was mended" if mends else "on the target" if alone else "on source and target"
+    where = "of what was changed" if own else "on the target" if alone else "on source and target"
     with attempt.step("verify", f"Verify each chart {where}", asks=False) as step:
-        if alone:
+        if own:
+            counts = {}  # its charts are held against themselves, below
+        elif alone:
             counts = verify_alone(attempt.row, ctx, attempt.target, attempt.after)
         else:
-            counts = {} if mends else _ask_both_sides(attempt, ctx)
+            counts = _ask_both_sides(attempt, ctx)
         step.result |= counts
         attempt.save(verdict_counts=counts)
         outside = ask_bystanders_again(attempt)

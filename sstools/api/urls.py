@@ -31,6 +31,7 @@ v1: list[URLPattern | URLResolver] = [
     path("", include("migrations_app.files.api")),
     path("", include("migrations_app.git.api")),
     path("", include("migrations_app.git.follow_api")),
+    path("", include("migrations_app.replacing.api")),
 ]
 urlpatterns = [
     path("docs/", views.docs, name="docs"),

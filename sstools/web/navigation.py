@@ -91,6 +91,14 @@ GROUPS = (
                 Permission.MIGRATION_VIEW,
             ),
             Entry(
+                "Replace",
+                "search",
+                "s",
+                ("replacing:replace",),
+                "Texts of an estate, found and changed",
+                Permission.MIGRATION_VIEW,
+            ),
+            Entry(
                 "Drift",
                 "pencil",
                 "d",
