@@ -48,7 +48,10 @@ def test_commits_and_backups_that_hold_another_content_are_in_one_line_of_time(
     # The same two by REST: the list, the asset, and the lines of its text.
     rest, two = api(author), {"left": places[1], "right": places[0]}
     rows = rest.get("/api/v1/comparisons/", two).json()["results"]
-    assert {(row["title"], row["state"]) for row in rows} >= {("Net revenue", "changed"), ("Regions", "changed")}
+    assert {(row["title"], row["state"]) for row in rows} >= {
+        ("Net revenue", "changed"),
+        ("Regions", "changed"),
+    }
     detail = rest.get(f"/api/v1/comparisons/chart/{revenue}/", two).json()
     assert "Net revenue" in str(detail["changes"])
     lines = client.get(f"/compare/chart/{revenue}/changes.diff", two)
