@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db.models import QuerySet
-from django.urls import path, reverse
+from django.urls import path
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
 from rest_framework import mixins, serializers, status, viewsets
@@ -357,7 +357,7 @@ class ForgeViewSet(viewsets.GenericViewSet[Repository]):
         """A new secret for its webhooks, given once. Needs repository:edit."""
         row = self.get_object()
         secret = webhooks.make_secret(row, actor=request.user, source=Source.API)
-        url = request.build_absolute_uri(reverse("git:hook", args=[row.uuid]))
+        url = webhooks.address_of(row, request.build_absolute_uri("/"))
         answer = Response({"secret": secret, "url": url}, status=status.HTTP_201_CREATED)
         answer["Cache-Control"] = "no-store"
         return answer

@@ -8,7 +8,6 @@ from uuid import UUID
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
-from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
@@ -96,7 +95,7 @@ def _page(
         "can_follow": bool(planned),
         "holdable": [one for one in targets if one.pk in writable and one.pk not in standing],
         "can_edit": policy.can(request.user, Permission.REPOSITORY_EDIT),
-        "hook_url": request.build_absolute_uri(reverse("git:hook", args=[row.uuid])),
+        "hook_url": webhooks.address_of(row, request.build_absolute_uri("/")),
         "secret": secret,
     }
     return render_page(request, "git/follows.html", None, context, status=status)

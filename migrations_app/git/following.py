@@ -185,7 +185,9 @@ def look_at_branch(repository: Repository, branch: str) -> int:
 
 
 def look_after_lift(hold: Hold) -> None:
-    rows = Follow.objects.filter(repository=hold.repository, target=hold.target, is_enabled=True)
+    rows = Follow.objects.filter(repository=hold.repository, target=hold.target)
+    rows.filter(outcome="held").update(outcome="", text="")
+    rows = rows.filter(is_enabled=True)
     for row in rows.select_related("repository", "target", "owner"):
         _queue(row, actor=row.owner, source=Source.SCHEDULE)
 

@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qs
 
+from django.conf import settings
 from django.db import transaction
+from django.urls import reverse
 
 from sstools.audit import services as audit
 from sstools.jobs.models import Source
@@ -24,6 +26,11 @@ from .models import Repository
 MOST_BYTES = 2 * 2**20
 #: A delivery that was seen does nothing when it is sent again.
 KEPT = 200
+
+
+def address_of(repository: Repository, here: str) -> str:
+    """Where a forge sends its webhooks: as SSTOOLS_PUBLIC_URL has it, else at `here` ("https://host/")."""
+    return f"{settings.PUBLIC_URL or here.rstrip('/')}{reverse('git:hook', args=[repository.uuid])}"
 
 
 @transaction.atomic
