@@ -13,6 +13,8 @@ from sstools.errors import Invalid
 from tests.factories import uuid_for
 from tests.fakes.pair import FakePair, fake_pair
 from tests.live.product import Product, fingerprints
+from tests.migrations_app.test_carrying import side_of
+from tests.superset.companion_scene import FLAGS, furnish
 
 pytestmark = [pytest.mark.django_db]
 SALES, REVENUE, REGIONS = uuid_for("Sales"), uuid_for("Revenue"), uuid_for("Regions")
@@ -120,3 +122,30 @@ def test_what_is_not_there_is_refused(pair: FakePair, product: Product) -> None:
     nothing = _ask(pair, product, find="stands nowhere", replace="")
     assert nothing.plan is not None
     assert (nothing.plan.items.count(), nothing.replacement.place_count) == (0, 0)
+
+
+def test_annotation_layers_that_imports_take_off_charts_are_put_back(
+    pair: FakePair, product: Product
+) -> None:
+    pair.dev.add_role("North")
+    pair.dev.add_user("nora")
+    pair.dev.feature_flags = dict(FLAGS)
+    furnish(side_of(pair.dev))
+    pair.source.capabilities = {}
+    pair.source.save()
+    pair.read(pair.source)
+    layers = pair.dev.record("chart", REVENUE)["data"]["params"]["annotation_layers"]
+    assert len(layers) > 0
+    before = fingerprints(product.read(pair.source))
+    migration = services.create_replacement(
+        pair.source, actor=product.admin, find="old_region", replace="new_region", kinds=["chart"]
+    )
+    product.plan(migration)
+    run = product.apply(migration)
+    assert run.state == "applied"
+    data = pair.dev.record("chart", REVENUE)["data"]
+    assert "new_region" in str(data["params"]["adhoc_filters"])
+    assert data["params"]["annotation_layers"] == layers
+    product.apply(product.roll_back(run))
+    assert pair.dev.record("chart", REVENUE)["data"]["params"]["annotation_layers"] == layers
+    assert fingerprints(product.read(pair.source)) == before
