@@ -8,10 +8,12 @@ class EnvironmentsConfig(AppConfig):
 
     def ready(self) -> None:
         from sstools.jobs import notices, tidying
+        from sstools.plugins import sources
         from sstools.roles import places
         from sstools.web import home
 
         from . import (
+            for_plugins,
             overview,
             pacing,
             problems,  # noqa: F401  registers how errors of a Superset are shown
@@ -21,5 +23,6 @@ class EnvironmentsConfig(AppConfig):
         home.register(overview)
         notices.register(pacing.pause_notices)
         places.register(overview.places)
+        sources.register(for_plugins.place_of, for_plugins.assets_of)
         tidying.register("old readings", readings.forget_readings)
         tidying.register("unused documents", readings.forget_documents)

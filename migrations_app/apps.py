@@ -18,6 +18,7 @@ class MigrationsAppConfig(AppConfig):
             finding,
             leftovers,
             overview,
+            plugged,
             promoting,
             promotions,
             restore_points,
@@ -34,6 +35,7 @@ class MigrationsAppConfig(AppConfig):
         origins.register(restore_points.origins)
         backup_hooks.register(needs=restore_points.needs, lets_go=restore_points.lets_go)
         hooks.ended.append(telling.job_ended)
+        hooks.ended.append(plugged.job_ended)
         tidying.register("uploaded exports", uploads.forget_uploads)
         tidying.register("marks of what was viewed", uploads.forget_viewed)
         pages.register(APPLY, run_page.describe)

@@ -46,6 +46,7 @@ from .places import (
     source_of_file,
     source_of_run,
 )
+from .plugged import plan_problems
 from .pruning import TOO_MUCH, Pruning
 from .pruning import find as find_what_to_prune
 from .repairing import mend
@@ -150,6 +151,7 @@ def make_plan(migration: Migration, ctx: JobContext) -> Plan:
             snapshots = snapshots or _keep_readings(migration, source, readings, actor)
             plan = carry_along(migration, plan, given, clients, ids, known)
             problems = [*pruned.problems, *plan.problems, *warehouse_problems(plan.items, facts())]
+            problems += plan_problems(migration, plan, ctx)
             databases = database_rows(client, migration.target, plan, given, target.reading, ctx)
             ctx.step("Keeping the plan")
             requests = sum(len(one.log) for one in clients)

@@ -98,6 +98,7 @@ INSTALLED_APPS = [
     "sstools.roles",
     "sstools.signin",
     "sstools.notices",
+    "sstools.plugins",
     "sstools.state",
     "django.contrib.admin",
     "django.contrib.auth",
@@ -296,6 +297,9 @@ JOB_LOG_KEEP_DAYS = env_int("SSTOOLS_JOB_LOG_KEEP_DAYS", 30, at_least=1)
 JOB_LOG_LINES = env_int("SSTOOLS_JOB_LOG_LINES", 10_000, at_least=100)
 UPLOAD_KEEP_DAYS = env_int("SSTOOLS_UPLOAD_KEEP_DAYS", 30, at_least=1)
 SCHEDULE_HISTORY_DAYS = env_int("SSTOOLS_SCHEDULE_HISTORY_DAYS", 90, at_least=1)
+# A folder with packages of plugins beside what is installed, and the most memory that one call of a plugin may take.
+PLUGINS_DIR = env_str("SSTOOLS_PLUGINS_DIR", "")
+PLUGIN_MEMORY_MB = env_int("SSTOOLS_PLUGIN_MEMORY_MB", 1024, at_least=128)
 # The queue carries uuids of jobs and nothing else; what it knows of success and failure is not the truth.
 Q_CLUSTER = {
     "name": "sstools",

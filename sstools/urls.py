@@ -15,6 +15,7 @@ urlpatterns = [
     path("audit/", include("sstools.audit.urls")),
     path("oauth2/", include("sstools.signin.urls")),
     path("schedules/", include("sstools.schedules.urls")),
+    path("plugins/", include("sstools.plugins.urls")),
     path("backups/", include("environments.backups.urls")),
     path("", include("environments.urls")),
     path("", include("migrations_app.assets.urls")),

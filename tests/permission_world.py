@@ -35,6 +35,7 @@ from sstools.audit import services as audit
 from sstools.jobs.models import Job, JobResource
 from sstools.jobs.models import State as JobState
 from sstools.notices.models import Delivery, DeliveryState, Notice, Webhook
+from sstools.plugins.models import Enablement, Plugin, PluginResult
 from sstools.roles import services as roles
 from sstools.roles.accounts import OPERATOR, create_service_account
 from sstools.roles.models import Membership
@@ -115,6 +116,15 @@ ARGUMENTS: list[tuple[str, dict[str, Any]]] = [
         r"environments:go",
         {"slug": lambda t: "zebra", "kind": lambda t: "dashboard", "uuid": lambda t: t["asset"].uuid},
     ),
+    (
+        r"assets:panel",
+        {
+            "kind": lambda t: "dashboard",
+            "uuid": lambda t: t["asset"].uuid,
+            "plugin": lambda t: "naming",
+            "name": lambda t: "name",
+        },
+    ),
     (r"assets:pairing", {"kind": lambda t: "dashboard", "uuid": lambda t: t["sales"].uuid}),
     (r"assets:.*", {"kind": lambda t: "dashboard", "uuid": lambda t: t["asset"].uuid}),
     (r"environments:.*", {"slug": lambda t: "zebra"}),
@@ -141,6 +151,11 @@ ARGUMENTS: list[tuple[str, dict[str, Any]]] = [
     (r"schedules:.*|api:schedule.*", {"uuid": lambda t: t["schedule"].uuid}),
     (r"notices:delivery_again", {"uuid": lambda t: t["delivery"].uuid}),
     (r"notices:.*|api:webhook.*", {"uuid": lambda t: t["webhook"].uuid}),
+    (
+        r"plugins:result|api:plugin-result",
+        {"name": lambda t: "naming", "pk": lambda t: t["plugin_result"].pk},
+    ),
+    (r"plugins:.*|api:plugin.*", {"name": lambda t: "naming", "job": lambda t: "report"}),
     (r"audit:export", {"kind": lambda t: "csv"}),
     (r"api:audit-event", {"number": lambda t: t["event"].number}),
     (r"api:token", {"pk": lambda t: t["token"].pk}),
@@ -223,6 +238,13 @@ BODIES: dict[str, Body] = {
         "scope": f"environment:{t['zebra'].uuid}",
     },
     "PATCH api:webhook": {"name": "Renamed"},
+    "PATCH api:plugin-settings": {"token": "new"},
+    "POST api:plugin-enable": {"environment": "zebra"},
+    "POST api:plugin-disable": {"environment": "zebra"},
+    "POST api:plugin-run": {"environment": "zebra"},
+    "POST plugins:enable": lambda t: {"scope": f"environment:{t['zebra'].uuid}"},
+    "POST plugins:disable": lambda t: {"scope": f"environment:{t['zebra'].uuid}"},
+    "POST plugins:job": lambda t: {"v-_environment": f"environment:{t['zebra'].uuid}"},
     "POST api:repositories": {"name": "New", "url": "https://git.example.org/new.git"},
     "PATCH api:repository": {"branch": "next"},
     "POST api:repository-commits": lambda t: {
@@ -472,6 +494,10 @@ def _things(dev: Environment, zebra: Environment, make: Any) -> dict[str, Any]:
         host="hooks.zebra.example",
         scope=f"environment:{zebra.uuid}",
     )
+    plugin = _plugin(f"environment:{zebra.uuid}")
+    plugin_result = PluginResult.objects.create(
+        plugin=plugin, name="report", scope=f"environment:{zebra.uuid}", summary="Zebra names"
+    )
     notice = Notice.objects.create(event="job.failed", title="Zebra failed", path="/jobs/")
     delivery = Delivery.objects.create(notice=notice, webhook=webhook, state=DeliveryState.FAILED)
     event = audit.record("environment:update", zebra, actor=owner, data={"name": "Zebra"})
@@ -550,6 +576,7 @@ def _things(dev: Environment, zebra: Environment, make: Any) -> dict[str, Any]:
         "run": run,
         "job": job,
         "schedule": schedule,
+        "plugin_result": plugin_result,
         "webhook": webhook,
         "delivery": delivery,
         "event": event,
@@ -568,6 +595,48 @@ def _things(dev: Environment, zebra: Environment, make: Any) -> dict[str, Any]:
         "uid": urlsafe_base64_encode(force_bytes(person.pk)),
         "link": default_token_generator.make_token(person),
     }
+
+
+def _plugin(scope: str) -> Plugin:
+    """One that is on there, with a setting that is needed, a secret and a job, as its process would tell it."""
+    field = {
+        "name": "prefix",
+        "label": "Prefix",
+        "kind": "text",
+        "required": True,
+        "default": "ACME",
+        "help_text": "",
+        "choices": [],
+        "minimum": None,
+        "maximum": None,
+        "pattern": "",
+    }
+    secret = {
+        **field,
+        "name": "token",
+        "label": "Token",
+        "kind": "secret",
+        "required": False,
+        "default": None,
+    }
+    job = {
+        "name": "report",
+        "title": "Report",
+        "text": "",
+        "fields": [],
+        "reads": ["chart"],
+        "on": [],
+        "seconds": 9,
+    }
+    plugin = Plugin.objects.create(
+        name="naming",
+        title="Naming",
+        version="1",
+        looked_at=timezone.now(),
+        manifest={"settings": [field, secret], "jobs": [job], "plan_checks": [], "panels": []},
+    )
+    Enablement.objects.create(plugin=plugin, scope=scope)
+    return plugin
 
 
 def _backup(zebra: Environment) -> Backup:

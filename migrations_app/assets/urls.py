@@ -12,5 +12,6 @@ urlpatterns = [
     path("<kinds:kind>/<slug:uuid>/history/", views.asset_history, name="history"),
     path("<kinds:kind>/<slug:uuid>/checks/", views.asset_checks, name="checks"),
     path("<kinds:kind>/<slug:uuid>/backups/", views.asset_backups, name="backups"),
+    path("<kinds:kind>/<slug:uuid>/panels/<slug:plugin>/<slug:name>/", views.asset_panel, name="panel"),
     path("<kinds:kind>/<slug:uuid>/pairing/", views.asset_pairing, name="pairing"),
 ]

@@ -22,7 +22,7 @@ from sstools.roles import policy
 from sstools.roles.permissions import Permission
 from sstools.web.htmx import go_to, render_page
 
-from . import cards, checks, contents, drawing, history, impact, suggesting
+from . import cards, checks, contents, drawing, history, impact, panels, suggesting
 from .families import Family, Member, find_family, page_url, visible_environments
 from .links import compare_url, migration_url
 from .reach import reach_of
@@ -40,7 +40,7 @@ PROMOTABLE = frozenset({"behind", "absent", "differs", "diverged"})
 TAKEABLE = frozenset({"drifted", "diverged", "differs"})
 
 
-View = Callable[[HttpRequest, Family, Member | None], HttpResponse]
+View = Callable[..., HttpResponse]  # (request, family, reference), and what else the address has
 
 
 def _of_family(tab: str) -> Callable[[View], Callable[..., HttpResponse]]:
@@ -51,14 +51,14 @@ def _of_family(tab: str) -> Callable[[View], Callable[..., HttpResponse]]:
     def decorate(view: View) -> Callable[..., HttpResponse]:
         @wraps(view)
         @login_required
-        def found(request: HttpRequest, kind: Kind, uuid: str) -> HttpResponse:
+        def found(request: HttpRequest, kind: Kind, uuid: str, **rest: Any) -> HttpResponse:
             family = find_family(kind, uuid.lower(), visible_environments(request.user))
             if family is None:
                 raise Http404(f"No {kind.value} with this uuid was ever read, or you may not see it.")
             if family.key != uuid and request.method in ("GET", "HEAD"):
                 query = request.META.get("QUERY_STRING", "")
                 return HttpResponseRedirect(page_url(kind, family.key, tab) + (f"?{query}" if query else ""))
-            return view(request, family, family.reference(request.GET.get("ref", "")))
+            return view(request, family, family.reference(request.GET.get("ref", "")), **rest)
 
         return found
 
@@ -117,8 +117,39 @@ def asset_detail(request: HttpRequest, family: Family, reference: Member | None)
     for index, table in enumerate(tables):
         param = "page" if index == 0 else f"page{index + 1}"
         pages.append((table, Paginator(table.rows, PAGE_SIZE).get_page(request.GET.get(param)), param))
-    context = {**_context(request, family, reference, "detail"), "tables": pages}
+    context = {
+        **_context(request, family, reference, "detail"),
+        "tables": pages,
+        "panels": panels.panels_of(family, reference, request.user),
+    }
     return render_page(request, "assets/detail.html", None, context)
+
+
+@require_safe
+@_of_family("detail")
+def asset_panel(
+    request: HttpRequest, family: Family, reference: Member | None, plugin: str, name: str
+) -> HttpResponse:
+    """The card of a plugin, of the asset as it is on ?env=; made when it is looked at."""
+    member = family.by_slug.get(request.GET.get("env", "")) or reference
+    known = panels.panels_of(family, member, request.user)
+    card = next((one for one in known if (one.plugin.name, one.panel["name"]) == (plugin, name)), None)
+    if card is None:
+        raise Http404("There is no such card.")
+    answer: dict[str, Any] = {}
+    problem = ""
+    try:
+        answer = panels.shown(card, family)
+    except SSToolsError as error:
+        problem = error.message
+    context = {
+        **_context(request, family, reference, "detail"),
+        "card": card,
+        "answer": answer,
+        "numbers": list(answer.get("numbers", {}).items()),
+        "problem": problem,
+    }
+    return render_page(request, "assets/panel.html", "assets/_panel.html", context)
 
 
 @require_safe

@@ -17,6 +17,7 @@ v1: list[URLPattern | URLResolver] = [
     path("", include("sstools.audit.api")),
     path("", include("sstools.notices.api")),
     path("", include("sstools.schedules.api")),
+    path("", include("sstools.plugins.api")),
     path("", include("environments.api")),
     path("", include("environments.backups.api")),
     path("", include("migrations_app.assets.api")),
@@ -30,8 +31,8 @@ v1: list[URLPattern | URLResolver] = [
     path("", include("migrations_app.estate.api")),
     path("", include("migrations_app.files.api")),
     path("", include("migrations_app.git.api")),
-    path("", include("migrations_app.git.follow_api")),
     path("", include("migrations_app.replacing.api")),
+    path("", include("migrations_app.git.follow_api")),
 ]
 urlpatterns = [
     path("docs/", views.docs, name="docs"),

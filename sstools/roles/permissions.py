@@ -28,6 +28,9 @@ class Permission(StrEnum):
     MIGRATION_PRUNE = "migration:prune"  # removing what the source no longer has
     MIGRATION_ROLLBACK = "migration:rollback"
     MIGRATION_VIEW = "migration:view"
+    PLUGIN_EDIT = "plugin:edit"  # enable, configure, forget
+    PLUGIN_RUN = "plugin:run"
+    PLUGIN_VIEW = "plugin:view"  # which there are, and what their jobs found
     REPOSITORY_COMMIT = "repository:commit"  # assets of an environment to git
     REPOSITORY_EDIT = "repository:edit"  # register, change, remove; credentials
     REPOSITORY_VIEW = "repository:view"  # on everything: what is in git is of no one environment
@@ -55,6 +58,7 @@ _VIEW = frozenset(
         Permission.ENVIRONMENT_VIEW,
         Permission.JOB_VIEW,
         Permission.MIGRATION_VIEW,
+        Permission.PLUGIN_VIEW,
         Permission.REPOSITORY_VIEW,
         Permission.SCHEDULE_VIEW,
     }
@@ -63,6 +67,7 @@ _AUTHOR = _VIEW | {
     Permission.BACKUP_CREATE,
     Permission.ENVIRONMENT_TEST,
     Permission.MIGRATION_PLAN,
+    Permission.PLUGIN_RUN,
     Permission.REPOSITORY_COMMIT,
     Permission.SCHEDULE_EDIT,
 }
@@ -119,6 +124,9 @@ MEANING: dict[Permission, str] = {
     Permission.MIGRATION_PRUNE: "removing from a target what migrations brought and their source no longer has",
     Permission.MIGRATION_ROLLBACK: "rolling a run back",
     Permission.MIGRATION_VIEW: "migrations, plans and runs",
+    Permission.PLUGIN_EDIT: "switching plugins on and off, their settings, forgetting what they left",
+    Permission.PLUGIN_RUN: "running jobs of plugins",
+    Permission.PLUGIN_VIEW: "seeing plugins, and what their jobs found",
     Permission.REPOSITORY_COMMIT: "committing assets of an environment to git",
     Permission.REPOSITORY_EDIT: "registering, changing, removing git repositories; credentials",
     Permission.REPOSITORY_VIEW: "seeing git repositories and what is in them",

@@ -135,7 +135,14 @@ GROUPS = (
     Group(
         "More",
         (
-            Entry("Plugins", "plugins", "p", ("plugins:list",), "What is installed and enabled"),
+            Entry(
+                "Plugins",
+                "plugins",
+                "p",
+                ("plugins:list",),
+                "What is installed and enabled",
+                Permission.PLUGIN_VIEW,
+            ),
             Entry(
                 "Webhooks",
                 "link",

@@ -96,6 +96,13 @@ LOOKS: dict[str, Look] = {
     "unreachable": Look("unreachable", "cloud-off", "removed"),
     "refused": Look("refused", "no-entry", "removed"),
     "untested": Look("not tested", "question", "plain", "dashed"),
+    # of a plugin
+    "plugin_on": Look("on", "check", "added"),
+    "plugin_off": Look("off", "x", "plain", help="Installed, and enabled nowhere."),
+    "plugin_ill": Look("not well", "alert", "changed", help="It says that something is wrong."),
+    "plugin_broken": Look("cannot be used", "x-circle", "removed", help="It could not be loaded."),
+    "plugin_gone": Look("not installed", "minus", "plain", "dashed", "What it left is still there."),
+    "plugin_new": Look("not looked at", "question", "plain", "dashed"),
     # of anything that is on or off, and of findings
     "enabled": Look("on", "check", "added"),
     "disabled": Look("off", "x", "plain"),

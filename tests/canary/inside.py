@@ -32,6 +32,7 @@ from sstools.errors import Invalid
 from sstools.jobs.models import Job, State
 from sstools.jobs.runner import run_job
 from sstools.notices.models import Delivery, Webhook
+from sstools.plugins.models import PluginResult
 from sstools.roles.models import ApiToken, CustomRole, Grant, Group
 from sstools.schedules.models import Schedule
 from tests.permission_world import QUERIES, Route, World, build_world, routes
@@ -119,6 +120,7 @@ def _world() -> World:
         "asking": Job.objects.filter(state=State.NEEDS_INPUT).first(),
         "asset": Environment.objects.get(slug="zebra").assets.first(),
         "schedule": Schedule.objects.filter(builtin=None).first(),
+        "plugin_result": PluginResult.objects.first(),
         "webhook": Webhook.objects.get(name="Canary hook"),
         "delivery": Delivery.objects.filter(webhook__name="Canary hook").first(),
         "event": AuditEvent.objects.latest("number"),

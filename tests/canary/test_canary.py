@@ -362,6 +362,12 @@ class Scenario:
         assert self.note("webhook", self.api.post("webhooks/", json=away)).status_code == 201
         wrong = {**hook, "name": "Wrong", "url": f"http://metadata.invalid/{birds['hook_wrong']}"}
         assert self.note("webhook", self.api.post("webhooks/", json=wrong)).status_code in (400, 422)
+        plugin = self.note(
+            "plugin", self.api.patch("plugins/naming/settings/", json={"token": birds["plugin"]})
+        )
+        assert plugin.status_code == 200, plugin.text
+        wrong = {"token": birds["plugin_wrong"], "prefix": ""}
+        assert self.note("plugin", self.api.patch("plugins/naming/settings/", json=wrong)).status_code == 422
         wishes = [
             {"event": row["event"], "mine": True, "others": True}
             for row in self.api.get("me/notices/").json()

@@ -298,6 +298,7 @@ def test_every_schedulable_kind_says_what_it_is_good_for() -> None:
         "git.follow",
         "migrations_app.make_plan",
         "migrations_app.verify_run",
+        "plugins.run",
         "rehearsals.run",
     }
     assert all(kind.schedulable and kind.schedulable.text and kind.permission for kind in services.kinds())

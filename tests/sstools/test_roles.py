@@ -24,6 +24,8 @@ TABLE = {
     Permission.BACKUP_PIN: {"release_lead", "admin"},
     Permission.ENVIRONMENT_VIEW: {"viewer", "author", "release_lead", "admin"},
     Permission.JOB_VIEW: {"viewer", "author", "release_lead", "admin"},
+    Permission.PLUGIN_RUN: {"author", "release_lead", "admin"},
+    Permission.PLUGIN_VIEW: {"viewer", "author", "release_lead", "admin"},
     Permission.REPOSITORY_VIEW: {"viewer", "author", "release_lead", "admin"},
     Permission.REPOSITORY_COMMIT: {"author", "release_lead", "admin"},
     Permission.MIGRATION_VIEW: {"viewer", "author", "release_lead", "admin"},
