@@ -187,7 +187,7 @@ def test_by_rest_by_command_and_only_by_who_may(
     }
     assert refused["viewer"].status_code == 403
     assert refused["stranger"].status_code == 400
-    assert "no backup" in json.dumps(refused["stranger"].json())
+    assert "no such backup" in json.dumps(refused["stranger"].json())
     made = api(author).post("/api/v1/migrations/", body, format="json", HTTP_IDEMPOTENCY_KEY="once")
     again = api(author).post("/api/v1/migrations/", body, format="json", HTTP_IDEMPOTENCY_KEY="once")
     assert (made.status_code, again.json()["uuid"]) == (201, made.json()["uuid"])
