@@ -63,11 +63,12 @@ def protection_of(environment: Environment) -> Protection:
 
 def routes_of(migration: Migration) -> list[Route]:
     """The route that it takes; without one every route that leads the same way, so that nobody walks beside it: of a
-    file every route to its target, as anybody may have made it anywhere, and of the target's own backup, as it may be
-    older than what was approved since.
+    file every route to its target, as anybody may have made it anywhere, of the target's own backup, as it may be
+    older than what was approved since, and of texts that are replaced there, as nobody approved them anywhere.
     """
     chosen = list(Route.objects.filter(uses__migration=migration))
-    if migration.is_of_file or (migration.is_of_backup and migration.terms in (None, migration.target)):
+    anywhere = migration.is_of_file or migration.is_replacement
+    if anywhere or (migration.is_of_backup and migration.terms in (None, migration.target)):
         return list(Route.objects.filter(target=migration.target_id, is_enabled=True))
     if chosen or (migration.source_id is None and not migration.is_of_backup):
         return chosen

@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 
+from migrations_app import gates
+from migrations_app.errors import NotReady
 from migrations_app.models import Baseline, Migration
+from migrations_app.release import services as release
 from migrations_app.replacing import services
 from sstools.errors import Invalid
 from tests.factories import uuid_for
@@ -149,3 +152,15 @@ def test_annotation_layers_that_imports_take_off_charts_are_put_back(
     product.apply(product.roll_back(run))
     assert pair.dev.record("chart", REVENUE)["data"]["params"]["annotation_layers"] == layers
     assert fingerprints(product.read(pair.source)) == before
+
+
+def test_what_routes_to_the_environment_ask_for_is_asked_of_a_replacement(
+    pair: FakePair, product: Product
+) -> None:
+    values = {"name": "Dev to prod", "source": pair.source, "target": pair.target, "approvals": 1}
+    release.save_route(None, values, actor=product.admin)
+    migration = _ask(pair, product, find="old_region", replace="new_region")
+    assert migration.plan is not None
+    with pytest.raises(NotReady, match="approv"):
+        product.apply(migration)
+    assert [found.code for found in gates.obstacles(migration, migration.plan)] == ["approval_missing"]
