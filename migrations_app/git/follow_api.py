@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import OuterRef, QuerySet, Subquery
 from django.urls import path
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
@@ -61,6 +61,9 @@ class FollowSerializer(serializers.ModelSerializer[Follow]):
         read_only_fields = fields
 
     def get_held(self, row: Follow) -> UUID | None:
+        if "held_by" in row.__dict__:  # a list asks for all of them at once
+            held: UUID | None = row.__dict__["held_by"]
+            return held
         found = holds.standing(row.repository, row.target)
         return found.uuid if found is not None else None
 
@@ -185,7 +188,13 @@ class FollowViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.G
     def get_queryset(self) -> QuerySet[Follow]:
         rows = Follow.objects.visible_to(self.request.user)
         rows = rows.select_related("repository", "target", "owner", "migration")
-        return _of(self.request, rows) if self.action == "list" else rows
+        if self.action != "list":
+            return rows
+        standing = Hold.objects.standing().filter(
+            repository=OuterRef("repository"), target=OuterRef("target")
+        )
+        found: QuerySet[Follow] = _of(self.request, rows)
+        return found.annotate(held_by=Subquery(standing.values("uuid")[:1]))
 
     @extend_schema(request=NewFollowSerializer, responses={201: FollowSerializer})
     def create(self, request: Request) -> Response:

@@ -103,6 +103,7 @@ def test_by_rest_the_same(
     assert work(job)["outcome"] == "applying"
     hold = ask("post", "holds/", wish | {"reason": "Month end"}, 201)
     assert ask("get", one)["held"] == hold["uuid"]
+    assert [row["held"] for row in ask("get", "follows/")["results"]] == [hold["uuid"]]
     assert [row["reason"] for row in ask("get", f"holds/?repository={filled.uuid}")["results"]] == [
         "Month end"
     ]
