@@ -19,7 +19,7 @@ from rest_framework.views import APIView
 from environments.models import Environment
 from environments.superset.trees import SHAPES
 from migrations_app import services as migrations
-from migrations_app.api.shapes import MigrationDetailSerializer
+from migrations_app.api.shapes import CarryingSerializer, MigrationDetailSerializer
 from migrations_app.api.views import answer_migration
 from migrations_app.engine.auditing import Severity
 from migrations_app.models import Migration
@@ -151,8 +151,9 @@ class FileAuditViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewset
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
-class FileMigrationRequestSerializer(serializers.Serializer[Any]):
-    file = serializers.UUIDField(help_text="of an upload: POST /api/v1/comparisons/files/")
+class FromFilesRequestSerializer(serializers.Serializer[Any]):
+    """What is asked of a migration whose source are files, wherever they are."""
+
     target = serializers.CharField(max_length=50, help_text="slug of the environment")
     selection = serializers.ListField(
         child=serializers.UUIDField(), required=False, help_text="uuids; none: everything in it"
@@ -160,13 +161,20 @@ class FileMigrationRequestSerializer(serializers.Serializer[Any]):
     left_out = serializers.ListField(child=serializers.UUIDField(), required=False)
     map = serializers.DictField(
         required=False,
-        help_text="connection of the file -> connection of the target, by name or uuid; remembered",
+        help_text="connection of the files -> connection of the target, by name or uuid; remembered",
     )
     title = serializers.CharField(required=False, allow_blank=True, max_length=200)
     with_dependencies = serializers.BooleanField(default=True)
     verify = serializers.BooleanField(default=True)
     roll_back_when_red = serializers.BooleanField(default=False)
     plan = serializers.BooleanField(default=False, help_text="make its first plan, too")
+
+
+class FileMigrationRequestSerializer(FromFilesRequestSerializer):
+    file = serializers.UUIDField(help_text="of an upload: POST /api/v1/comparisons/files/")
+    carrying = CarryingSerializer(
+        required=False, help_text="what comes along; none: saved queries, with everything"
+    )
 
 
 class FileMigrationsView(APIView):
@@ -208,6 +216,7 @@ class FileMigrationsView(APIView):
             with_dependencies=data["with_dependencies"],
             verify=data["verify"],
             roll_back_when_red=data["roll_back_when_red"],
+            carrying=data.get("carrying"),
             uuid=uuid,
         )
 

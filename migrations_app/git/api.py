@@ -20,6 +20,7 @@ from migrations_app import services as migrations
 from migrations_app.api.shapes import MigrationDetailSerializer
 from migrations_app.api.views import answer_migration
 from migrations_app.files import sources
+from migrations_app.files.api import FromFilesRequestSerializer
 from migrations_app.models import Migration
 from sstools.errors import Conflict, Invalid, NotFoundError
 from sstools.jobs.api import JobDetailSerializer, accepted, idempotency_key
@@ -184,24 +185,10 @@ class CommitRequestSerializer(serializers.Serializer[Any]):
     )
 
 
-class DeployRequestSerializer(serializers.Serializer[Any]):
+class DeployRequestSerializer(FromFilesRequestSerializer):
     at = serializers.CharField(
         required=False, allow_blank=True, max_length=200, help_text="a branch, tag or commit that was read"
     )
-    target = serializers.CharField(max_length=50, help_text="slug of the environment")
-    selection = serializers.ListField(
-        child=serializers.UUIDField(), required=False, help_text="uuids; none: everything in it"
-    )
-    left_out = serializers.ListField(child=serializers.UUIDField(), required=False)
-    map = serializers.DictField(
-        required=False,
-        help_text="connection of the files -> connection of the target, by name or uuid; remembered",
-    )
-    title = serializers.CharField(required=False, allow_blank=True, max_length=200)
-    with_dependencies = serializers.BooleanField(default=True)
-    verify = serializers.BooleanField(default=True)
-    roll_back_when_red = serializers.BooleanField(default=False)
-    plan = serializers.BooleanField(default=False, help_text="make its first plan, too")
 
 
 class FieldConflictSerializer(serializers.Serializer[Any]):

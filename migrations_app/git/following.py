@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
@@ -14,7 +13,6 @@ from migrations_app import services as migrations
 from migrations_app.errors import WrongConfirmation
 from migrations_app.files import sources
 from migrations_app.models import Migration
-from migrations_app.naming import name_databases_of_file
 from sstools.audit import services as audit
 from sstools.errors import Conflict, Invalid, NotAllowed, NotFoundError, SSToolsError
 from sstools.jobs import services as jobs
@@ -317,11 +315,3 @@ def _tell_broken(follow: Follow, sha: str, error: SSToolsError) -> None:
     from .statuses import request_broken  # which stands on the services
 
     request_broken(follow.repository, follow.target, sha, error, actor=follow.owner)
-
-
-def map_connections(
-    follow: Follow, databases: Mapping[str, Any], reading: CommitReading, *, actor: Any
-) -> None:
-    """Remember which connections of the target stand for those of the files. Raises as `save_mapping`."""
-    named = name_databases_of_file(reading, follow.target, databases)
-    migrations.save_mapping(reading.origin, follow.target, actor=actor, databases=named)

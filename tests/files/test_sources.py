@@ -132,9 +132,11 @@ def test_by_api_a_file_is_uploaded_and_planned_and_is_kept_while_it_is_needed(
     kept = client.post("/api/v1/comparisons/files/", {"file": file}, format="multipart").json()
     pair.read(pair.target)
     asked = {"file": kept["uuid"], "target": "prod", "map": {"Warehouse DEV": "Warehouse PROD"}, "plan": True}
+    asked["carrying"] = {"saved_queries": "on"}  # by itself only where there are some
     made = client.post("/api/v1/file-migrations/", asked, format="json")
     assert made.status_code == 201, made.content
     assert made.json()["source_place"] == kept["place"]
+    assert made.json()["carrying"]["saved_queries"] == "on"
     migration = Migration.objects.get()
     work(migration.job)
     assert client.get(f"/api/v1/migrations/{migration.uuid}/plan/").json()["counts"]["create"] == 4

@@ -46,7 +46,8 @@ class MigrationSerializer(serializers.ModelSerializer[Migration]):
     source = EnvironmentBriefSerializer(read_only=True, allow_null=True)  # type: ignore[assignment]
     source_place = serializers.CharField(
         read_only=True,
-        help_text="env:<slug>, backup:<number>, file:<uuid>, or run:<number>:before for a roll back",
+        help_text="env:<slug>, backup:<number>, git:<repository>@<commit>, file:<uuid>, repair:<slug>, "
+        "replace:<slug>, or run:<number>:before for a roll back",
     )
     target = EnvironmentBriefSerializer(read_only=True)
     rolls_back = serializers.UUIDField(
