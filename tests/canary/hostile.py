@@ -118,3 +118,25 @@ def serve_mail(signed_in: list[str]) -> socketserver.ThreadingTCPServer:
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     return server
+
+
+#: A plugin that tells its secret wherever it is asked anything.
+LEAKY = """
+def tell(call):
+    token = call.settings["token"]
+    print(token)
+    call.step("with " + token)
+    call.log("warning", "token is " + token)
+    if call.values.get("raises"):
+        raise RuntimeError("refused: " + token)
+    table = e.Table("Of " + token, ("a",), ((token,),))
+    findings = [e.Finding(e.Severity.ERROR, "told", token)]
+    return e.Result("done with " + token, findings, {"n": 1}, [table], {"token": token})
+
+plugin = e.Plugin(
+    name="leaky", title="Leaky", version="1", fits=">=1.0,<2",
+    settings=[e.Field("token", "Token", e.FieldKind.SECRET, required=True)],
+    jobs=[e.Job("report", "Report", tell, fields=[e.Field("raises", "Raises", e.FieldKind.FLAG)])],
+    health=lambda settings: "not well: " + settings.get("token", ""),
+)
+"""

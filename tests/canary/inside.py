@@ -32,7 +32,9 @@ from sstools.errors import Invalid
 from sstools.jobs.models import Job, State
 from sstools.jobs.runner import run_job
 from sstools.notices.models import Delivery, Webhook
-from sstools.plugins.models import PluginResult
+from sstools.plugins import discovery, running
+from sstools.plugins import services as plugins
+from sstools.plugins.models import Plugin, PluginResult
 from sstools.roles.models import ApiToken, CustomRole, Grant, Group
 from sstools.schedules.models import Schedule
 from tests.permission_world import QUERIES, Route, World, build_world, routes
@@ -74,6 +76,22 @@ def connect_repository() -> None:
     run_job(str(told.uuid))
     told.refresh_from_db()
     assert told.is_finished, told.state
+
+
+def plug_in() -> None:
+    """A plugin with a secret, which it tells in its result, its log, its health, and as it fails."""
+    root = User.objects.get(username="root")
+    row = plugins.look_at(discovery.find_all()["leaky"])
+    assert row.can_be_used, row.problem
+    plugins.configure(row, {"token": os.environ["CANARY_PLUGIN"]}, actor=root)
+    plugins.enable(row, "*", actor=root)
+    plugins.look_at(discovery.find_all()["leaky"])
+    for raises in (False, True):
+        job = running.request_run(row, "report", values={"raises": raises}, actor=root)
+        run_job(str(job.uuid))
+        job.refresh_from_db()
+        assert job.state == ("failed" if raises else "succeeded"), job.error
+    assert Plugin.objects.get(name="leaky").health.startswith("not well"), "it was not asked"
 
 
 def store_away() -> None:
@@ -160,6 +178,8 @@ def _addresses(world: World, route: Route) -> list[str]:
             world.things[key] = row
             found.add(route.url(world))
         world.things[key] = kept
+    if route.name.startswith(("plugins:", "api:plugin")):
+        found |= {url.replace("/naming/", "/leaky/") for url in found}
     if route.name.startswith("environments:") and "slug" in route.arguments:
         found |= {url.replace("/zebra/", f"/{row.slug}/") for url in found for row in many["zebra"]}
     return [f"{url}?{query}" if query else url for url in sorted(found)]

@@ -31,6 +31,7 @@ from tests.environments.conftest import fill
 from tests.fakes.superset import FakeSuperset
 from tests.infra.server import OwnPostgres
 from tests.permission_world import routes
+from tests.plugins import packages
 from tests.sstools.test_workers import ROOT, Installation, finished, wait_for
 
 pytestmark = [pytest.mark.xdist_group("infra")]
@@ -46,6 +47,7 @@ ENCRYPTED = {
     "git.Repository.secret",
     "notices.Webhook.url",
     "notices.Webhook.secret",
+    "plugins.Plugin.secrets",
 }
 #: The same of what is kept until a job has read it, and is gone afterwards.
 PASSING = {"files.FileAudit.file", "files.FileAudit.values"}
@@ -181,9 +183,13 @@ def test_no_credential_is_anywhere_in_clear(tmp_path: Path, server: OwnPostgres,
         "SSTOOLS_BACKUP_S3_SECRET_KEY": birds["s3_secret_key"],
         "SSTOOLS_BACKUP_ENCRYPTION_KEYS": birds["backup_key"],
     }
+    modules = tmp_path / "plugins"
+    modules.mkdir()
+    packages.install(packages.build(packages.of_code("leaky", hostile.LEAKY), tmp_path), modules)
     assert planted.keys() == settings_with_secrets(), "a new secret among the settings: plant a canary in it"
     installation.env |= planted | {
         "SUPERSET_CANARY": birds["variable"],
+        "SSTOOLS_PLUGINS_DIR": str(modules),
         "SSTOOLS_BACKUP_S3_BUCKET": "canaries",
         "SSTOOLS_BACKUP_S3_ENDPOINT": around.hook.removesuffix("/hook"),
         "SSTOOLS_DEBUG": "true",
@@ -274,6 +280,8 @@ class Scenario:
             "CANARY_HOOK": self.birds["hook"],
         }
         self.shell("inside.connect_repository()")
+        self.installation.env["CANARY_PLUGIN"] = self.birds["plugin"]
+        self.shell("inside.plug_in()")
         self.look_around()
 
     # -- the parts
