@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from copy import deepcopy
 from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,7 @@ ROUTES = routes()
 CALLS = [(method, route) for route in ROUTES for method in route.methods]
 
 
+@cache
 def row_for(method: str, route: str) -> Row | None:
     return next((row for row in ROWS if row.fits(method, route)), None)
 
